@@ -1,0 +1,141 @@
+"""What every face-editing generator of the companion has in common.
+
+A generator is split where the interruption losses look inside it: `encode` runs up to the feature
+that the papers tap, `decode` runs from there to the edited image.
+"""
+
+from abc import ABC, abstractmethod
+
+import torch
+from torch import Tensor, nn
+
+ATTRIBUTES = (
+    "Bald", "Bangs", "Black_Hair", "Blond_Hair", "Brown_Hair", "Bushy_Eyebrows", "Eyeglasses",
+    "Male", "Mouth_Slightly_Open", "Mustache", "No_Beard", "Pale_Skin", "Young",
+)  # fmt: skip
+"""The CelebA attributes every face of the companion carries, in AttGAN's official order."""
+
+HAIR_COLOURS = ("Black_Hair", "Blond_Hair", "Brown_Hair")
+
+# Setting the first clears the others (AttGAN's rule, one hair colour at a time).
+_CONFLICTS = {
+    "Bald": ("Bangs",),
+    "Bangs": ("Bald",),
+    "Mustache": ("No_Beard",),
+    "No_Beard": ("Mustache",),
+    **{colour: tuple(c for c in HAIR_COLOURS if c != colour) for colour in HAIR_COLOURS},
+}
+
+
+def attribute_index(name: str) -> int:
+    """Column of an attribute in every `[B, 13]` attribute tensor.
+
+    Raises
+    ------
+    ValueError
+        If `name` is none of `ATTRIBUTES`; the message lists them.
+    """
+    if name not in ATTRIBUTES:
+        raise ValueError(f"unknown attribute {name!r}; known: {', '.join(ATTRIBUTES)}")
+    return ATTRIBUTES.index(name)
+
+
+def edit_attributes(attributes: Tensor, edit: str) -> Tensor:
+    """Attributes of the face an edit asks for.
+
+    A hair colour is *set* (removing one names no target); anything else is *flipped*. Attributes
+    that contradict one that was set are cleared.
+
+    Parameters
+    ----------
+    attributes : Tensor, shape [B, 13], values 0 or 1
+        In the order of `ATTRIBUTES`.
+    edit : str
+        The attribute to edit.
+
+    Returns
+    -------
+    Tensor, shape [B, 13], values 0 or 1, same dtype
+    """
+    column = attribute_index(edit)
+    target = attributes.clone()
+    target[:, column] = 1 if edit in HAIR_COLOURS else 1 - attributes[:, column]
+    was_set = target[:, column].bool()
+    for other in _CONFLICTS.get(edit, ()):
+        target[was_set, attribute_index(other)] = 0
+    return target
+
+
+class DeepfakeModel(nn.Module, ABC):
+    """A conditional face-editing generator.
+
+    Attributes
+    ----------
+    name : str
+        Display name, "StarGAN" and so on: the key in zoo, histories and tables.
+    image_size : int
+        Height and width of the images it was trained on, in pixels.
+    edits : tuple of str
+        Names of the edits it offers, each one of `ATTRIBUTES`.
+    """
+
+    name: str
+    image_size: int
+    edits: tuple[str, ...]
+
+    @abstractmethod
+    def encode(self, x: Tensor, c: Tensor) -> tuple[Tensor, ...]:
+        """From images to what `decode` needs; the first entry is the feature the losses tap.
+
+        Parameters
+        ----------
+        x : Tensor, shape [B, 3, H, W], values in [-1, 1]
+        c : Tensor, shape [B, condition size]
+            From `conditions`.
+        """
+
+    @abstractmethod
+    def decode(self, codes: tuple[Tensor, ...], x: Tensor, c: Tensor) -> Tensor:
+        """From `encode`'s result to the edited images, shape [B, 3, H, W]."""
+
+    @abstractmethod
+    def conditions(self, attributes: Tensor, edit: str) -> Tensor:
+        """The condition that makes `edit` out of faces with these attributes.
+
+        Parameters
+        ----------
+        attributes : Tensor, shape [B, 13], values 0 or 1
+        edit : str
+            One of `self.edits`.
+
+        Returns
+        -------
+        Tensor, float, shape [B, condition size]
+
+        Raises
+        ------
+        ValueError
+            If the model does not offer the edit.
+        """
+
+    def target_attributes(self, attributes: Tensor, edit: str) -> Tensor:
+        """Attributes the edited faces should have, shape [B, 13]."""
+        return edit_attributes(attributes, edit)
+
+    def forward(self, x: Tensor, c: Tensor) -> Tensor:
+        """Edited images, shape [B, 3, H, W], of images in [-1, 1]."""
+        return self.decode(self.encode(x, c), x, c)
+
+    def forward_with_feature(self, x: Tensor, c: Tensor) -> tuple[Tensor, Tensor]:
+        """Edited images and the tapped feature, in one pass."""
+        codes = self.encode(x, c)
+        return self.decode(codes, x, c), codes[0]
+
+    def _check_edit(self, edit: str) -> None:
+        if edit not in self.edits:
+            raise ValueError(f"{self.name} has no edit {edit!r}; it has {', '.join(self.edits)}")
+
+
+def columns(attributes: Tensor, names: tuple[str, ...]) -> Tensor:
+    """The named columns of a [B, 13] attribute tensor, as float, shape [B, len(names)]."""
+    return attributes[:, [attribute_index(name) for name in names]].to(torch.float32)
