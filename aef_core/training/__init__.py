@@ -1,0 +1,1 @@
+"""How the embedded zoo and the embedded faces were made; re-runnable, never needed to use them."""

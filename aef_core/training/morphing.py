@@ -1,0 +1,234 @@
+"""Morphs: one photograph of nobody out of photographs of several people who look alike.
+
+Three steps, each against one way in which averaged faces betray themselves. Landmarks bring the
+parents into one shape (no doubled eyes), a dense registration brings hair, collar and background
+into one outline (no ghosts), and a Laplacian pyramid with regional weights restores the contrast
+that every average loses (no plastic skin).
+"""
+
+import numpy as np
+import torch
+import torch.nn.functional as F
+from PIL import Image, ImageDraw
+from torch import Tensor
+
+WIDTH, HEIGHT = 178, 218  # the aligned CelebA frame, in which everything here is done
+LEVELS = 5  # of the Laplacian pyramid; the coarsest is about 11 pixels wide
+GREATEST_GAIN = 1.7  # of a band's contrast: beyond it, compression noise comes up
+
+# Shares of the parents by region. Nobody gives more than half of anything inside the face;
+# outside it the first parent leads, since hair and background forgive averaging least.
+SHARES = {
+    "outside": (0.70, 0.15, 0.15),
+    "skin": (0.40, 0.30, 0.30),
+    "eyes": (0.25, 0.50, 0.25),
+    "mouth": (0.25, 0.25, 0.50),
+}
+
+
+def gaussian_blur(images: Tensor, sigma: float) -> Tensor:
+    """Separable Gaussian blur of [N, C, H, W] with replicated borders."""
+    radius = max(1, round(2.5 * sigma))
+    kernel = torch.exp(-0.5 * (torch.arange(-radius, radius + 1) / sigma) ** 2)
+    kernel = kernel / kernel.sum()
+    flat = images.reshape(-1, 1, *images.shape[-2:])
+    flat = F.conv2d(F.pad(flat, (radius, radius, 0, 0), mode="replicate"), kernel.view(1, 1, 1, -1))
+    flat = F.conv2d(F.pad(flat, (0, 0, radius, radius), mode="replicate"), kernel.view(1, 1, -1, 1))
+    return flat.reshape(images.shape)
+
+
+def sample(images: Tensor, x: Tensor, y: Tensor) -> Tensor:
+    """Bicubic look-up of [N, C, H, W] at pixel coordinates x and y, each [N, H', W']."""
+    height, width = images.shape[-2:]
+    grid = torch.stack((2 * x / (width - 1) - 1, 2 * y / (height - 1) - 1), dim=-1)
+    return F.grid_sample(images, grid, "bicubic", "reflection", align_corners=True)
+
+
+def pixel_grid(height: int, width: int) -> tuple[Tensor, Tensor]:
+    """Coordinates (x, y) of every pixel, each [H, W]."""
+    y, x = torch.meshgrid(torch.arange(height), torch.arange(width), indexing="ij")
+    return x.float(), y.float()
+
+
+def border_points(step: int = 25) -> np.ndarray:
+    """Anchors around the frame, which keep the borders where they are."""
+    xs, ys = np.linspace(0, WIDTH - 1, WIDTH // step), np.linspace(0, HEIGHT - 1, HEIGHT // step)
+    sides = [np.stack((np.full_like(ys, x), ys), 1) for x in (0, WIDTH - 1)]
+    ends = [np.stack((xs, np.full_like(xs, y)), 1)[1:-1] for y in (0, HEIGHT - 1)]
+    return np.concatenate(sides + ends)
+
+
+def thin_plate_warp(images: Tensor, points: np.ndarray, target: np.ndarray) -> Tensor:
+    """Move each image's landmarks onto the target shape by a thin-plate spline.
+
+    A spline bends where piecewise-affine triangles would kink, which shows on glasses and jaws.
+
+    Parameters
+    ----------
+    images : Tensor, shape [N, 3, H, W]
+    points : array, shape [N, P, 2]
+        Each image's landmarks (x, y).
+    target : array, shape [P, 2]
+        Where they shall lie.
+    """
+    anchors = border_points()
+    knots = torch.from_numpy(np.concatenate((target, anchors))).double()
+    ends = torch.from_numpy(
+        np.stack([np.concatenate((shape, anchors)) for shape in points])
+    ).double()
+    n = len(knots)
+    affine = torch.cat((torch.ones(n, 1).double(), knots), dim=1)
+    system = torch.zeros(n + 3, n + 3).double()
+    system[:n, :n] = _radial(torch.cdist(knots, knots)) + 10.0 * torch.eye(n)  # slightly smoothing
+    system[:n, n:], system[n:, :n] = affine, affine.T
+    wanted = torch.cat((ends - knots, torch.zeros(len(ends), 3, 2).double()), dim=1)
+    weights = torch.linalg.solve(system, wanted)
+
+    # The displacement is smooth: a quarter of the resolution is enough to evaluate it on.
+    x, y = pixel_grid(HEIGHT, WIDTH)
+    coarse_x, coarse_y = pixel_grid((HEIGHT + 3) // 4, (WIDTH + 3) // 4)
+    where = torch.stack((coarse_x, coarse_y), -1).reshape(-1, 2).double()
+    where = where * torch.tensor([(WIDTH - 1) / (coarse_x.max()), (HEIGHT - 1) / coarse_y.max()])
+    basis = torch.cat(
+        (_radial(torch.cdist(where, knots)), torch.ones(len(where), 1).double(), where), dim=1
+    )
+    shift = (basis @ weights).float().reshape(len(ends), *coarse_x.shape, 2).permute(0, 3, 1, 2)
+    shift = F.interpolate(shift, (HEIGHT, WIDTH), mode="bilinear", align_corners=True)
+    return sample(images, x + shift[:, 0], y + shift[:, 1])
+
+
+def _radial(distance: Tensor) -> Tensor:
+    return distance.square() * torch.log(distance + 1e-6)
+
+
+def register(moving: Tensor, fixed: Tensor, scales: tuple[int, ...] = (8, 4, 2)) -> Tensor:
+    """Dense displacement that brings each moving image onto the fixed one (Thirion's demons).
+
+    Coarse to fine, each step a push along the fixed image's gradient, smoothed twice: the update
+    (so that neighbours move together) and the whole field (so that nothing tears).
+
+    Returns
+    -------
+    Tensor, shape [N, 2, H, W]
+        Displacement in pixels, to be added to the coordinates that look up `moving`.
+    """
+    field = torch.zeros(len(moving), 2, HEIGHT // scales[0], WIDTH // scales[0])
+    for scale in scales:
+        size = (HEIGHT // scale, WIDTH // scale)
+        still = F.interpolate(fixed, size, mode="area")
+        move = F.interpolate(moving, size, mode="area")
+        grown = F.interpolate(field, size, mode="bilinear", align_corners=True)
+        field = grown * (size[0] / field.shape[-2])
+        x, y = pixel_grid(*size)
+        padded = F.pad(still, (1, 1, 1, 1), mode="replicate")
+        slope_x = (padded[..., 1:-1, 2:] - padded[..., 1:-1, :-2]) / 2
+        slope_y = (padded[..., 2:, 1:-1] - padded[..., :-2, 1:-1]) / 2
+        steep = (slope_x.square() + slope_y.square()).sum(1, keepdim=True)
+        for _ in range(12):
+            off = still - sample(move, x + field[:, 0], y + field[:, 1])
+            push = torch.cat([(off * s).sum(1, keepdim=True) for s in (slope_x, slope_y)], dim=1)
+            push = push / (steep + 0.3 * off.square().sum(1, keepdim=True) + 1e-4)
+            field = gaussian_blur(field + 1.5 * gaussian_blur(push.clamp(-1, 1), 1.5), 1.0)
+    field = F.interpolate(field, (HEIGHT, WIDTH), mode="bilinear", align_corners=True)
+    return field * scales[-1]
+
+
+def face_outline(shape: np.ndarray) -> np.ndarray:
+    """Closed outline of the face: the jaw of the 68 landmarks and an arc over the forehead."""
+    centre = shape[27]
+    brow = shape[17:27][::-1]
+    return np.concatenate((shape[:17], centre + (brow - centre) * (1.0, 1.9) - (0, 8)))
+
+
+def soft_mask(outline: np.ndarray, blur: float) -> Tensor:
+    """[1, 1, H, W], 1 inside the polygon, 0 far outside."""
+    canvas = Image.new("L", (WIDTH, HEIGHT))
+    ImageDraw.Draw(canvas).polygon([tuple(p) for p in outline.tolist()], fill=255)
+    return gaussian_blur(torch.from_numpy(np.asarray(canvas) / 255.0).float()[None, None], blur)
+
+
+def region_shares(shape: np.ndarray) -> Tensor:
+    """Share of each parent at each pixel, [3, 1, H, W], summing to one over the parents."""
+    eyes = np.concatenate((shape[17:27] - (0, 6), shape[[45, 46, 41, 36]] + (0, 9)))
+    low = shape[[31, 35, 54, 10, 9, 8, 7, 6, 48]]
+    masks = {
+        "skin": soft_mask(face_outline(shape), 5),
+        "eyes": soft_mask(eyes, 5),
+        "mouth": soft_mask(low, 5),
+    }
+    shares = torch.tensor(SHARES["outside"]).view(3, 1, 1, 1).expand(3, 1, HEIGHT, WIDTH)
+    for name, mask in masks.items():
+        shares = shares + mask * (torch.tensor(SHARES[name]).view(3, 1, 1, 1) - shares)
+    return shares
+
+
+def match_skin(images: Tensor, shape: np.ndarray) -> Tensor:
+    """Give all parents the mean skin colour and contrast of the three; hair keeps its own."""
+    core = soft_mask(face_outline(shape), 2)
+    total = core.sum()
+    mean = (images * core).sum((2, 3), keepdim=True) / total
+    spread = ((images - mean).square() * core).sum((2, 3), keepdim=True).div(total).sqrt()
+    matched = (images - mean) * (spread.mean(0) / spread).clamp(0.7, 1.4) + mean.mean(0)
+    neck = np.concatenate((shape[3:14], [[shape[13, 0], HEIGHT], [shape[3, 0], HEIGHT]]))
+    reach = torch.maximum(soft_mask(face_outline(shape), 7), soft_mask(neck, 7))
+    return images + reach * (matched - images)
+
+
+def blend(images: Tensor, shares: Tensor) -> Tensor:
+    """Laplacian-pyramid blend that keeps the parents' contrast.
+
+    Where structures do not match exactly an average loses contrast. Each band is therefore scaled
+    so that its local energy equals the parents' mean energy, up to `GREATEST_GAIN`.
+
+    Returns
+    -------
+    Tensor, shape [3, H, W]
+    """
+    bands, weights = [], []
+    for _ in range(LEVELS - 1):
+        smaller = F.interpolate(gaussian_blur(images, 1.0), scale_factor=0.5, mode="area")
+        bands.append(images - _upscale(smaller, images))
+        weights.append(shares)
+        images = smaller
+        shares = F.interpolate(shares, images.shape[-2:], mode="area")
+    result = (images * shares).sum(0, keepdim=True)
+    for band, share in zip(reversed(bands), reversed(weights), strict=True):
+        mixed = (band * share).sum(0, keepdim=True)
+        wanted = gaussian_blur((band.square() * share).sum((0, 1), keepdim=True), 3.0)
+        got = gaussian_blur(mixed.square().sum(1, keepdim=True), 3.0)
+        gain = ((wanted + 1e-6) / (got + 1e-6)).sqrt().clamp(1.0, GREATEST_GAIN)
+        result = _upscale(result, mixed) + mixed * gain
+    return result[0].clamp(0, 1)
+
+
+def _upscale(small: Tensor, like: Tensor) -> Tensor:
+    return F.interpolate(small, like.shape[-2:], mode="bilinear", align_corners=False)
+
+
+def morph(images: Tensor, points: np.ndarray) -> tuple[Tensor, float]:
+    """One face out of three.
+
+    Parameters
+    ----------
+    images : Tensor, shape [3, 3, H, W], values in [0, 1]
+        Parents in the CelebA frame; the first one leads outside the face.
+    points : array, shape [3, 68, 2]
+        Their landmarks (x, y) in pixels.
+
+    Returns
+    -------
+    face : Tensor, shape [3, H, W], values in [0, 1]
+    discord : float
+        What registration could not reconcile outside the face: root mean square difference to
+        the first parent. Large values mean ghosts.
+    """
+    shape = points.mean(axis=0)
+    images = thin_plate_warp(images, points, shape)
+    images = match_skin(images, shape)
+    x, y = pixel_grid(HEIGHT, WIDTH)
+    field = register(images[1:], images[:1].expand(len(images) - 1, -1, -1, -1))
+    others = sample(images[1:], x + field[:, 0], y + field[:, 1])
+    images = torch.cat((images[:1], others)).clamp(0, 1)
+    outside = 1 - soft_mask(face_outline(shape), 5)
+    off = ((others - images[:1]).square().mean((0, 1)) * outside[0, 0]).sum() / outside.sum()
+    return blend(images, region_shares(shape)), off.sqrt().item()

@@ -1,0 +1,230 @@
+"""What each generator is trained for: its own published losses.
+
+Common departures, for a CPU's sake: a hinge loss with spectral normalisation instead of WGAN-GP
+with five critic steps, and one critic step per generator step. The cycle and reconstruction losses,
+which decide how fragile a generator becomes, are the published ones.
+"""
+
+from dataclasses import dataclass
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from aef_core.generators import ATTRIBUTES, AttGAN, HiSD
+from aef_core.generators.base import attribute_index, columns
+from aef_core.generators.stargan import LabelPlaneModel
+from aef_core.training.networks import (
+    Critic,
+    TagCritic,
+    attribute_loss,
+    hinge_critic,
+)
+
+Losses = dict[str, Tensor]
+
+
+@dataclass
+class Recipe:
+    """A generator, its critic, and what both minimise.
+
+    `critic_losses` and `generator_losses` return named, weighted terms; their sums are minimised.
+    """
+
+    model: nn.Module
+    critic: Critic
+
+    def attribute_warmup(self, x: Tensor, attributes: Tensor) -> Tensor:
+        """Loss of the critic's attribute head on real faces, before the game starts."""
+        logits = self.critic.attributes(self.critic.trunk(x)).flatten(1)
+        return attribute_loss(logits, self.critic_attributes(attributes))
+
+    def start(self, labels: Tensor) -> None:
+        """Look at the training set's labels once, before the first `sample`."""
+
+    def critic_attributes(self, attributes: Tensor) -> Tensor:
+        """The attributes the critic learns, of [B, 13] labels."""
+        return columns(attributes, self.model.attributes)
+
+    def sample(self, labels: Tensor, n: int) -> Tensor:
+        """Rows of the training set for one iteration, shape [n]."""
+        return torch.randint(len(labels), (n,))
+
+
+class StarGANRecipe(Recipe):
+    """StarGAN and AttentionGAN: adversarial + attribute + 10 * cycle (Choi et al., eq. 1-6).
+
+    Attribute targets are single edits (one hair colour, gender or age), as the model is used.
+    """
+
+    model: LabelPlaneModel
+
+    def _random_edits(self, attributes: Tensor) -> Tensor:
+        """One random edit an image; returns the target conditions."""
+        edits = self.model.edits
+        picks = torch.randint(len(edits), (len(attributes),)).tolist()
+        return torch.cat(
+            [self.model.conditions(attributes[i : i + 1], edits[k]) for i, k in enumerate(picks)]
+        )
+
+    def critic_losses(self, x: Tensor, attributes: Tensor) -> Losses:
+        with torch.no_grad():
+            fake = self.model(x, self._random_edits(attributes).to(x))
+        real_patches, logits = self.critic(x)
+        fake_patches, _ = self.critic(fake)
+        own = self.critic_attributes(attributes)
+        return {
+            "critic": hinge_critic(real_patches, fake_patches),
+            "critic_attribute": attribute_loss(logits, own),
+        }
+
+    def generator_losses(self, x: Tensor, attributes: Tensor) -> Losses:
+        source = columns(attributes, self.model.attributes)
+        target = self._random_edits(attributes).to(x)
+        fake = self.model(x, target)
+        patches, logits = self.critic(fake)
+        back = self.model(fake, source)
+        return {
+            "adversarial": -patches.mean(),
+            "attribute": attribute_loss(logits, target),
+            "cycle": 10 * F.l1_loss(back, x),
+        }
+
+
+class AttGANRecipe(Recipe):
+    """AttGAN: adversarial + 10 * attribute + 100 * reconstruction (He et al., eq. 13); no cycle."""
+
+    model: AttGAN
+
+    def _condition(self, own: Tensor) -> Tensor:
+        return own - 0.5
+
+    def _shuffled(self, attributes: Tensor) -> Tensor:
+        """Half the batch asks for another face's attributes, half for a single edit."""
+        target = columns(attributes[torch.randperm(len(attributes))], self.model.attributes)
+        for i in range(0, len(attributes), 2):
+            edit = self.model.edits[int(torch.randint(len(self.model.edits), ()))]
+            wanted = self.model.target_attributes(attributes[i : i + 1], edit)
+            target[i] = columns(wanted, self.model.attributes)[0]
+        return target
+
+    def critic_losses(self, x: Tensor, attributes: Tensor) -> Losses:
+        with torch.no_grad():
+            fake = self.model(x, self._condition(self._shuffled(attributes)))
+        real_patches, logits = self.critic(x)
+        fake_patches, _ = self.critic(fake)
+        own = self.critic_attributes(attributes)
+        return {
+            "critic": hinge_critic(real_patches, fake_patches),
+            "critic_attribute": attribute_loss(logits, own),
+        }
+
+    def generator_losses(self, x: Tensor, attributes: Tensor) -> Losses:
+        own, target = columns(attributes, self.model.attributes), self._shuffled(attributes)
+        codes = self.model.encode(x, own)
+        fake = self.model.decode(codes, x, self._condition(target))
+        same = self.model.decode(codes, x, self._condition(own))
+        patches, logits = self.critic(fake)
+        return {
+            "adversarial": -patches.mean(),
+            "attribute": 10 * attribute_loss(logits, target) / len(self.model.attributes),
+            "reconstruction": 100 * F.l1_loss(same, x),
+        }
+
+
+class HiSDRecipe(Recipe):
+    """HiSD: per-attribute adversarial + style + reconstruction, self- and cycle-consistency.
+
+    Reconstruction terms weigh 10 instead of the published 1, since one critic step of a small
+    critic moves the game faster than the published schedule; the critic's attribute head is added.
+    """
+
+    model: HiSD
+    critic: TagCritic
+
+    def start(self, labels: Tensor) -> None:
+        """Remember which rows show which attribute: HiSD draws its batches by attribute."""
+        self._pools: list[list[Tensor]] = []
+        for attrs in self.model.tags.values():
+            named = columns(labels, tuple(a for a in attrs if a)).bool()
+            pools = iter(named.T)
+            self._pools.append(
+                [
+                    (next(pools) if a else ~named.any(dim=1)).nonzero().flatten()
+                    for a in attrs
+                ]
+            )
+
+    def critic_attributes(self, attributes: Tensor) -> Tensor:
+        return attributes.float()
+
+    def sample(self, labels: Tensor, n: int) -> Tensor:
+        """First half: faces with the source attribute; second half: with the target attribute."""
+        sizes = [len(pools) for pools in self._pools]
+        # a tag of three attributes has more pairs to learn than a tag of two
+        self._tag = int(torch.multinomial(torch.tensor(sizes, dtype=torch.float), 1))
+        order = torch.randperm(sizes[self._tag])
+        self._source, self._target = order[:2].tolist()
+        pools = self._pools[self._tag]
+        draws = [
+            pools[a][torch.randint(len(pools[a]), (n // 2,))] for a in (self._source, self._target)
+        ]
+        return torch.cat(draws)
+
+    def _style(self, n: int, like: Tensor) -> Tensor:
+        noise = torch.randn(n, self.model.noise_dim).to(like)
+        return self.model.mappers[self._tag](noise, self._target)
+
+    def _translate(self, code: Tensor, style: Tensor) -> Tensor:
+        return self.model.decoder(self.model.translators[self._tag](code, style))
+
+    def critic_losses(self, x: Tensor, attributes: Tensor) -> Losses:
+        x, real = x.chunk(2)
+        with torch.no_grad():
+            style = self._style(len(x), x)
+            fake = self._translate(self.model.encoder(x), style)
+            real_style = self.model.extractors(real)[:, self._tag]
+        real_patches, real_logits = self.critic.judge(real, real_style, self._tag, self._target)
+        fake_patches, _ = self.critic.judge(fake, style, self._tag, self._target)
+        own = attributes.chunk(2)[1].float()
+        return {
+            "critic": hinge_critic(real_patches, fake_patches),
+            "critic_attribute": attribute_loss(real_logits, own),
+        }
+
+    def generator_losses(self, x: Tensor, attributes: Tensor) -> Losses:
+        x, _ = x.chunk(2)
+        model, tag = self.model, self._tag
+        code, own_style = model.encoder(x), model.extractors(x)[:, tag]
+        style = self._style(len(x), x)
+        fake = self._translate(code, style)
+        patches, logits = self.critic.judge(fake, style, tag, self._target)
+        back = self._translate(model.encoder(fake), own_style)
+        reconstructions = (model.decoder(code), self._translate(code, own_style), back)
+        edit = list(model.tags.values())[tag][self._target]
+        source = list(model.tags.values())[tag][self._source]
+        wanted = attributes.chunk(2)[0].float().clone()
+        for name, value in ((source, 0.0), (edit, 1.0)):
+            if name:
+                wanted[:, attribute_index(name)] = value
+        return {
+            "adversarial": -patches.mean(),
+            "attribute": attribute_loss(logits, wanted),
+            "style": F.l1_loss(model.extractors(fake)[:, tag], style),
+            "cycle": 10 * sum(F.l1_loss(image, x) for image in reconstructions),
+        }
+
+
+def build_recipe(model: nn.Module, critic_width: int) -> Recipe:
+    """The recipe of a generator, with a fresh critic."""
+    if isinstance(model, HiSD):
+        critic = TagCritic(
+            [len(attrs) for attrs in model.tags.values()],
+            model.mappers[0].post_models[0][-1].out_features,
+            len(ATTRIBUTES),
+            critic_width,
+            model.image_size,
+        )
+        return HiSDRecipe(model, critic)
+    recipe = AttGANRecipe if isinstance(model, AttGAN) else StarGANRecipe
+    return recipe(model, Critic(len(model.attributes), critic_width, model.image_size))

@@ -1,0 +1,193 @@
+"""Train one generator of the embedded zoo.
+
+    python -m aef_core.training.train_generator StarGAN --celeba CELEBA.zip --out runs/zoo64
+
+Runs on CUDA or CPU, logs every term, writes a checkpoint it resumes from. All randomness of an
+iteration comes from (seed, iteration), so a resumed run draws what an uninterrupted one draws.
+"""
+
+import json
+import os
+import time
+from copy import deepcopy
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Annotated
+
+import torch
+import typer
+from torch import Tensor
+from tqdm.auto import trange
+
+from aef_core.config import default_device
+from aef_core.faces import FaceBatch, load_faces
+from aef_core.generators import ARCHITECTURES, HAIR_COLOURS
+from aef_core.training.networks import update_average
+from aef_core.training.recipes import Recipe, build_recipe
+
+
+@dataclass(frozen=True)
+class TrainingConfig:
+    """How one embedded generator is trained; stored in its file's metadata."""
+
+    model: str
+    settings: dict = field(default_factory=dict)  # arguments of the architecture
+    iterations: int = 3000
+    batch: int = 8
+    learning_rate: float = 2e-4
+    decay_from: float = 0.6  # share of the run after which the learning rate falls to zero
+    warmup: int = 500  # critic learns attributes on real faces first
+    critic_width: int = 32
+    average: float = 0.995
+    seed: int = 20260501
+
+
+HISD_TAGS = {"Bangs": ("Bangs", None), "Eyeglasses": ("Eyeglasses", None), "HairColor": HAIR_COLOURS}
+
+ZOO64 = {
+    "StarGAN": TrainingConfig("StarGAN", {"width": 24, "blocks": 3, "image_size": 64}),
+    "AttentionGAN": TrainingConfig("AttentionGAN", {"width": 24, "blocks": 3, "image_size": 64}),
+    "AttGAN": TrainingConfig(
+        "AttGAN",
+        {
+            "attributes": ("Bangs", *HAIR_COLOURS, "Eyeglasses", "Male", "Young"),
+            "width": 40,
+            "layers": 4,
+            "image_size": 64,
+        },
+        batch=16,
+    ),
+    "HiSD": TrainingConfig(
+        "HiSD",
+        {
+            "tags": HISD_TAGS,
+            "width": 24,
+            "blocks": 4,
+            "extractor_width": 12,
+            "extractor_downs": 5,
+            "style_dim": 64,
+            "noise_dim": 16,
+            "mapper_width": 64,
+            "image_size": 64,
+        },
+        batch=12,
+    ),
+}
+
+
+def batch_of(faces: FaceBatch, rows: Tensor, device: torch.device) -> tuple[Tensor, Tensor]:
+    """Images, randomly mirrored, and their attributes."""
+    x, attributes = faces.images[rows], faces.attributes[rows]
+    mirrored = torch.rand(len(rows)) < 0.5
+    x = torch.where(mirrored[:, None, None, None], x.flip(3), x)
+    return x.to(device, memory_format=torch.channels_last), attributes.to(device)
+
+
+def train(config: TrainingConfig, faces: FaceBatch, out: Path, checkpoint_every: int = 100) -> Path:
+    """Train and keep `<out>/<model>.ckpt`, resuming from it if it is there.
+
+    Returns the checkpoint's path. The log is `<out>/<model>.jsonl`, one line per 20 iterations.
+    """
+    out.mkdir(parents=True, exist_ok=True)
+    device, path = default_device(), out / f"{config.model}.ckpt"
+    torch.manual_seed(config.seed)
+    model = ARCHITECTURES[config.model](**config.settings)
+    recipe = build_recipe(model, config.critic_width)
+    for network in (model, recipe.critic):
+        network.to(device, memory_format=torch.channels_last).train()
+    average = deepcopy(model)
+    recipe.start(faces.attributes)
+    optimizers = [
+        torch.optim.Adam(network.parameters(), config.learning_rate, betas=(0.5, 0.999))
+        for network in (recipe.critic, model)
+    ]
+    state = {"model": model, "critic": recipe.critic, "average": average}
+    state |= {"critic_optimizer": optimizers[0], "model_optimizer": optimizers[1]}
+    start = _resume(path, state, device)
+    if start == 0:
+        _warm_up(recipe, optimizers[0], faces, config, device)
+    progress = trange(start, config.iterations, desc=config.model, initial=start, mininterval=10)
+    for iteration in progress:
+        torch.manual_seed(config.seed + iteration)
+        _set_learning_rate(optimizers, config, iteration)
+        rows = recipe.sample(faces.attributes, config.batch)
+        x, attributes = batch_of(faces, rows, device)
+        logged = {"iteration": iteration, "time": time.time()}
+        for optimizer, losses in (
+            (optimizers[0], recipe.critic_losses),
+            (optimizers[1], recipe.generator_losses),
+        ):
+            terms = losses(x, attributes)
+            optimizer.zero_grad(set_to_none=True)
+            sum(terms.values()).backward()
+            optimizer.step()
+            logged |= {name: round(term.item(), 4) for name, term in terms.items()}
+        update_average(average, model, min(config.average, 1 - 1 / (iteration + 2)))
+        if iteration % 20 == 0:
+            with (out / f"{config.model}.jsonl").open("a") as log:
+                log.write(json.dumps(logged) + "\n")
+        if (iteration + 1) % checkpoint_every == 0 or iteration + 1 == config.iterations:
+            _save(path, state, iteration + 1)
+    return path
+
+
+def _warm_up(
+    recipe: Recipe,
+    optimizer: torch.optim.Optimizer,
+    faces: FaceBatch,
+    config: TrainingConfig,
+    device: torch.device,
+) -> None:
+    for iteration in trange(config.warmup, desc=f"{config.model} critic", mininterval=10):
+        torch.manual_seed(config.seed - 1 - iteration)
+        x, attributes = batch_of(faces, torch.randint(len(faces), (32,)), device)
+        optimizer.zero_grad(set_to_none=True)
+        recipe.attribute_warmup(x, attributes).backward()
+        optimizer.step()
+
+
+def _set_learning_rate(
+    optimizers: list[torch.optim.Optimizer], config: TrainingConfig, iteration: int
+) -> None:
+    left = (config.iterations - iteration) / (config.iterations * (1 - config.decay_from))
+    for optimizer in optimizers:
+        for group in optimizer.param_groups:
+            group["lr"] = config.learning_rate * min(1.0, left)
+
+
+def _save(path: Path, state: dict, iteration: int) -> None:
+    """Atomic: a killed run leaves the previous checkpoint whole."""
+    temporary = path.with_suffix(".tmp")
+    torch.save({k: v.state_dict() for k, v in state.items()} | {"iteration": iteration}, temporary)
+    os.replace(temporary, path)
+
+
+def _resume(path: Path, state: dict, device: torch.device) -> int:
+    if not path.exists():
+        return 0
+    stored = torch.load(path, map_location=device, weights_only=True)
+    for name, part in state.items():
+        part.load_state_dict(stored[name])
+    return stored["iteration"]
+
+
+def main(
+    model: Annotated[str, typer.Argument(help="StarGAN, AttentionGAN, AttGAN or HiSD")],
+    celeba: Annotated[Path, typer.Option(help="folder or zip with CelebA and its attributes")],
+    out: Annotated[Path, typer.Option(help="where checkpoint and log go")] = Path("runs/zoo64"),
+    threads: Annotated[int, typer.Option(help="CPU threads, 0: all")] = 0,
+    iterations: Annotated[int, typer.Option(help="stop early after so many; 0: as shipped")] = 0,
+) -> None:
+    """Train one generator of the embedded 64-pixel zoo."""
+    if model not in ZOO64:
+        raise typer.BadParameter(f"unknown model {model!r}; known: {', '.join(ZOO64)}")
+    if threads:
+        torch.set_num_threads(threads)
+    config = ZOO64[model]
+    if iterations:
+        config = TrainingConfig(**{**vars(config), "iterations": iterations})
+    train(config, load_faces("celeba", "train", root=celeba, size=64), out)
+
+
+if __name__ == "__main__":
+    typer.run(main)
