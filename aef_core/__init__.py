@@ -1,1 +1,40 @@
-"""AEF companion."""
+"""Companion to "Adaptive Equilibrium: Dynamic Weighting Framework for Generalized Interruption of
+DeepFake Models" (AEF, arXiv 2605.00443).
+
+    import aef_core as aef
+
+    zoo = aef.load_zoo("celeba64")
+    run = aef.optimize(zoo, aef.load_faces(split="train", n=64), method="aef", tau=0.01)
+    table = aef.evaluate(zoo, aef.load_faces(split="test"), run.delta)
+"""
+
+from aef_core import plots
+from aef_core.config import get_profile
+from aef_core.faces import FaceBatch, load_faces
+from aef_core.metrics import Evaluator, balance, bootstrap, evaluate, per_model, protect
+from aef_core.perturbation import PerturbationConfig
+from aef_core.runs import Run, list_runs, load_run, optimize
+from aef_core.weighting import RULES
+from aef_core.zoo import load_zoo
+
+__version__ = "0.1.0"
+
+__all__ = [
+    "RULES",
+    "Evaluator",
+    "FaceBatch",
+    "PerturbationConfig",
+    "Run",
+    "balance",
+    "bootstrap",
+    "evaluate",
+    "get_profile",
+    "list_runs",
+    "load_faces",
+    "load_run",
+    "load_zoo",
+    "optimize",
+    "per_model",
+    "plots",
+    "protect",
+]

@@ -7,11 +7,69 @@ from pathlib import Path
 import torch
 
 ASSETS = Path(__file__).parent / "assets"
+REPOSITORY = Path(__file__).parents[1]
+
+
+@dataclass(frozen=True)
+class Profile:
+    """How much a notebook computes. Results of different profiles are not comparable."""
+
+    name: str
+    n_train: int  # faces optimised on
+    n_test: int  # faces judged on
+    steps: int
+    step_size: float  # in [-1, 1] units
+    feature_steps: int
+    seeds: tuple[int, ...]
+    taus: tuple[float, ...]  # swept, in units of the interruption strength
+    betas: tuple[float, ...]
+
+
+PROFILES = {
+    p.name: p
+    for p in (
+        # seconds: every cell runs, no number means anything
+        Profile("smoke", 8, 4, 4, 1e-2, 0, (0, 1), (0.01, 0.1), (0.0, 0.9)),
+        # minutes on two CPU cores: larger steps than the paper's, fewer of them
+        Profile(
+            "quick", 64, 48, 60, 2.5e-3, 0, (0, 1, 2), (0.001, 0.003, 0.01, 0.03, 0.1), (0.0, 0.9)
+        ),
+        # the schedule of the authors' published code; for a GPU
+        Profile(
+            "paper", 128, 256, 480, 1e-3, 3, (0, 1, 2, 3, 4),
+            (0.001, 0.003, 0.01, 0.03, 0.1, 0.3, 1.0), (0.0, 0.5, 0.9, 0.99),
+        ),
+    )
+}  # fmt: skip
+
+
+def get_profile(name: str | None = None) -> Profile:
+    """A profile by name; `AEF_PROFILE` or "quick" by default.
+
+    Raises
+    ------
+    ValueError
+        Unknown name; the message lists the known ones.
+    """
+    name = name or os.environ.get("AEF_PROFILE") or "quick"
+    if name not in PROFILES:
+        raise ValueError(f"unknown profile {name!r}; known: {', '.join(PROFILES)}")
+    return PROFILES[name]
 
 
 def home() -> Path:
-    """Folder of runs: `AEF_HOME`, else `runs/` beside the package's checkout."""
-    return Path(os.environ.get("AEF_HOME") or Path(__file__).parents[1] / "runs")
+    """Folder of runs: `AEF_HOME`, else `runs/` in the checkout."""
+    return Path(os.environ.get("AEF_HOME") or REPOSITORY / "runs")
+
+
+def figures_dir() -> Path:
+    """Folder of figures: `AEF_FIGURES`, else `figures/` in the checkout.
+
+    The smoke profile draws noise, so its figures go beside the runs instead.
+    """
+    if os.environ.get("AEF_FIGURES"):
+        return Path(os.environ["AEF_FIGURES"])
+    return home() / "figures" if get_profile().name == "smoke" else REPOSITORY / "figures"
 
 
 def default_device() -> torch.device:

@@ -14,16 +14,20 @@ from torch import Tensor
 
 WIDTH, HEIGHT = 178, 218  # the aligned CelebA frame, in which everything here is done
 LEVELS = 5  # of the Laplacian pyramid; the coarsest is about 11 pixels wide
+TRUST = 0.15  # difference in brightness at which a parent's say outside the face has faded
 GREATEST_GAIN = 1.7  # of a band's contrast: beyond it, compression noise comes up
 
-# Shares of the parents by region. Nobody gives more than half of anything inside the face;
-# outside it the first parent leads, since hair and background forgive averaging least.
+# Shares of the parents by region. Nobody gives more than half of anything inside the face. Outside
+# it the first parent leads in detail, since hair and background forgive averaging least, but not
+# in colour, which is shared (COARSE) towards the coarsest band.
 SHARES = {
-    "outside": (0.70, 0.15, 0.15),
-    "skin": (0.40, 0.30, 0.30),
-    "eyes": (0.25, 0.50, 0.25),
-    "mouth": (0.25, 0.25, 0.50),
+    "outside": (0.60, 0.20, 0.20),
+    "skin": (0.34, 0.33, 0.33),
+    "eyes": (0.20, 0.50, 0.30),
+    "mouth": (0.20, 0.30, 0.50),
 }
+COARSE = (0.34, 0.33, 0.33)
+SHAPE = (0.30, 0.35, 0.35)
 
 
 def gaussian_blur(images: Tensor, sigma: float) -> Tensor:
@@ -37,11 +41,11 @@ def gaussian_blur(images: Tensor, sigma: float) -> Tensor:
     return flat.reshape(images.shape)
 
 
-def sample(images: Tensor, x: Tensor, y: Tensor) -> Tensor:
-    """Bicubic look-up of [N, C, H, W] at pixel coordinates x and y, each [N, H', W']."""
+def sample(images: Tensor, x: Tensor, y: Tensor, mode: str = "bicubic") -> Tensor:
+    """Look-up of [N, C, H, W] at pixel coordinates x and y, each [N, H', W']."""
     height, width = images.shape[-2:]
     grid = torch.stack((2 * x / (width - 1) - 1, 2 * y / (height - 1) - 1), dim=-1)
-    return F.grid_sample(images, grid, "bicubic", "reflection", align_corners=True)
+    return F.grid_sample(images, grid, mode, "reflection", align_corners=True)
 
 
 def pixel_grid(height: int, width: int) -> tuple[Tensor, Tensor]:
@@ -125,7 +129,7 @@ def register(moving: Tensor, fixed: Tensor, scales: tuple[int, ...] = (8, 4, 2))
         slope_y = (padded[..., 2:, 1:-1] - padded[..., :-2, 1:-1]) / 2
         steep = (slope_x.square() + slope_y.square()).sum(1, keepdim=True)
         for _ in range(12):
-            off = still - sample(move, x + field[:, 0], y + field[:, 1])
+            off = still - sample(move, x + field[:, 0], y + field[:, 1], "bilinear")
             push = torch.cat([(off * s).sum(1, keepdim=True) for s in (slope_x, slope_y)], dim=1)
             push = push / (steep + 0.3 * off.square().sum(1, keepdim=True) + 1e-4)
             field = gaussian_blur(field + 1.5 * gaussian_blur(push.clamp(-1, 1), 1.5), 1.0)
@@ -162,6 +166,23 @@ def region_shares(shape: np.ndarray) -> Tensor:
     return shares
 
 
+def trust_in(images: Tensor, shape: np.ndarray) -> Tensor:
+    """How far each parent agrees with the first, [3, 1, H, W]: 1 inside the face and for the first.
+
+    Outside the face two backgrounds or two partings cannot be averaged. Where one differs, it is
+    left out instead of shining through.
+    """
+    off = gaussian_blur((images - images[:1]).square().mean(1, keepdim=True), 4.0)
+    face = soft_mask(face_outline(shape), 6)
+    return face + (1 - face) * torch.exp(-off / TRUST**2)
+
+
+def share_out(shares: Tensor, trust: Tensor) -> Tensor:
+    """Shares scaled by trust; what is taken from the others goes to the first parent."""
+    others = (shares * trust)[1:]
+    return torch.cat((1 - others.sum(0, keepdim=True), others))
+
+
 def match_skin(images: Tensor, shape: np.ndarray) -> Tensor:
     """Give all parents the mean skin colour and contrast of the three; hair keeps its own."""
     core = soft_mask(face_outline(shape), 2)
@@ -174,7 +195,7 @@ def match_skin(images: Tensor, shape: np.ndarray) -> Tensor:
     return images + reach * (matched - images)
 
 
-def blend(images: Tensor, shares: Tensor) -> Tensor:
+def blend(images: Tensor, shares: Tensor, trust: Tensor) -> Tensor:
     """Laplacian-pyramid blend that keeps the parents' contrast.
 
     Where structures do not match exactly an average loses contrast. Each band is therefore scaled
@@ -185,13 +206,16 @@ def blend(images: Tensor, shares: Tensor) -> Tensor:
     Tensor, shape [3, H, W]
     """
     bands, weights = [], []
-    for _ in range(LEVELS - 1):
+    coarse = torch.tensor(COARSE).view(3, 1, 1, 1)
+    for level in range(LEVELS - 1):
         smaller = F.interpolate(gaussian_blur(images, 1.0), scale_factor=0.5, mode="area")
         bands.append(images - _upscale(smaller, images))
-        weights.append(shares)
+        level_shares = shares + level / (LEVELS - 1) * (coarse - shares)
+        weights.append(share_out(level_shares, trust))
         images = smaller
+        trust = F.interpolate(trust, images.shape[-2:], mode="area")
         shares = F.interpolate(shares, images.shape[-2:], mode="area")
-    result = (images * shares).sum(0, keepdim=True)
+    result = (images * share_out(coarse, trust)).sum(0, keepdim=True)
     for band, share in zip(reversed(bands), reversed(weights), strict=True):
         mixed = (band * share).sum(0, keepdim=True)
         wanted = gaussian_blur((band.square() * share).sum((0, 1), keepdim=True), 3.0)
@@ -205,7 +229,7 @@ def _upscale(small: Tensor, like: Tensor) -> Tensor:
     return F.interpolate(small, like.shape[-2:], mode="bilinear", align_corners=False)
 
 
-def morph(images: Tensor, points: np.ndarray) -> tuple[Tensor, float]:
+def morph(images: Tensor, points: np.ndarray) -> tuple[Tensor, float, float]:
     """One face out of three.
 
     Parameters
@@ -219,16 +243,30 @@ def morph(images: Tensor, points: np.ndarray) -> tuple[Tensor, float]:
     -------
     face : Tensor, shape [3, H, W], values in [0, 1]
     discord : float
-        What registration could not reconcile outside the face: root mean square difference to
-        the first parent. Large values mean ghosts.
+        What registration could not reconcile inside the face: root mean square difference of the
+        parents from their mean. Large values mean ghosts.
+    lead : float
+        Mean share of the first parent in the detail outside the face.
     """
-    shape = points.mean(axis=0)
+    shape = np.tensordot(SHAPE, points, axes=1)
     images = thin_plate_warp(images, points, shape)
     images = match_skin(images, shape)
+    fields = register(images[1:], images[:1].expand(len(images) - 1, -1, -1, -1))
+    fields = torch.cat((torch.zeros_like(fields[:1]), fields))
     x, y = pixel_grid(HEIGHT, WIDTH)
-    field = register(images[1:], images[:1].expand(len(images) - 1, -1, -1, -1))
-    others = sample(images[1:], x + field[:, 0], y + field[:, 1])
-    images = torch.cat((images[:1], others)).clamp(0, 1)
-    outside = 1 - soft_mask(face_outline(shape), 5)
-    off = ((others - images[:1]).square().mean((0, 1)) * outside[0, 0]).sum() / outside.sum()
-    return blend(images, region_shares(shape)), off.sqrt().item()
+    trust = trust_in(sample(images, x + fields[:, 0], y + fields[:, 1]), shape)
+
+    # Meet in the middle: the outline of the hair is everybody's mean too, not the first parent's.
+    face = soft_mask(face_outline(shape), 8)
+    pull = torch.tensor(SHAPE).view(3, 1, 1, 1) * gaussian_blur(trust, 6.0)
+    middle = -(pull * fields).sum(0, keepdim=True) * (1 - face)
+    x, y = x + middle[:, 0], y + middle[:, 1]
+    fields = sample(fields, x.expand(len(fields), -1, -1), y.expand(len(fields), -1, -1))
+    images = sample(images, x + fields[:, 0], y + fields[:, 1]).clamp(0, 1)
+    trust = trust_in(images, shape)
+
+    inner = soft_mask(face_outline(shape), 1)
+    off = ((images - images.mean(0)).square().mean((0, 1)) * inner[0, 0]).sum() / inner.sum()
+    shares, outside = region_shares(shape), 1 - soft_mask(face_outline(shape), 5)
+    lead = (share_out(shares, trust)[:1] * outside).sum() / outside.sum()
+    return blend(images, shares, trust), off.sqrt().item(), lead.item()

@@ -12,6 +12,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from aef_core.generators import ATTRIBUTES, AttGAN, HiSD
+from aef_core.generators.attgan import CONDITION_SCALE
 from aef_core.generators.base import attribute_index, columns
 from aef_core.generators.stargan import LabelPlaneModel
 from aef_core.training.networks import (
@@ -38,6 +39,15 @@ class Recipe:
         """Loss of the critic's attribute head on real faces, before the game starts."""
         logits = self.critic.attributes(self.critic.trunk(x)).flatten(1)
         return attribute_loss(logits, self.critic_attributes(attributes))
+
+    def copy_loss(self, x: Tensor, attributes: Tensor) -> Tensor:
+        """L1 distance to the image when nothing is to be edited: the generator's head start."""
+        own = self.critic_attributes(attributes)
+        return F.l1_loss(self.model(x, self.scaled(own)), x)
+
+    def scaled(self, labels: Tensor) -> Tensor:
+        """From labels in {0, 1} to the model's condition."""
+        return labels
 
     def start(self, labels: Tensor) -> None:
         """Look at the training set's labels once, before the first `sample`."""
@@ -96,8 +106,8 @@ class AttGANRecipe(Recipe):
 
     model: AttGAN
 
-    def _condition(self, own: Tensor) -> Tensor:
-        return own - 0.5
+    def scaled(self, labels: Tensor) -> Tensor:
+        return (2 * labels - 1) * CONDITION_SCALE
 
     def _shuffled(self, attributes: Tensor) -> Tensor:
         """Half the batch asks for another face's attributes, half for a single edit."""
@@ -110,7 +120,7 @@ class AttGANRecipe(Recipe):
 
     def critic_losses(self, x: Tensor, attributes: Tensor) -> Losses:
         with torch.no_grad():
-            fake = self.model(x, self._condition(self._shuffled(attributes)))
+            fake = self.model(x, self.scaled(self._shuffled(attributes)))
         real_patches, logits = self.critic(x)
         fake_patches, _ = self.critic(fake)
         own = self.critic_attributes(attributes)
@@ -121,9 +131,9 @@ class AttGANRecipe(Recipe):
 
     def generator_losses(self, x: Tensor, attributes: Tensor) -> Losses:
         own, target = columns(attributes, self.model.attributes), self._shuffled(attributes)
-        codes = self.model.encode(x, own)
-        fake = self.model.decode(codes, x, self._condition(target))
-        same = self.model.decode(codes, x, self._condition(own))
+        codes = self.model.encode(x, target)
+        fake = self.model.decode(codes, x, self.scaled(target))
+        same = self.model.decode(codes, x, self.scaled(own))
         patches, logits = self.critic(fake)
         return {
             "adversarial": -patches.mean(),
@@ -157,6 +167,12 @@ class HiSDRecipe(Recipe):
 
     def critic_attributes(self, attributes: Tensor) -> Tensor:
         return attributes.float()
+
+    def copy_loss(self, x: Tensor, attributes: Tensor) -> Tensor:
+        code = self.model.encoder(x)
+        tag = int(torch.randint(len(self.model.tags), ()))
+        styled = self.model.translators[tag](code, self.model.extractors(x)[:, tag])
+        return F.l1_loss(self.model.decoder(code), x) + F.l1_loss(self.model.decoder(styled), x)
 
     def sample(self, labels: Tensor, n: int) -> Tensor:
         """First half: faces with the source attribute; second half: with the target attribute."""

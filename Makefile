@@ -1,0 +1,63 @@
+# Two promises: `make reproduce` and `make test`, on a machine with Python 3.11+ and make.
+PYTHON ?= python3
+VENV ?= .venv
+PY = $(VENV)/bin/python
+PIP_INSTALL = -m pip install --quiet --disable-pip-version-check
+NEW_ENOUGH = $(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' 2>/dev/null || \
+	{ echo "$(PYTHON) is missing or older than Python 3.11: install 3.11+ and name it, e.g. make PYTHON=python3.11" >&2; exit 1; }
+
+.PHONY: help reproduce test lab lint lock clean-runs
+
+help:
+	@echo "make reproduce   run the notebooks in order: figures/ and the results table"
+	@echo "make test        lint, unit tests, and every notebook in the smoke profile"
+	@echo "make lab         open the notebooks in JupyterLab"
+	@echo "make lint        ruff only"
+	@echo "make lock        resolve pyproject.toml again: requirements.lock and environment.yml"
+	@echo "make clean-runs  forget cached runs"
+
+reproduce: $(VENV)/.installed
+	$(PY) -m aef_core reproduce
+
+test: lint
+	$(PY) -m pytest
+	AEF_PROFILE=smoke $(PY) -m pytest --nbval-lax --nbval-current-env notebooks
+
+lab: $(VENV)/.installed
+	$(PY) -m jupyterlab notebooks
+
+lint: $(VENV)/.installed
+	$(PY) -m ruff check .
+
+clean-runs:
+	rm -rf runs
+
+# The environment: made once, made again when the lock or the package's metadata change.
+$(VENV)/.installed: requirements.lock pyproject.toml
+	@$(NEW_ENOUGH)
+	@test -x $(PY) || $(PYTHON) -m venv $(VENV)
+	@echo "installing requirements.lock into $(VENV) (5 GB on Linux with the CUDA libraries; minutes, once)"
+	@$(PY) $(PIP_INSTALL) -r requirements.lock
+	@$(PY) $(PIP_INSTALL) --no-deps --no-build-isolation -e .
+	@touch $@
+
+# The lock: resolve the ranges of pyproject.toml in a fresh environment and write down what came out.
+# Run it on Linux: only there does torch bring the CUDA packages, which the marker keeps off macOS.
+LOCK = $(VENV)-lock
+DIRECT = import tomllib; p = tomllib.load(open("pyproject.toml", "rb")); \
+	print(*p["build-system"]["requires"], *p["project"]["dependencies"], sep="\n")
+
+lock:
+	@$(NEW_ENOUGH)
+	@echo "resolving pyproject.toml in $(LOCK)"
+	@rm -rf $(LOCK) && $(PYTHON) -m venv $(LOCK)
+	@$(LOCK)/bin/python -c '$(DIRECT)' > $(LOCK)/direct.txt
+	@$(LOCK)/bin/python $(PIP_INSTALL) -r $(LOCK)/direct.txt
+	@{ echo "# Every package, pinned: what pip resolved from pyproject.toml on Linux with Python 3.11."; \
+	   echo "# Made by \`make lock\`; do not edit by hand."; \
+	   $(LOCK)/bin/python -m pip freeze --all --exclude pip \
+	   | sed -E 's/^((cuda|nvidia|triton)[^ ]*)$$/\1 ; sys_platform == "linux"/'; } > $(LOCK)/requirements.lock
+	@awk 'NR == FNR { split($$1, p, "=="); pin[p[1]] = $$1; next } \
+	      /==/ { split($$2, p, "=="); $$0 = "      - " pin[p[1]] } { print }' \
+	      $(LOCK)/requirements.lock environment.yml > $(LOCK)/environment.yml
+	@mv $(LOCK)/requirements.lock $(LOCK)/environment.yml . && rm -rf $(LOCK)

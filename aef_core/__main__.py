@@ -1,0 +1,52 @@
+"""Command line: `python -m aef_core reproduce`, `zoo`, `fetch`."""
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+app = typer.Typer(add_completion=False, no_args_is_help=True, help="The AEF companion.")
+
+
+@app.command()
+def reproduce(
+    profile: Annotated[str, typer.Option(help="smoke, quick or paper")] = "quick",
+) -> None:
+    """Run the notebooks in order, write figures/ and print the results table.
+
+    Executed copies go to runs/notebooks; finished runs are found again, so a second call is quick.
+    """
+    from aef_core.reproduce import reproduce_all
+
+    reproduce_all(profile)
+
+
+@app.command()
+def zoo(
+    celeba: Annotated[
+        Path | None, typer.Option(help="CelebA folder or zip; measure the bars on its test split")
+    ] = None,
+    n: Annotated[int, typer.Option(help="faces to measure on")] = 200,
+    write: Annotated[bool, typer.Option(help="keep the numbers in the model card")] = False,
+) -> None:
+    """Show the embedded zoo; with --celeba or without, measure its two bars.
+
+    Without --celeba the bars are measured on the embedded test faces.
+    """
+    from aef_core.zoo_bars import report
+
+    report(celeba, n, write)
+
+
+@app.command()
+def fetch(
+    root: Annotated[Path, typer.Argument(help="folder for the official checkpoints")],
+) -> None:
+    """Download the official checkpoints that have a direct address; say where the others are."""
+    from aef_core.official import fetch_official
+
+    fetch_official(root)
+
+
+if __name__ == "__main__":
+    app()

@@ -1,0 +1,285 @@
+"""Figures: functions from data to a matplotlib figure, and `save_figure`, which keeps both."""
+
+import json
+import platform
+import subprocess
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import matplotlib as mpl
+import matplotlib.pyplot as plt
+import numpy as np
+import pandas as pd
+import seaborn as sns
+import torch
+from matplotlib.figure import Figure
+from torch import Tensor
+
+from aef_core.config import REPOSITORY, figures_dir
+
+_PALETTE = sns.color_palette("colorblind").as_hex()
+MODEL_COLOURS = dict(
+    zip(("StarGAN", "AttentionGAN", "AttGAN", "HiSD"), np.array(_PALETTE)[[0, 2, 3, 1]].tolist(),
+        strict=True)
+)  # fmt: skip
+METHOD_COLOURS = {"uniform": _PALETTE[7], "grad-norm": _PALETTE[9], "aef": _PALETTE[4]}
+METHOD_LABELS = {
+    "uniform": "averaging",
+    "grad-norm": "static gradient\nnormalisation",
+    "aef": "AEF",
+}
+
+
+def use_style() -> None:
+    """The house style: quiet axes, readable at column width, editable text in PDFs."""
+    sns.set_theme(context="notebook", style="ticks", palette="colorblind")
+    mpl.rcParams.update(
+        {
+            "figure.dpi": 110,
+            "savefig.dpi": 200,
+            "savefig.bbox": "tight",
+            "axes.spines.top": False,
+            "axes.spines.right": False,
+            "axes.titleweight": "semibold",
+            "axes.titlesize": 11,
+            "axes.labelsize": 10,
+            "xtick.labelsize": 9,
+            "ytick.labelsize": 9,
+            "legend.frameon": False,
+            "legend.fontsize": 9,
+            "pdf.fonttype": 42,
+            "figure.constrained_layout.use": True,
+        }
+    )
+
+
+def save_figure(fig: Figure, name: str, data: Any, **config: Any) -> Path:
+    """Write `<name>.png`, `.pdf` and a `.json` sidecar with what was drawn and from what.
+
+    Parameters
+    ----------
+    fig : Figure
+    name : str
+        File name without suffix.
+    data : DataFrame, Series, dict or list
+        The numbers drawn.
+    **config
+        Whatever determined them: profile, method, seeds.
+    """
+    folder = figures_dir()
+    folder.mkdir(parents=True, exist_ok=True)
+    fig.savefig(folder / f"{name}.png")
+    fig.savefig(folder / f"{name}.pdf", metadata={"CreationDate": None})
+    sidecar = {
+        "config": config,
+        "commit": _commit(),
+        "versions": {"python": platform.python_version(), "torch": torch.__version__},
+        "data": _plain(data),
+    }
+    (folder / f"{name}.json").write_text(json.dumps(sidecar, indent=1) + "\n")
+    return folder / f"{name}.png"
+
+
+def _plain(data: Any) -> Any:
+    if isinstance(data, pd.Series):
+        data = data.to_frame("value")
+    if isinstance(data, pd.DataFrame):
+        return json.loads(data.reset_index().to_json(orient="records", double_precision=6))
+    return data
+
+
+def _commit() -> str | None:
+    command = ["git", "-C", str(REPOSITORY), "rev-parse", "--short", "HEAD"]
+    try:
+        return subprocess.run(command, capture_output=True, text=True, check=True).stdout.strip()
+    except (OSError, subprocess.CalledProcessError):
+        return None  # an installed package or an unpacked archive has no history
+
+
+def face_grid(
+    rows: Mapping[str, Tensor], columns: Sequence[str] | None = None, tile: float = 0.95
+) -> Figure:
+    """Images in labelled rows.
+
+    Parameters
+    ----------
+    rows : mapping of label to Tensor, shape [n, 3, H, W], values in [-1, 1]
+    columns : sequence of str, optional
+        Labels above the columns.
+    tile : float
+        Side of one image in inches.
+    """
+    n = max(len(images) for images in rows.values())
+    fig, axes = plt.subplots(
+        len(rows),
+        n,
+        figsize=(tile * n + 1.2, tile * len(rows) + 0.2),
+        squeeze=False,
+        layout="none",
+        gridspec_kw={"wspace": 0.03, "hspace": 0.03},
+    )
+    for line, (label, images) in zip(axes, rows.items(), strict=True):
+        for ax in line:
+            ax.axis("off")
+        for ax, image in zip(line, ((images + 1) / 2).clamp(0, 1), strict=False):
+            ax.imshow(image.permute(1, 2, 0).cpu().numpy(), interpolation="lanczos")
+        line[0].text(-0.08, 0.5, label, transform=line[0].transAxes, ha="right", va="center",
+                     fontsize=9)  # fmt: skip
+    for ax, label in zip(axes[0], columns or (), strict=False):
+        ax.set_title(label, fontsize=9, fontweight="normal", pad=4)
+    return fig
+
+
+def before_after(story: Mapping[str, Sequence[Tensor]], faces: Sequence[int] = (0, 1)) -> Figure:
+    """Original, forged, protected, forged after protection: one row a generator, one block a face.
+
+    Parameters
+    ----------
+    story : mapping of generator to four tensors, each of shape [N, 3, H, W], from `study.story`
+    faces : sequence of int
+        Which of the N faces to show.
+    """
+    titles = ["original", "forged", "protected", "forged after\nprotection"]
+    rows = {
+        name: torch.stack([images[i] for i in faces for images in parts])
+        for name, parts in story.items()
+    }
+    fig = face_grid(rows, titles * len(faces))
+    for ax in fig.axes:
+        column = ax.get_subplotspec().colspan.start
+        if column % 4 == 0 and column:  # air between two people
+            for other in fig.axes:
+                if other.get_subplotspec().colspan.start >= column:
+                    box = other.get_position()
+                    other.set_position([box.x0 + 0.006, box.y0, box.width, box.height])
+            break
+    return fig
+
+
+def amplified(delta: Tensor, eps: float) -> Figure:
+    """A universal perturbation stretched to full contrast, and its spectrum.
+
+    The spectrum is the mean power over RGB, log scale, zero frequency in the middle.
+    """
+    fig, (left, right) = plt.subplots(1, 2, figsize=(6.4, 3))
+    left.imshow((delta[0] / eps / 2 + 0.5).clamp(0, 1).permute(1, 2, 0).cpu().numpy())
+    left.set_title(f"perturbation x {1 / eps:.0f}")
+    power = torch.fft.fftshift(torch.fft.fft2(delta[0].cpu()).abs().square().mean(0))
+    shown = right.imshow(power.clamp_min(1e-6).log10().numpy(), cmap="rocket")
+    right.set_title("spectrum, log10 power")
+    fig.colorbar(shown, ax=right, shrink=0.8)
+    for ax in (left, right):
+        ax.set(xticks=[], yticks=[])
+    return fig
+
+
+def interruption_bars(table: pd.DataFrame, threshold: float = 0.05) -> Figure:
+    """Mean L2_mask per generator and method, with intervals.
+
+    Parameters
+    ----------
+    table : DataFrame with columns method, model, value, low, high
+    threshold : float
+        The line above which an image counts as interrupted.
+    """
+    methods = list(table["method"].unique())
+    models = list(table["model"].unique())
+    fig, ax = plt.subplots(figsize=(1.2 + 1.9 * len(methods), 3.4))
+    width = 0.8 / len(models)
+    for j, model in enumerate(models):
+        part = table[table["model"] == model].set_index("method").loc[methods]
+        x = np.arange(len(methods)) + (j - (len(models) - 1) / 2) * width
+        errors = [part["value"] - part["low"], part["high"] - part["value"]]
+        ax.bar(x, part["value"], width * 0.92, color=MODEL_COLOURS[model], label=model,
+               yerr=errors, error_kw={"lw": 1, "capsize": 2})  # fmt: skip
+    ax.axhline(threshold, color="0.3", lw=1, ls=(0, (4, 3)))
+    ax.annotate("interrupted", (len(methods) - 0.5, threshold), xytext=(2, 2),
+                textcoords="offset points", fontsize=8, color="0.3", ha="left")  # fmt: skip
+    ax.set_xticks(range(len(methods)), [METHOD_LABELS.get(m, m) for m in methods])
+    ax.set_ylabel("mean L2_mask on unseen faces")
+    ax.legend(ncols=1, loc="upper left", bbox_to_anchor=(1.02, 1))
+    return fig
+
+
+def dynamics(histories: Mapping[str, pd.DataFrame], column: str = "strength") -> Figure:
+    """One column of the history per step, one panel a method, one line a generator."""
+    labels = {
+        "strength": "interruption strength S",
+        "output_mse": "output MSE",
+        "weight": "weight",
+        "grad_l1": "mean |gradient|",
+    }
+    fig, axes = plt.subplots(
+        1, len(histories), figsize=(3.1 * len(histories), 2.8), sharey=True, squeeze=False
+    )
+    for ax, (title, history) in zip(axes[0], histories.items(), strict=True):
+        for model, part in history.groupby("model", sort=False):
+            ax.plot(part["step"], part[column], color=MODEL_COLOURS[model], label=model, lw=1.6)
+        ax.set(title=METHOD_LABELS.get(title, title).replace("\n", " "), xlabel="step")
+    axes[0, 0].set_ylabel(labels[column])
+    if column == "grad_l1":
+        axes[0, 0].set_yscale("log")
+    if column == "weight":
+        axes[0, 0].set_ylim(0, 1)
+    axes[0, -1].legend(loc="upper left", bbox_to_anchor=(1.02, 1))
+    return fig
+
+
+def weight_dynamics(history: pd.DataFrame) -> Figure:
+    """Interruption strength and weight of each generator over one run, side by side."""
+    fig, axes = plt.subplots(1, 2, figsize=(7.6, 2.9))
+    for ax, column, label in zip(
+        axes, ("strength", "weight"), ("interruption strength S", "weight"), strict=True
+    ):
+        for model, part in history.groupby("model", sort=False):
+            ax.plot(part["step"], part[column], color=MODEL_COLOURS[model], label=model, lw=1.6)
+        ax.set(xlabel="step", ylabel=label)
+    axes[1].set_ylim(0, 1)
+    axes[1].legend(loc="upper left", bbox_to_anchor=(1.02, 1))
+    return fig
+
+
+def gradient_conflicts(cosines: Mapping[str, np.ndarray], models: Sequence[str]) -> Figure:
+    """Mean cosine between generators' gradients, one heat map a method; below 0 is a conflict."""
+    fig, axes = plt.subplots(
+        1, len(cosines), figsize=(3.2 * len(cosines) + 0.6, 3.0), squeeze=False
+    )
+    limit = max(abs(_off_diagonal(c)).max() for c in cosines.values())
+    for ax, (title, values) in zip(axes[0], cosines.items(), strict=True):
+        mean = values.mean(axis=0)
+        sns.heatmap(
+            np.where(np.eye(len(models), dtype=bool), np.nan, mean),
+            annot=True, fmt=".2f", vmin=-limit, vmax=limit, cmap="vlag", square=True, ax=ax,
+            xticklabels=models, yticklabels=models if ax is axes[0, 0] else False,
+            cbar=ax is axes[0, -1], linewidths=1, annot_kws={"fontsize": 9},
+        )  # fmt: skip
+        ax.set_title(METHOD_LABELS.get(title, title).replace("\n", " "))
+        ax.tick_params(axis="x", rotation=35, length=0)
+        ax.tick_params(axis="y", length=0)
+    return fig
+
+
+def _off_diagonal(cosines: np.ndarray) -> np.ndarray:
+    mean = cosines.mean(axis=0)
+    return mean[~np.eye(len(mean), dtype=bool)]
+
+
+def sweep(table: pd.DataFrame, x: str, xlabel: str, log: bool = True) -> Figure:
+    """Mean L2_mask of every generator (left) and their balance (right) over a setting.
+
+    Parameters
+    ----------
+    table : DataFrame with columns `x`, model, l2_mask, weight
+    """
+    fig, axes = plt.subplots(1, 2, figsize=(8.2, 3.0))
+    for ax, column, label in zip(
+        axes, ("l2_mask", "weight"), ("mean L2_mask on unseen faces", "mean weight"), strict=True
+    ):
+        for model, part in table.groupby("model", sort=False):
+            ax.plot(part[x], part[column], "o-", color=MODEL_COLOURS[model], label=model, ms=4)
+        ax.set(xlabel=xlabel, ylabel=label, ylim=(0, None))
+        if log:
+            ax.set_xscale("log")
+    axes[1].legend(loc="upper left", bbox_to_anchor=(1.02, 1))
+    return fig

@@ -1,0 +1,269 @@
+"""Runs: config + history + perturbation in one folder, written atomically, found by their config.
+
+A finished run is `<home>/<hash>/` with `run.json` (config, versions, checksums), `history.csv`,
+`cosines.npy` and `delta.safetensors`. While it is being made, `<home>/<hash>.partial` holds the
+state it would resume from.
+"""
+
+import hashlib
+import json
+import os
+import pickle
+import platform
+import shutil
+import tempfile
+import time
+from collections.abc import Callable
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import safetensors.torch
+import torch
+from safetensors import SafetensorError
+from torch import Tensor
+from tqdm.auto import tqdm
+
+from aef_core.config import home
+from aef_core.faces import FaceBatch
+from aef_core.metrics import Evaluator
+from aef_core.perturbation import PerturbationConfig, State, Zoo, perturb
+from aef_core.weighting import make_rule
+
+FORMAT = 1  # raise it when the meaning of a config or of a file changes
+
+
+class DamagedRun(RuntimeError):
+    """A run folder exists but is not whole; the message names the file and the cure."""
+
+
+@dataclass(frozen=True)
+class Run:
+    """A finished optimisation.
+
+    Attributes
+    ----------
+    delta : Tensor, shape [1 or N, 3, H, W], values in [-eps, eps]
+    history : DataFrame
+        One row per step and generator: step, model, strength, output_mse, feature_mse, weight,
+        grad_l1.
+    cosines : ndarray, shape [steps, K, K]
+        Cosines between the generators' gradients at each step.
+    config : dict
+        Everything that determined the result.
+    seconds : float
+        Wall-clock time of the optimisation.
+    path : Path or None
+        Its folder, None if it was not kept.
+    """
+
+    delta: Tensor
+    history: pd.DataFrame
+    cosines: np.ndarray
+    config: dict[str, Any]
+    seconds: float
+    path: Path | None = None
+
+
+def optimize(
+    zoo: Zoo,
+    faces: FaceBatch,
+    method: str = "aef",
+    config: PerturbationConfig | None = None,
+    *,
+    keep: bool = True,
+    progress: bool = True,
+    checkpoint_every: int = 20,
+    on_step: Callable[[State], None] | None = None,
+    **settings: Any,
+) -> Run:
+    """Optimise a perturbation, or find the run that already did.
+
+    Parameters
+    ----------
+    zoo : mapping of name to DeepfakeModel
+    faces : FaceBatch
+        Faces to optimise on.
+    method : str
+        A weighting rule: one of `aef_core.weighting.RULES`.
+    config : PerturbationConfig, optional
+        Settings of the loop, the paper's by default.
+    keep : bool
+        Store the run (and resume or reuse a stored one). False leaves no trace.
+    progress : bool
+        Show a progress bar.
+    checkpoint_every : int
+        Steps between saved states; a killed run resumes from the last one, to the same bits.
+    on_step : callable, optional
+        Called with the state after every step.
+    **settings
+        Hyper-parameters of the rule, e.g. `tau=0.01`.
+
+    Returns
+    -------
+    Run
+
+    Raises
+    ------
+    ValueError
+        Unknown method or setting, eps <= 0 and the like: before anything is computed.
+    Diverged
+        A loss became NaN; the last saved state stays.
+    DamagedRun
+        A stored run of this config is not whole.
+    """
+    config = config or PerturbationConfig()
+    rule = make_rule(method, **settings)
+    identity = {
+        "format": FORMAT,
+        "method": method,
+        "settings": rule.settings(),
+        "loop": config.to_dict(),
+        "zoo": {name: fingerprint(model) for name, model in zoo.items()},
+        "faces": {"source": faces.source, "n": len(faces), "crc": faces.fingerprint()},
+    }
+    folder = home() / run_hash(identity)
+    if keep and folder.exists():
+        return load_run(folder)
+    partial = folder.with_suffix(".partial")
+    state, seconds = _load_state(partial) if keep else (None, 0.0)
+    bar = tqdm(total=config.steps, initial=state.step if state else 0, desc=method,
+               disable=not progress, leave=False)  # fmt: skip
+    started = time.perf_counter()
+    for state in perturb(zoo, faces, rule, config, state):
+        bar.update()
+        if on_step:
+            on_step(state)
+        if keep and state.step % checkpoint_every == 0 and state.step < config.steps:
+            _save_state(partial, state, seconds + time.perf_counter() - started)
+    bar.close()
+    run = Run(
+        state.delta.cpu(),
+        pd.DataFrame(state.history),
+        np.array(state.cosines),
+        identity,
+        seconds + time.perf_counter() - started,
+        folder if keep else None,
+    )
+    if keep:
+        _save_run(folder, run)
+        partial.unlink(missing_ok=True)
+    return run
+
+
+def run_hash(identity: dict[str, Any]) -> str:
+    """Twelve hexadecimal digits that stand for a config, whatever the order of its keys."""
+    text = json.dumps(identity, sort_keys=True)
+    return hashlib.sha256(text.encode()).hexdigest()[:12]
+
+
+def fingerprint(model: torch.nn.Module) -> str:
+    """Short checksum of a model's weights."""
+    digest = hashlib.sha256()
+    for key, value in model.state_dict().items():
+        digest.update(key.encode())
+        digest.update(value.detach().cpu().contiguous().numpy().tobytes())
+    return digest.hexdigest()[:12]
+
+
+def load_run(folder: str | Path) -> Run:
+    """Read a stored run, refusing one that is not whole.
+
+    Raises
+    ------
+    FileNotFoundError
+        No such folder.
+    DamagedRun
+        A file is missing, unreadable or does not match its checksum.
+    """
+    folder = Path(folder)
+    if not folder.is_dir():
+        raise FileNotFoundError(f"{folder}: no such run")
+    try:
+        meta = json.loads((folder / "run.json").read_text())
+        for name, expected in meta["sha256"].items():
+            if _sha256(folder / name) != expected:
+                raise DamagedRun(f"{folder / name} was changed: delete {folder} and run again")
+        delta = safetensors.torch.load_file(folder / "delta.safetensors")["delta"]
+        history = pd.read_csv(folder / "history.csv")
+        cosines = np.load(folder / "cosines.npy")
+    except (OSError, KeyError, ValueError, SafetensorError) as error:
+        raise DamagedRun(f"{folder} is damaged ({error}): delete it and run again") from None
+    return Run(delta, history, cosines, meta["config"], meta["seconds"], folder)
+
+
+def evaluate_run(run: Run, evaluator: Evaluator) -> pd.DataFrame:
+    """The evaluation of a run, kept in its folder and found again for the same zoo and faces."""
+    if run.path is None:
+        return evaluator(run.delta)
+    zoo = {name: fingerprint(model) for name, model in evaluator.zoo.items()}
+    key = run_hash({"zoo": zoo, "faces": evaluator.faces.fingerprint()})
+    path = run.path / f"evaluation-{key}.csv"
+    if path.exists():
+        return pd.read_csv(path)
+    table = evaluator(run.delta)
+    temporary = path.with_suffix(".tmp")
+    table.to_csv(temporary, index=False)
+    os.replace(temporary, path)
+    return table
+
+
+def list_runs() -> pd.DataFrame:
+    """The stored runs, one row each: hash, method, settings, steps, eps, seed, generators."""
+    rows = []
+    for file in sorted(home().glob("*/run.json")):
+        config = json.loads(file.read_text())["config"]
+        loop = {k: config["loop"][k] for k in ("steps", "eps", "seed")}
+        rows.append(
+            {"run": file.parent.name, "method": config["method"], "settings": config["settings"]}
+            | loop
+            | {"models": ", ".join(config["zoo"]), "faces": config["faces"]["source"]}
+        )
+    return pd.DataFrame(rows)
+
+
+def _save_run(folder: Path, run: Run) -> None:
+    """Write beside, then rename: the folder appears whole or not at all."""
+    folder.parent.mkdir(parents=True, exist_ok=True)
+    temporary = Path(tempfile.mkdtemp(prefix=f".{folder.name}-", dir=folder.parent))
+    safetensors.torch.save_file(
+        {"delta": run.delta.contiguous()}, temporary / "delta.safetensors"
+    )
+    run.history.to_csv(temporary / "history.csv", index=False)
+    np.save(temporary / "cosines.npy", run.cosines)
+    meta = {
+        "config": run.config,
+        "seconds": round(run.seconds, 3),
+        "versions": {"python": platform.python_version(), "torch": torch.__version__},
+        "sha256": {f.name: _sha256(f) for f in sorted(temporary.iterdir())},
+    }
+    (temporary / "run.json").write_text(json.dumps(meta, indent=1))
+    try:
+        os.replace(temporary, folder)
+    except OSError:  # another process finished the same run first: same config, same bits
+        shutil.rmtree(temporary)
+
+
+def _sha256(path: Path) -> str:
+    return hashlib.sha256(path.read_bytes()).hexdigest()
+
+
+def _save_state(path: Path, state: State, seconds: float) -> None:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    temporary = path.with_suffix(".tmp")
+    torch.save(asdict(state) | {"seconds": seconds}, temporary)
+    os.replace(temporary, path)
+
+
+def _load_state(path: Path) -> tuple[State | None, float]:
+    if not path.exists():
+        return None, 0.0
+    try:
+        stored = torch.load(path, weights_only=True)
+        seconds = stored.pop("seconds")
+        return State(**stored), seconds
+    except (pickle.UnpicklingError, RuntimeError, EOFError, KeyError, TypeError) as error:
+        reason = str(error).splitlines()[0]
+        raise DamagedRun(f"{path} is damaged ({reason}): delete it and run again") from None

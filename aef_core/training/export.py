@@ -1,0 +1,56 @@
+"""Ship trained weights: half-precision safetensors, a table with checksums.
+
+    python -m aef_core.training.export --checkpoints runs/zoo64
+"""
+
+import hashlib
+import json
+from pathlib import Path
+from typing import Annotated, Any
+
+import safetensors.torch
+import torch
+import typer
+from torch import Tensor
+
+from aef_core.config import ASSETS
+
+
+def save_half(path: Path, state: dict[str, Tensor], metadata: dict[str, Any]) -> None:
+    """Write weights of two or more dimensions in float16, the few others as they are."""
+    half = {
+        k: (v.half() if v.is_floating_point() and v.dim() > 1 else v).contiguous().clone()
+        for k, v in state.items()
+    }
+    path.parent.mkdir(parents=True, exist_ok=True)
+    safetensors.torch.save_file(half, path, {"aef": json.dumps(metadata)})
+
+
+def main(
+    checkpoints: Annotated[Path, typer.Option(help="folder of <model>.ckpt files")],
+    out: Annotated[Path, typer.Option(help="folder of the zoo")] = ASSETS / "celeba64",
+) -> None:
+    """Turn training checkpoints into the embedded zoo and its table `zoo.json`."""
+    from aef_core.training.train_generator import ZOO64
+
+    table = {}
+    for name, config in ZOO64.items():
+        stored = torch.load(checkpoints / f"{name}.ckpt", map_location="cpu", weights_only=True)
+        file = out / f"{name}.safetensors"
+        weights = stored["average" if config.ship_average else "model"]
+        training = {k: v for k, v in vars(config).items() if k != "settings"}
+        training["iterations"] = stored["iteration"]
+        save_half(file, weights, training)
+        table[name] = {
+            "architecture": config.model,
+            "settings": config.settings,
+            "file": file.name,
+            "sha256": hashlib.sha256(file.read_bytes()).hexdigest(),
+            "training": training,
+        }
+    (out / "zoo.json").write_text(json.dumps(table, indent=1) + "\n")
+    print(f"{out}: {sum(f.stat().st_size for f in out.iterdir()) / 1e6:.1f} MB")
+
+
+if __name__ == "__main__":
+    typer.run(main)

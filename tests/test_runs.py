@@ -1,0 +1,114 @@
+"""Runs are found again, resumed to the same bits, and never half-read."""
+
+import dataclasses
+from pathlib import Path
+
+import pytest
+import torch
+
+from aef_core.config import home
+from aef_core.perturbation import PerturbationConfig, State
+from aef_core.runs import DamagedRun, list_runs, load_run, optimize
+
+from .conftest import make_faces, tiny_zoo
+
+CONFIG = PerturbationConfig(steps=6, step_size=0.01, batch=4)
+
+
+class Killed(Exception):
+    pass
+
+
+def kill_at(step: int):  # noqa: ANN201
+    def on_step(state: State) -> None:
+        if state.step == step:
+            raise Killed
+
+    return on_step
+
+
+def go(config: PerturbationConfig = CONFIG, method: str = "aef", **options: object):  # noqa: ANN201
+    return optimize(tiny_zoo(), make_faces(), method, config, progress=False, **options)
+
+
+def refuse(state: State) -> None:
+    raise AssertionError("computed again")
+
+
+def test_a_finished_run_is_found_and_equal() -> None:
+    first = go(tau=0.01)
+    again = go(tau=0.01, on_step=refuse)
+    assert torch.equal(first.delta, again.delta)
+    assert again.history.equals(first.history)
+    assert (again.cosines == first.cosines).all()
+    assert again.config == first.config
+    assert list(list_runs()["method"]) == ["aef"]
+
+
+@pytest.mark.parametrize(
+    "other",
+    [
+        lambda: go(tau=0.02),
+        lambda: go(method="uniform"),
+        lambda: go(dataclasses.replace(CONFIG, seed=1)),
+        lambda: optimize(tiny_zoo(1), make_faces(), "aef", CONFIG, progress=False),
+        lambda: optimize(tiny_zoo(), make_faces(seed=1), "aef", CONFIG, progress=False),
+    ],
+)
+def test_anything_that_matters_makes_another_run(other) -> None:  # noqa: ANN001
+    assert go().path != other().path
+
+
+@pytest.mark.parametrize("stop", [1, 3, 4, 5])
+def test_killed_at_any_step_it_ends_with_the_same_bits(stop: int) -> None:
+    straight = go(keep=False)
+    with pytest.raises(Killed):
+        go(checkpoint_every=2, on_step=kill_at(stop))
+    assert not list(home().glob("*/run.json")), "a killed run must not look finished"
+    resumed = go(checkpoint_every=2)
+    assert torch.equal(resumed.delta, straight.delta)
+    assert resumed.history.equals(straight.history)
+    assert not list(home().glob("*.partial"))
+
+
+def test_resuming_does_not_repeat_saved_steps() -> None:
+    with pytest.raises(Killed):
+        go(checkpoint_every=2, on_step=kill_at(5))
+    seen = []
+    go(checkpoint_every=2, on_step=lambda state: seen.append(state.step))
+    assert seen == [5, 6]
+
+
+def test_keep_false_leaves_no_trace() -> None:
+    go(keep=False)
+    assert not home().exists()
+
+
+@pytest.mark.parametrize("file", ["delta.safetensors", "history.csv", "cosines.npy", "run.json"])
+@pytest.mark.parametrize("damage", ["truncate", "remove"])
+def test_a_damaged_run_is_reported_never_half_read(file: str, damage: str) -> None:
+    folder = go().path
+    victim: Path = folder / file
+    if damage == "remove":
+        victim.unlink()
+    else:
+        victim.write_bytes(victim.read_bytes()[:-7])
+    with pytest.raises(DamagedRun, match=f"{folder.name}.*run again"):
+        go()
+
+
+def test_a_damaged_checkpoint_is_reported() -> None:
+    with pytest.raises(Killed):
+        go(checkpoint_every=2, on_step=kill_at(3))
+    (partial,) = home().glob("*.partial")
+    partial.write_bytes(b"not a checkpoint")
+    with pytest.raises(DamagedRun, match=r"partial is damaged.*delete it"):
+        go()
+
+
+def test_bad_requests_leave_nothing_behind() -> None:
+    with pytest.raises(ValueError, match="unknown method"):
+        go(method="no-such-rule")
+    with pytest.raises(FileNotFoundError, match="no such run"):
+        load_run(home() / "0123")
+    assert not home().exists()
