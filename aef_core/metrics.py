@@ -92,9 +92,7 @@ class Evaluator:
         Images per forward pass; changes speed, not results.
     """
 
-    def __init__(
-        self, zoo: Mapping[str, DeepfakeModel], faces: FaceBatch, batch: int = 32
-    ) -> None:
+    def __init__(self, zoo: Mapping[str, DeepfakeModel], faces: FaceBatch, batch: int = 32) -> None:
         self.zoo, self.faces, self.batch = zoo, faces, batch
         self._forged: dict[tuple[str, str], Tensor] = {}
 
@@ -113,9 +111,7 @@ class Evaluator:
         return torch.cat(
             [
                 model(x.to(device), model.conditions(a.to(device), edit)).cpu()
-                for x, a in zip(
-                    images.split(self.batch), attributes.split(self.batch), strict=True
-                )
+                for x, a in zip(images.split(self.batch), attributes.split(self.batch), strict=True)
             ]
         )
 

@@ -6,7 +6,6 @@ exact norms and cosines are recorded for free, and memory holds one graph at a t
 """
 
 import math
-import zlib
 from collections.abc import Iterator, Mapping
 from dataclasses import asdict, dataclass, field
 from typing import Any
@@ -16,10 +15,15 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from aef_core.faces import FaceBatch
-from aef_core.generators import DeepfakeModel
+from aef_core.interruption import (
+    References,
+    Zoo,
+    clean_references,
+    diversified,
+    interruption,
+    seeded,
+)
 from aef_core.weighting import Feedback, Weighting
-
-Zoo = Mapping[str, DeepfakeModel]
 
 
 @dataclass(frozen=True)
@@ -75,41 +79,6 @@ class State:
     rule: dict[str, Tensor] = field(default_factory=dict)
     history: list[dict[str, Any]] = field(default_factory=list)  # one row per step and generator
     cosines: list[list[list[float]]] = field(default_factory=list)  # one K x K table per step
-
-
-@dataclass(frozen=True)
-class References:
-    """Clean outputs and features of one generator: they do not depend on delta, so computed once.
-
-    Each image carries one random edit per generator, drawn from the seed.
-    """
-
-    conditions: Tensor  # [N, c]
-    outputs: Tensor  # [N, 3, H, W]
-    features: Tensor  # [N, C, h, w]
-
-
-@torch.no_grad()
-def clean_references(zoo: Zoo, faces: FaceBatch, seed: int, batch: int) -> dict[str, References]:
-    """What every generator makes of the clean faces."""
-    references = {}
-    for name, model in zoo.items():
-        device = next(model.parameters()).device
-        # the draw depends on the name, not on the place in the zoo: a specialist run on one
-        # generator sees the same edits as a run on all
-        generator = torch.Generator().manual_seed(seed + zlib.crc32(name.encode()))
-        draws = torch.randint(len(model.edits), (len(faces),), generator=generator).tolist()
-        attributes = faces.attributes.to(device)
-        conditions = torch.cat(
-            [model.conditions(attributes[i : i + 1], model.edits[k]) for i, k in enumerate(draws)]
-        )
-        parts = [
-            model.forward_with_feature(x.to(device), c)
-            for x, c in zip(faces.images.split(batch), conditions.split(batch), strict=True)
-        ]
-        outputs, features = (torch.cat(part) for part in zip(*parts, strict=True))
-        references[name] = References(conditions, outputs, features)
-    return references
 
 
 def perturb(
@@ -178,19 +147,8 @@ def batch_rows(n: int, step: int, config: PerturbationConfig) -> Tensor:
     """Rows of the faces seen at a step: a fresh shuffle each epoch, from (seed, epoch) alone."""
     per_epoch = math.ceil(n / config.batch)
     epoch, position = divmod(step, per_epoch)
-    order = torch.randperm(n, generator=_generator(config.seed, f"shuffle {epoch}"))
+    order = torch.randperm(n, generator=seeded(config.seed, f"shuffle {epoch}"))
     return order[position * config.batch : (position + 1) * config.batch]
-
-
-def interruption(
-    model: DeepfakeModel, x: Tensor, reference: References, rows: Tensor, feature_weight: float
-) -> tuple[Tensor, Tensor, Tensor]:
-    """Strength S_k of a batch, and its output and feature terms (mean squared errors)."""
-    image, feature = model.forward_with_feature(x, reference.conditions[rows])
-    output_mse = F.mse_loss(image, reference.outputs[rows])
-    feature_mse = F.mse_loss(feature, reference.features[rows])
-    strength = (1 - feature_weight) * output_mse + feature_weight * feature_mse
-    return strength, output_mse, feature_mse
 
 
 def _step(
@@ -205,7 +163,9 @@ def _step(
     gradients, terms = [], []
     for name, model in zoo.items():
         delta = _slice(state.delta, rows, config).requires_grad_()
-        x = _transformed((images[rows] + delta).clamp(-1, 1), config, f"{state.step}")
+        x = (images[rows] + delta).clamp(-1, 1)
+        draw = seeded(config.seed, f"diversity {state.step}")
+        x = diversified(x, config.diversity, draw)
         values = interruption(model, x, references[name], rows, config.feature_weight)
         (gradient,) = torch.autograd.grad(values[0], delta)
         _check_finite(name, state.step, values[0], gradient)
@@ -252,7 +212,8 @@ def _feature_gradient(
     """
     delta = _slice(state.delta, rows, config).requires_grad_()
     x = (images[rows] + delta).clamp(-1, 1)
-    x = _transformed(x, config, f"{state.step}.{inner}")
+    draw = seeded(config.seed, f"diversity {state.step}.{inner}")
+    x = diversified(x, config.diversity, draw)
 
     def pooled(feature: Tensor) -> Tensor:
         return F.interpolate(feature, size=(32, 32), mode="bilinear").sum(dim=1)
@@ -260,25 +221,6 @@ def _feature_gradient(
     moved = sum(pooled(m.encode(x, references[k].conditions[rows])[0]) for k, m in zoo.items())
     clean = sum(pooled(references[k].features[rows]) for k in zoo)
     return torch.autograd.grad(F.mse_loss(moved, clean), delta)[0]
-
-
-def _transformed(x: Tensor, config: PerturbationConfig, draw: str) -> Tensor:
-    """Input diversity: with some chance enlarge by up to 13 %, pad, and resize back."""
-    generator = _generator(config.seed, f"diversity {draw}")
-    if torch.rand((), generator=generator).item() >= config.diversity:
-        return x
-    size = x.shape[-1]
-    canvas = round(size * 290 / 256)
-    small = int(torch.randint(size, canvas, (), generator=generator))
-    left, top = torch.randint(canvas - small + 1, (2,), generator=generator).tolist()
-    x = F.interpolate(x, size=(small, small), mode="bilinear")
-    x = F.pad(x, (left, canvas - small - left, top, canvas - small - top))
-    return F.interpolate(x, size=(size, size), mode="bilinear")
-
-
-def _generator(seed: int, purpose: str) -> torch.Generator:
-    """Randomness from the seed and its purpose alone, so that a resumed run draws the same."""
-    return torch.Generator().manual_seed(zlib.crc32(f"{seed} {purpose}".encode()))
 
 
 def _check_finite(name: str, step: int, strength: Tensor, gradient: Tensor) -> None:

@@ -1,13 +1,7 @@
-"""Figures: functions from data to a matplotlib figure, and `save_figure`, which keeps both."""
+"""Figures: functions from data to a matplotlib figure. None of them sees a network."""
 
-import json
-import platform
-import subprocess
 from collections.abc import Mapping, Sequence
-from pathlib import Path
-from typing import Any
 
-import matplotlib as mpl
 import matplotlib.pyplot as plt
 import numpy as np
 import pandas as pd
@@ -16,85 +10,20 @@ import torch
 from matplotlib.figure import Figure
 from torch import Tensor
 
-from aef_core.config import REPOSITORY, figures_dir
+from aef_core.style import METHOD_LABELS, MODEL_COLOURS, save_figure, use_style
 
-_PALETTE = sns.color_palette("colorblind").as_hex()
-MODEL_COLOURS = dict(
-    zip(("StarGAN", "AttentionGAN", "AttGAN", "HiSD"), np.array(_PALETTE)[[0, 2, 3, 1]].tolist(),
-        strict=True)
-)  # fmt: skip
-METHOD_COLOURS = {"uniform": _PALETTE[7], "grad-norm": _PALETTE[9], "aef": _PALETTE[4]}
-METHOD_LABELS = {
-    "uniform": "averaging",
-    "grad-norm": "static gradient\nnormalisation",
-    "aef": "AEF",
-}
-
-
-def use_style() -> None:
-    """The house style: quiet axes, readable at column width, editable text in PDFs."""
-    sns.set_theme(context="notebook", style="ticks", palette="colorblind")
-    mpl.rcParams.update(
-        {
-            "figure.dpi": 110,
-            "savefig.dpi": 200,
-            "savefig.bbox": "tight",
-            "axes.spines.top": False,
-            "axes.spines.right": False,
-            "axes.titleweight": "semibold",
-            "axes.titlesize": 11,
-            "axes.labelsize": 10,
-            "xtick.labelsize": 9,
-            "ytick.labelsize": 9,
-            "legend.frameon": False,
-            "legend.fontsize": 9,
-            "pdf.fonttype": 42,
-            "figure.constrained_layout.use": True,
-        }
-    )
-
-
-def save_figure(fig: Figure, name: str, data: Any, **config: Any) -> Path:
-    """Write `<name>.png`, `.pdf` and a `.json` sidecar with what was drawn and from what.
-
-    Parameters
-    ----------
-    fig : Figure
-    name : str
-        File name without suffix.
-    data : DataFrame, Series, dict or list
-        The numbers drawn.
-    **config
-        Whatever determined them: profile, method, seeds.
-    """
-    folder = figures_dir()
-    folder.mkdir(parents=True, exist_ok=True)
-    fig.savefig(folder / f"{name}.png")
-    fig.savefig(folder / f"{name}.pdf", metadata={"CreationDate": None})
-    sidecar = {
-        "config": config,
-        "commit": _commit(),
-        "versions": {"python": platform.python_version(), "torch": torch.__version__},
-        "data": _plain(data),
-    }
-    (folder / f"{name}.json").write_text(json.dumps(sidecar, indent=1) + "\n")
-    return folder / f"{name}.png"
-
-
-def _plain(data: Any) -> Any:
-    if isinstance(data, pd.Series):
-        data = data.to_frame("value")
-    if isinstance(data, pd.DataFrame):
-        return json.loads(data.reset_index().to_json(orient="records", double_precision=6))
-    return data
-
-
-def _commit() -> str | None:
-    command = ["git", "-C", str(REPOSITORY), "rev-parse", "--short", "HEAD"]
-    try:
-        return subprocess.run(command, capture_output=True, text=True, check=True).stdout.strip()
-    except (OSError, subprocess.CalledProcessError):
-        return None  # an installed package or an unpacked archive has no history
+__all__ = [
+    "amplified",
+    "before_after",
+    "dynamics",
+    "face_grid",
+    "gradient_conflicts",
+    "interruption_bars",
+    "save_figure",
+    "sweep",
+    "use_style",
+    "weight_dynamics",
+]
 
 
 def face_grid(

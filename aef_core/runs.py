@@ -28,8 +28,9 @@ from tqdm.auto import tqdm
 
 from aef_core.config import home
 from aef_core.faces import FaceBatch
+from aef_core.interruption import Zoo
 from aef_core.metrics import Evaluator
-from aef_core.perturbation import PerturbationConfig, State, Zoo, perturb
+from aef_core.perturbation import PerturbationConfig, State, perturb
 from aef_core.weighting import make_rule
 
 FORMAT = 1  # raise it when the meaning of a config or of a file changes
@@ -128,11 +129,11 @@ def optimize(
     if keep and folder.exists():
         return load_run(folder)
     partial = folder.with_suffix(".partial")
-    state, seconds = _load_state(partial) if keep else (None, 0.0)
-    bar = tqdm(total=config.steps, initial=state.step if state else 0, desc=method,
+    resumed, seconds = _load_state(partial) if keep else (None, 0.0)
+    bar = tqdm(total=config.steps, initial=resumed.step if resumed else 0, desc=method,
                disable=not progress, leave=False)  # fmt: skip
     started = time.perf_counter()
-    for state in perturb(zoo, faces, rule, config, state):
+    for state in perturb(zoo, faces, rule, config, resumed):
         bar.update()
         if on_step:
             on_step(state)
@@ -228,9 +229,7 @@ def _save_run(folder: Path, run: Run) -> None:
     """Write beside, then rename: the folder appears whole or not at all."""
     folder.parent.mkdir(parents=True, exist_ok=True)
     temporary = Path(tempfile.mkdtemp(prefix=f".{folder.name}-", dir=folder.parent))
-    safetensors.torch.save_file(
-        {"delta": run.delta.contiguous()}, temporary / "delta.safetensors"
-    )
+    safetensors.torch.save_file({"delta": run.delta.contiguous()}, temporary / "delta.safetensors")
     run.history.to_csv(temporary / "history.csv", index=False)
     np.save(temporary / "cosines.npy", run.cosines)
     meta = {

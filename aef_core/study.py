@@ -12,8 +12,9 @@ from tqdm.auto import tqdm
 from aef_core.config import Profile, get_profile, home
 from aef_core.faces import FaceBatch, load_faces
 from aef_core.generators import DeepfakeModel
+from aef_core.interruption import Zoo
 from aef_core.metrics import Evaluator, balance, bootstrap, equilibrium_residual, protect
-from aef_core.perturbation import PerturbationConfig, Zoo
+from aef_core.perturbation import PerturbationConfig
 from aef_core.runs import Run, evaluate_run, optimize
 from aef_core.zoo import load_zoo
 
@@ -78,9 +79,7 @@ def model_means(table: pd.DataFrame, column: str = "l2_mask") -> pd.Series:
 def method_balance(table: pd.DataFrame) -> pd.DataFrame:
     """`metrics.balance` of the mean L2_mask per generator, one row a method."""
     means = model_means(table)
-    return pd.DataFrame(
-        {m: balance(v) for m, v in means.groupby("method", sort=False)}
-    ).T[BALANCE]
+    return pd.DataFrame({m: balance(v) for m, v in means.groupby("method", sort=False)}).T[BALANCE]
 
 
 def intervals(table: pd.DataFrame, n: int = 500) -> pd.DataFrame:
@@ -193,9 +192,7 @@ def open_lab(profile: str | None = None) -> Lab:
     zoo = load_zoo("celeba64")
     train = load_faces("embedded", "train", n=p.n_train)
     test = load_faces("embedded", "test", n=p.n_test)
-    config = PerturbationConfig(
-        steps=p.steps, step_size=p.step_size, feature_steps=p.feature_steps
-    )
+    config = PerturbationConfig(steps=p.steps, step_size=p.step_size, feature_steps=p.feature_steps)
     return Lab(p, zoo, train, test, Evaluator(zoo, test), config)
 
 
@@ -220,10 +217,8 @@ def story(
 ) -> dict[str, tuple[Tensor, Tensor, Tensor, Tensor]]:
     """Per generator: original, forged, protected, and forged after protection, [N, 3, H, W]."""
     judge, protected = Evaluator(zoo, faces), protect(faces.images, delta)
-    return {
-        name: (faces.images, judge.forged(name, edit), protected, judge.forge(protected, name, edit))
-        for name in zoo
-    }
+    after = {name: judge.forge(protected, name, edit) for name in zoo}
+    return {n: (faces.images, judge.forged(n, edit), protected, after[n]) for n in zoo}
 
 
 def keep_results(results: pd.DataFrame, profile: str) -> Path:

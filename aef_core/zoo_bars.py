@@ -9,6 +9,7 @@ from torch import Tensor
 
 from aef_core.classifier import predict_attributes
 from aef_core.config import ASSETS
+from aef_core.detection import detected
 from aef_core.faces import FaceBatch, load_faces
 from aef_core.generators import AttGAN, DeepfakeModel, HiSD
 from aef_core.generators.base import attribute_index, columns
@@ -18,7 +19,7 @@ from aef_core.runs import optimize
 from aef_core.zoo import load_zoo, zoo_table
 
 EDIT_SUCCESS = 0.80
-RESISTANT = "AttGAN"  # published as the resistant one, may stay below the second bar
+DETECT = 40  # faces per edit shown to MTCNN, which is slow
 SPECIALIST = PerturbationConfig(step_size=2.5e-3, steps=100, batch=8, feature_weight=0.0)
 
 
@@ -27,10 +28,11 @@ def edit_quality(model: DeepfakeModel, faces: FaceBatch) -> pd.Series:
     """Success, strength and fidelity of a generator's edits.
 
     Success: share of edits in which the independent classifier sees the asked-for attribute, over
-    faces that did not have it as asked before. `kept` is the change outside the central face and
-    hair region's mask, that is where |G(x) - x| summed over RGB stays below 0.5.
+    faces that did not have it as asked before. The frame, the outer six pixels, is mostly
+    background: its change says whether the background is kept.
     """
-    hits, changes = {}, []
+    hits, changes, frames, faces_left = {}, [], [], []
+    inside = (..., slice(6, -6), slice(6, -6))
     for edit in model.edits:
         target = model.target_attributes(faces.attributes, edit)
         column = attribute_index(edit)
@@ -38,12 +40,18 @@ def edit_quality(model: DeepfakeModel, faces: FaceBatch) -> pd.Series:
         forged = model(faces.images, model.conditions(faces.attributes, edit))
         seen = predict_attributes(forged[asked])[:, column]
         hits[edit] = (seen == target[asked, column]).float().mean().item()
-        changes.append((forged - faces.images)[asked].abs().mean().item())
+        change = (forged - faces.images)[asked].abs()
+        changes.append(change.mean().item())
+        outside = change.sum() - change[inside].sum()
+        frames.append(outside.item() / (change.numel() - change[inside].numel()))
+        faces_left.append(detected(forged[:DETECT]).float().mean().item())
     copied = reconstruct(model, faces)
     return pd.Series(
         {
             "edit success": sum(hits.values()) / len(hits),
             "edit L1": sum(changes) / len(changes),
+            "edit L1 in the frame": sum(frames) / len(frames),
+            "MTCNN finds a face": sum(faces_left) / len(faces_left),
             "reconstruction L1": (copied - faces.images).abs().mean().item(),
             "reconstruction PSNR": psnr(copied, faces.images).mean(),
             **{f"success {edit}": value for edit, value in hits.items()},
@@ -95,9 +103,12 @@ def report(celeba: Path | None, n: int, write: bool) -> None:
     on = "held-out CelebA faces" if celeba else "embedded test faces"
     print(f"\nMeasured on {n} {on}, eps 0.05 on [-1, 1] images:\n")
     print(table.round(3).to_string(na_rep=""))
-    edits_fail = [m for m in table if table.loc["edit success", m] < EDIT_SUCCESS]
-    weak = [m for m in table if table.loc["specialist L2_mask", m] < SUCCESS_THRESHOLD]
-    print(f"\nedit success >= {EDIT_SUCCESS}: {'missed by ' + ', '.join(edits_fail) if edits_fail else 'all'}")
-    print(f"specialist L2_mask >= {SUCCESS_THRESHOLD}: {4 - len(weak)} of 4 (below: {', '.join(weak) or 'none'})")
+    wrong = [m for m in table if table.loc["edit success", m] < EDIT_SUCCESS]
+    tough = [m for m in table if table.loc["specialist L2_mask", m] < SUCCESS_THRESHOLD]
+    for bar, missed in (
+        (f"edit success >= {EDIT_SUCCESS}", wrong),
+        (f"specialist L2_mask >= {SUCCESS_THRESHOLD}", tough),
+    ):
+        print(f"{bar}: {4 - len(missed)} of 4; below: {', '.join(missed) or 'none'}")
     if write:
         (ASSETS / "celeba64" / "bars.json").write_text(table.round(4).to_json(indent=1) + "\n")

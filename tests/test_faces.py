@@ -9,7 +9,8 @@ import torch
 from PIL import Image
 
 from aef_core.detection import NoFace, crop_face, detected
-from aef_core.faces import FaceBatch, check_images, from_uint8, load_faces, split_of, to_uint8
+from aef_core.face_sources import split_of
+from aef_core.faces import FaceBatch, check_images, from_uint8, load_faces, to_uint8
 from aef_core.generators import ATTRIBUTES
 
 from .conftest import make_faces
@@ -147,7 +148,7 @@ def bad_truncated(folder: Path) -> None:
         (bad_truncated, "a.png is not a readable image"),
     ],
 )
-def test_bad_images_are_named(tmp_path: Path, spoil, message: str) -> None:  # noqa: ANN001
+def test_bad_images_are_named(tmp_path: Path, spoil, message: str) -> None:
     spoil(tmp_path)
     with pytest.raises(ValueError, match=message):
         load_faces("folder", split_of("a.png"), root=tmp_path)

@@ -6,14 +6,13 @@ import pytest
 import torch
 
 from aef_core.generators import DeepfakeModel
+from aef_core.interruption import clean_references, interruption
 from aef_core.perturbation import (
     Diverged,
     PerturbationConfig,
     State,
     batch_rows,
-    clean_references,
     initial_state,
-    interruption,
     perturb,
 )
 from aef_core.weighting import RULES, make_rule
@@ -24,9 +23,7 @@ CONFIG = PerturbationConfig(steps=5, step_size=0.01, batch=4)
 
 
 def run(config: PerturbationConfig = CONFIG, method: str = "aef", **changes: object) -> State:
-    *_, last = perturb(
-        changes.get("zoo") or tiny_zoo(), make_faces(), make_rule(method), config
-    )
+    *_, last = perturb(changes.get("zoo") or tiny_zoo(), make_faces(), make_rule(method), config)
     return last
 
 

@@ -19,7 +19,7 @@ class Killed(Exception):
     pass
 
 
-def kill_at(step: int):  # noqa: ANN201
+def kill_at(step: int):
     def on_step(state: State) -> None:
         if state.step == step:
             raise Killed
@@ -27,7 +27,7 @@ def kill_at(step: int):  # noqa: ANN201
     return on_step
 
 
-def go(config: PerturbationConfig = CONFIG, method: str = "aef", **options: object):  # noqa: ANN201
+def go(config: PerturbationConfig = CONFIG, method: str = "aef", **options: object):
     return optimize(tiny_zoo(), make_faces(), method, config, progress=False, **options)
 
 
@@ -55,7 +55,7 @@ def test_a_finished_run_is_found_and_equal() -> None:
         lambda: optimize(tiny_zoo(), make_faces(seed=1), "aef", CONFIG, progress=False),
     ],
 )
-def test_anything_that_matters_makes_another_run(other) -> None:  # noqa: ANN001
+def test_anything_that_matters_makes_another_run(other) -> None:
     assert go().path != other().path
 
 

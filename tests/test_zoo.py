@@ -65,7 +65,7 @@ def test_a_changed_file_is_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPat
     victim = tmp_path / "celeba64" / zoo_table()["StarGAN"]["file"]
     victim.write_bytes(victim.read_bytes()[:-1] + b"?")
     monkeypatch.setattr(zoo_module, "ASSETS", tmp_path)
-    with pytest.raises(BadCheckpoint, match="StarGAN.safetensors does not match its SHA-256"):
+    with pytest.raises(BadCheckpoint, match=r"StarGAN\.safetensors does not match its SHA-256"):
         load_zoo(models=["StarGAN"])
     victim.unlink()
     with pytest.raises(BadCheckpoint, match="is missing: reinstall"):

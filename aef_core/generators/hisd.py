@@ -6,6 +6,7 @@ and from published shapes; state-dict keys and shapes equal the public checkpoin
 """
 
 import zlib
+from itertools import pairwise
 
 import torch
 import torch.nn.functional as F
@@ -35,7 +36,7 @@ class Extractors(nn.Module):
         widths = [min(width * 2**i, 16 * width) for i in range(downs + 1)]
         self.model = nn.Sequential(
             nn.Conv2d(3, width, 1),
-            *(DownBlock(a, b, norm=False) for a, b in zip(widths, widths[1:], strict=False)),
+            *(DownBlock(a, b, norm=False) for a, b in pairwise(widths)),
             nn.AdaptiveAvgPool2d(1),
             nn.Conv2d(widths[-1], tags * style_dim, 1),
         )

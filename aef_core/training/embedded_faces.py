@@ -28,7 +28,7 @@ from aef_core.training.morphing import HEIGHT, WIDTH, morph
 TRAIN_ROWS = 8000
 TILE, COLUMNS, PER_SPLIT = 64, 16, 256
 CANDIDATES = {"train": 1000, "test": 600}
-SURE = 0.98  # MTCNN's confidence that a tile shows a face
+SURE = 0.99  # MTCNN's confidence that a tile shows a face
 TURNED = 0.17  # nose tip off the middle of the jaw, in jaw widths: beyond it, a half profile
 MOST_USES = 3  # of one photograph in a split; two faces share at most one parent
 SAME_PERSON = 0.5  # distance of dlib's identity codes; its authors' threshold is 0.6
@@ -204,9 +204,7 @@ def add_labels(unlabelled: list[Person], labelled: list[Person]) -> list[Person]
         for k in range(y.shape[1])
     ]
     scores = (features(unlabelled) - mean) / scale @ weights
-    return [
-        replace(p, labels=row > cut) for p, row in zip(unlabelled, scores, strict=True)
-    ]
+    return [replace(p, labels=row > cut) for p, row in zip(unlabelled, scores, strict=True)]
 
 
 class Pool:
@@ -257,7 +255,10 @@ class Pool:
     def labels(self, parents: tuple[int, ...]) -> dict[str, int]:
         """Majority label of every attribute."""
         votes = sum(self.people[k].labels.astype(int) for k in parents)
-        return {name: int(vote > len(parents) / 2) for name, vote in zip(self.header, votes)}
+        return {
+            name: int(vote > len(parents) / 2)
+            for name, vote in zip(self.header, votes, strict=True)
+        }
 
 
 def turn(person: Person) -> float:
@@ -345,9 +346,7 @@ class Identity:
 
     def __init__(self, photos: Photographs) -> None:
         self.dlib, models = optional_tools()
-        self.network = self.dlib.face_recognition_model_v1(
-            models.face_recognition_model_location()
-        )
+        self.network = self.dlib.face_recognition_model_v1(models.face_recognition_model_location())
         self.photos, self.known = photos, {}
 
     def of(self, person: Person) -> np.ndarray:
@@ -374,6 +373,7 @@ WANTED = {
 }  # fmt: skip
 DARK = 0.42  # mean brightness of the face
 BADNESS = {"discord": 1.0, "distance": 0.6, "lead": 0.9, "clutter": 0.4}
+MOST_DISCORD = 0.07  # beyond it, doubled features are plain to see; frames differ more
 QUOTA = 0.03  # of badness accepted for each face that an attribute is behind
 
 
@@ -400,7 +400,9 @@ def choose(
     has = np.array([[c.labels[name] for name in WANTED] for c in candidates])
     share = np.array(list(WANTED.values()))
     strangers = np.array([identity.of(p) for p in avoid]).reshape(-1, 128)
-    chosen, uses, open_ = [], Counter(), np.ones(len(candidates), bool)
+    limit = np.where([c.labels["Eyeglasses"] for c in candidates], 1.4, 1.0) * MOST_DISCORD
+    open_ = np.array([c.discord for c in candidates]) < limit
+    chosen, uses = [], Counter()
     progress = tqdm(total=PER_SPLIT, desc="choosing")
     while len(chosen) < PER_SPLIT and open_.any():
         lacking = share * (len(chosen) + 1) - has[[k for k, _ in chosen]].sum(0)
@@ -415,10 +417,12 @@ def choose(
         candidate.confidence = finder(candidate.tile)
         if candidate.confidence < SURE:
             continue
-        codes = np.stack([identity.of(pool.people[p]) for p in candidate.parents])
-        apart = np.linalg.norm(codes - np.roll(codes, 1, 0), axis=1).min()
+        # LFW gives one photograph a person and shares no list of people with CelebA: no check.
+        people_of_celeba = [q for p in candidate.parents if not (q := pool.people[p]).to_frame]
+        codes = np.array([identity.of(person) for person in people_of_celeba]).reshape(-1, 128)
+        apart = np.linalg.norm(codes[:, None] - codes, axis=-1)[np.triu_indices(len(codes), 1)]
         known = np.linalg.norm(codes[:, None] - strangers, axis=-1)
-        if apart < SAME_PERSON or (known < SAME_PERSON).any():
+        if (apart < SAME_PERSON).any() or (known < SAME_PERSON).any():
             continue
         uses.update(people)
         chosen.append((k, candidate))
@@ -442,9 +446,11 @@ def report(split: str, chosen: list[Candidate], pool: Pool, identity: Identity) 
     one, two = rng.integers(0, len(codes), (2, 4000))
     others = np.linalg.norm(codes[one] - codes[two], axis=1)[one != two]
     print(f"{split}: MTCNN finds {np.mean([c.confidence > 0.9 for c in chosen]):.1%}")
-    print(f"{split}: nearest photograph {np.percentile(nearest, (0, 5, 50, 95)).round(3)},"
-          f" different photographs {np.percentile(others, (5, 50, 95)).round(3)},"
-          f" no code for {unread}")
+    print(
+        f"{split}: nearest photograph {np.percentile(nearest, (0, 5, 50, 95)).round(3)},"
+        f" different photographs {np.percentile(others, (5, 50, 95)).round(3)},"
+        f" no code for {unread}"
+    )
     print(f"{split}:", {name: sum(c.labels[name] for c in chosen) for name in WANTED})
 
 

@@ -1,6 +1,6 @@
 """Ship trained weights: half-precision safetensors, a table with checksums.
 
-    python -m aef_core.training.export --checkpoints runs/zoo64
+python -m aef_core.training.export --checkpoints runs/zoo64
 """
 
 import hashlib

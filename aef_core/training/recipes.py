@@ -34,6 +34,7 @@ class Recipe:
 
     model: nn.Module
     critic: Critic
+    cycle: float  # weight of the cycle (StarGAN: 10) or of HiSD's reconstructions (1)
 
     def attribute_warmup(self, x: Tensor, attributes: Tensor) -> Tensor:
         """Loss of the critic's attribute head on real faces, before the game starts."""
@@ -62,7 +63,7 @@ class Recipe:
 
 
 class StarGANRecipe(Recipe):
-    """StarGAN and AttentionGAN: adversarial + attribute + 10 * cycle (Choi et al., eq. 1-6).
+    """StarGAN and AttentionGAN: adversarial + attribute + lambda * cycle (Choi et al., eq. 1-6).
 
     Attribute targets are single edits (one hair colour, gender or age), as the model is used.
     """
@@ -97,7 +98,7 @@ class StarGANRecipe(Recipe):
         return {
             "adversarial": -patches.mean(),
             "attribute": attribute_loss(logits, target),
-            "cycle": 10 * F.l1_loss(back, x),
+            "cycle": self.cycle * F.l1_loss(back, x),
         }
 
 
@@ -159,10 +160,7 @@ class HiSDRecipe(Recipe):
             named = columns(labels, tuple(a for a in attrs if a)).bool()
             pools = iter(named.T)
             self._pools.append(
-                [
-                    (next(pools) if a else ~named.any(dim=1)).nonzero().flatten()
-                    for a in attrs
-                ]
+                [(next(pools) if a else ~named.any(dim=1)).nonzero().flatten() for a in attrs]
             )
 
     def critic_attributes(self, attributes: Tensor) -> Tensor:
@@ -227,11 +225,11 @@ class HiSDRecipe(Recipe):
             "adversarial": -patches.mean(),
             "attribute": attribute_loss(logits, wanted),
             "style": F.l1_loss(model.extractors(fake)[:, tag], style),
-            "cycle": 10 * sum(F.l1_loss(image, x) for image in reconstructions),
+            "cycle": self.cycle * sum(F.l1_loss(image, x) for image in reconstructions),
         }
 
 
-def build_recipe(model: nn.Module, critic_width: int) -> Recipe:
+def build_recipe(model: nn.Module, critic_width: int, cycle: float = 10.0) -> Recipe:
     """The recipe of a generator, with a fresh critic."""
     if isinstance(model, HiSD):
         critic = TagCritic(
@@ -241,6 +239,7 @@ def build_recipe(model: nn.Module, critic_width: int) -> Recipe:
             critic_width,
             model.image_size,
         )
-        return HiSDRecipe(model, critic)
+        return HiSDRecipe(model, critic, cycle)
     recipe = AttGANRecipe if isinstance(model, AttGAN) else StarGANRecipe
-    return recipe(model, Critic(len(model.attributes), critic_width, model.image_size))
+    critic = Critic(len(model.attributes), critic_width, model.image_size)
+    return recipe(model, critic, cycle)

@@ -1,6 +1,6 @@
 """Train the independent attribute classifier on CelebA 1-8000 (test: 8001-9000).
 
-    python -m aef_core.training.train_classifier --celeba CELEBA.zip
+python -m aef_core.training.train_classifier --celeba CELEBA.zip
 """
 
 from pathlib import Path

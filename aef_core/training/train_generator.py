@@ -22,6 +22,7 @@ from tqdm.auto import tqdm, trange
 from aef_core.config import default_device
 from aef_core.faces import FaceBatch, load_faces
 from aef_core.generators import ARCHITECTURES, HAIR_COLOURS
+from aef_core.generators.hisd import OFFICIAL_TAGS
 from aef_core.training.networks import update_average
 from aef_core.training.recipes import Recipe, build_recipe
 
@@ -38,15 +39,24 @@ class TrainingConfig:
     decay_from: float = 0.6  # share of the run after which the learning rate falls to zero
     warmup: int = 500  # critic learns attributes, generator learns to copy, before they meet
     critic_width: int = 32
+    cycle: float = 10.0  # weight of cycle or reconstruction consistency
     average: float = 0.995  # decay of the moving average of the weights
     ship_average: bool = False  # whether the average is what ships (HiSD's `gen_test`)
     seed: int = 20260501
 
 
-HISD_TAGS = {"Bangs": ("Bangs", None), "Eyeglasses": ("Eyeglasses", None), "HairColor": HAIR_COLOURS}
+WARMUP_RATE = 1e-3
 
 ZOO64 = {
-    "StarGAN": TrainingConfig("StarGAN", {"width": 24, "blocks": 3, "image_size": 64}),
+    # StarGAN repaints every pixel through instance norms that forget colours: without a long
+    # warm-up and a heavier cycle than the published 10 it stays far from its input for hours.
+    "StarGAN": TrainingConfig(
+        "StarGAN",
+        {"width": 24, "blocks": 3, "image_size": 64},
+        warmup=1500,
+        cycle=20.0,
+        iterations=2700,
+    ),
     "AttentionGAN": TrainingConfig("AttentionGAN", {"width": 24, "blocks": 3, "image_size": 64}),
     "AttGAN": TrainingConfig(
         "AttGAN",
@@ -61,7 +71,7 @@ ZOO64 = {
     "HiSD": TrainingConfig(
         "HiSD",
         {
-            "tags": HISD_TAGS,
+            "tags": OFFICIAL_TAGS,
             "width": 24,
             "blocks": 4,
             "extractor_width": 12,
@@ -95,7 +105,7 @@ def train(config: TrainingConfig, faces: FaceBatch, out: Path, checkpoint_every:
     device, path = default_device(), out / f"{config.model}.ckpt"
     torch.manual_seed(config.seed)
     model = ARCHITECTURES[config.model](**config.settings)
-    recipe = build_recipe(model, config.critic_width)
+    recipe = build_recipe(model, config.critic_width, config.cycle)
     for network in (model, recipe.critic):
         network.to(device, memory_format=torch.channels_last).train()
     average = deepcopy(model)
@@ -145,14 +155,17 @@ def _warm_up(recipe: Recipe, faces: FaceBatch, config: TrainingConfig) -> None:
         (recipe.critic, recipe.attribute_warmup, 32),
         (recipe.model, recipe.copy_loss, config.batch),
     ):
-        optimizer = torch.optim.Adam(network.parameters(), 1e-3)
-        for iteration in trange(config.warmup, desc=f"{config.model} warm-up", mininterval=10):
+        optimizer = torch.optim.Adam(network.parameters(), WARMUP_RATE)
+        steps = min(config.warmup, 500) if network is recipe.critic else config.warmup
+        schedule = torch.optim.lr_scheduler.CosineAnnealingLR(optimizer, steps, WARMUP_RATE / 5)
+        for iteration in trange(steps, desc=f"{config.model} warm-up", mininterval=10):
             torch.manual_seed(config.seed - 1 - iteration)
             x, attributes = batch_of(faces, torch.randint(len(faces), (batch,)), device)
             optimizer.zero_grad(set_to_none=True)
             loss = loss_of(x, attributes)
             loss.backward()
             optimizer.step()
+            schedule.step()
         tqdm.write(f"{config.model} warm-up ends at {loss.item():.3f}")
 
 
