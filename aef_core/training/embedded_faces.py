@@ -30,7 +30,6 @@ TILE, COLUMNS, PER_SPLIT = 64, 16, 256
 CANDIDATES = {"train": 1000, "test": 600}
 SURE = 0.99  # MTCNN's confidence that a tile shows a face
 TURNED = 0.17  # nose tip off the middle of the jaw, in jaw widths: beyond it, a half profile
-MOST_USES = 3  # of one photograph in a split; two faces share at most one parent
 SAME_PERSON = 0.5  # distance of dlib's identity codes; its authors' threshold is 0.6
 MIRRORED = np.r_[16:-1:-1, 26:16:-1, 27:31, 35:30:-1, 45:41:-1, 47, 46, 39:35:-1, 41, 40]
 MIRRORED = np.r_[MIRRORED, 54:47:-1, 59:54:-1, 64:59:-1, 67:64:-1]  # landmark order in a mirror
@@ -373,7 +372,10 @@ WANTED = {
 }  # fmt: skip
 DARK = 0.42  # mean brightness of the face
 BADNESS = {"discord": 1.0, "distance": 0.6, "lead": 0.9, "clutter": 0.4}
-MOST_DISCORD = 0.07  # beyond it, doubled features are plain to see; frames differ more
+# Rules of choosing, the next only when candidates run out under the last: most discord (beyond it
+# doubled features are plain to see; 1.4 times that with glasses), most uses of one photograph, most
+# parents that a new face may share with earlier ones.
+PASSES = ((0.070, 3, 1), (0.070, 5, 2), (0.085, 5, 2))
 QUOTA = 0.03  # of badness accepted for each face that an attribute is behind
 
 
@@ -386,7 +388,7 @@ def choose(
 ) -> list[Candidate]:
     """Best first, while the quota is kept, no photograph is overused, and parents are strangers.
 
-    Parents of a test face are also strangers to `avoid`, the training faces' parents.
+    CelebA parents of a test face are also strangers to `avoid`, the training faces' parents.
     """
 
     def rank(values: list[float]) -> np.ndarray:
@@ -400,11 +402,19 @@ def choose(
     has = np.array([[c.labels[name] for name in WANTED] for c in candidates])
     share = np.array(list(WANTED.values()))
     strangers = np.array([identity.of(p) for p in avoid]).reshape(-1, 128)
-    limit = np.where([c.labels["Eyeglasses"] for c in candidates], 1.4, 1.0) * MOST_DISCORD
-    open_ = np.array([c.discord for c in candidates]) < limit
-    chosen, uses = [], Counter()
+    glasses = np.array([c.labels["Eyeglasses"] for c in candidates], bool)
+    discord = np.array([c.discord for c in candidates]) / np.where(glasses, 1.4, 1.0)
+    chosen, uses, passes = [], Counter(), iter(PASSES)
+    open_ = np.zeros(len(candidates), bool)
     progress = tqdm(total=PER_SPLIT, desc="choosing")
-    while len(chosen) < PER_SPLIT and open_.any():
+    while len(chosen) < PER_SPLIT:
+        if not open_.any():
+            most_discord, most_uses, most_shared = next(passes, (None,) * 3)
+            if most_discord is None:
+                break
+            open_ = discord < most_discord
+            open_[[k for k, _ in chosen]] = False
+            continue
         lacking = share * (len(chosen) + 1) - has[[k for k, _ in chosen]].sum(0)
         pull = ((2 * has - 1) * np.clip(lacking, -4, 4)).sum(1)
         k = int(np.argmin(np.where(open_, badness - QUOTA * pull, np.inf)))
@@ -412,12 +422,13 @@ def choose(
         candidate = candidates[k]
         people = [p % pool.n for p in candidate.parents]
         before = [uses[p] for p in people]
-        if max(before) >= MOST_USES or np.count_nonzero(before) > 1:
+        if max(before) >= most_uses or np.count_nonzero(before) > most_shared:
             continue
         candidate.confidence = finder(candidate.tile)
         if candidate.confidence < SURE:
             continue
-        # LFW gives one photograph a person and shares no list of people with CelebA: no check.
+        # LFW gives one photograph a person, so its parents are strangers to each other already;
+        # whether somebody is in both CelebA and LFW is not checked.
         people_of_celeba = [q for p in candidate.parents if not (q := pool.people[p]).to_frame]
         codes = np.array([identity.of(person) for person in people_of_celeba]).reshape(-1, 128)
         apart = np.linalg.norm(codes[:, None] - codes, axis=-1)[np.triu_indices(len(codes), 1)]
@@ -433,6 +444,8 @@ def choose(
 def report(split: str, chosen: list[Candidate], pool: Pool, identity: Identity) -> None:
     """Print the numbers of the card: detection, likeness to the parents, attribute counts."""
     find, nearest, unread = Landmarks(), [], 0
+    for parent in tqdm(sorted({p for c in chosen for p in c.parents}), desc=f"{split}: identities"):
+        identity.of(pool.people[parent])
     codes = np.stack(list(identity.known.values()))
     for candidate in chosen:
         image = Image.fromarray(candidate.tile).resize((WIDTH, WIDTH), Image.Resampling.BICUBIC)
@@ -486,7 +499,8 @@ def main() -> None:
         usual = np.median([p.points for p in train], axis=0)
         test = test + add_labels(read_lfw(photos, args.lfw, usual), train)
 
-    identity, finder, avoid, splits = Identity(photos), FaceFinder(), [], {}
+    identity, finder, avoid = Identity(photos), FaceFinder(), []
+    splits, pools = {}, {}
     for number, (split, people) in enumerate((("train", train), ("test", test))):
         pool = Pool(people, header)
         candidates = make_candidates(photos, pool, args.seed + number, split)
@@ -495,8 +509,10 @@ def main() -> None:
             raise SystemExit(f"{split}: only {len(splits[split])} of {PER_SPLIT} passed the gate")
         avoid = [pool.people[p] for c in splits[split] for p in c.parents]
         np.random.default_rng(args.seed).shuffle(splits[split])  # best-first would bias a prefix
-        report(split, splits[split], pool, identity)
+        pools[split] = pool
     save(args.out, splits)
+    for split, chosen in splits.items():
+        report(split, chosen, pools[split], identity)
 
 
 if __name__ == "__main__":

@@ -35,11 +35,11 @@ class TrainingConfig:
     settings: dict = field(default_factory=dict)  # arguments of the architecture
     iterations: int = 3000
     batch: int = 8
-    learning_rate: float = 3e-4
-    decay_from: float = 0.6  # share of the run after which the learning rate falls to zero
+    # (from this iteration on, learning rate, weight of cycle or reconstruction consistency)
+    phases: tuple[tuple[int, float, float], ...] = ((0, 3e-4, 10.0),)
+    decay_from: float = 0.85  # share of the run after which the learning rate falls to zero
     warmup: int = 500  # critic learns attributes, generator learns to copy, before they meet
     critic_width: int = 32
-    cycle: float = 10.0  # weight of cycle or reconstruction consistency
     average: float = 0.995  # decay of the moving average of the weights
     ship_average: bool = False  # whether the average is what ships (HiSD's `gen_test`)
     seed: int = 20260501
@@ -53,11 +53,17 @@ ZOO64 = {
     "StarGAN": TrainingConfig(
         "StarGAN",
         {"width": 24, "blocks": 3, "image_size": 64},
+        iterations=3400,
+        phases=((0, 3e-4, 20.0), (1400, 4e-4, 40.0)),
         warmup=1500,
-        cycle=20.0,
-        iterations=2700,
     ),
-    "AttentionGAN": TrainingConfig("AttentionGAN", {"width": 24, "blocks": 3, "image_size": 64}),
+    "AttentionGAN": TrainingConfig(
+        "AttentionGAN",
+        {"width": 24, "blocks": 3, "image_size": 64},
+        iterations=2600,
+        phases=((0, 4e-4, 20.0),),
+        warmup=300,
+    ),
     "AttGAN": TrainingConfig(
         "AttGAN",
         {
@@ -66,6 +72,7 @@ ZOO64 = {
             "layers": 4,
             "image_size": 64,
         },
+        iterations=2000,
         batch=16,
     ),
     "HiSD": TrainingConfig(
@@ -81,6 +88,8 @@ ZOO64 = {
             "mapper_width": 64,
             "image_size": 64,
         },
+        iterations=4200,
+        phases=((0, 3e-4, 10.0), (2300, 4e-4, 40.0)),
         batch=12,  # six to edit, six that show the target
         warmup=200,
         ship_average=True,
@@ -105,13 +114,13 @@ def train(config: TrainingConfig, faces: FaceBatch, out: Path, checkpoint_every:
     device, path = default_device(), out / f"{config.model}.ckpt"
     torch.manual_seed(config.seed)
     model = ARCHITECTURES[config.model](**config.settings)
-    recipe = build_recipe(model, config.critic_width, config.cycle)
+    recipe = build_recipe(model, config.critic_width)
     for network in (model, recipe.critic):
         network.to(device, memory_format=torch.channels_last).train()
     average = deepcopy(model)
     recipe.start(faces.attributes)
     optimizers = [
-        torch.optim.Adam(network.parameters(), config.learning_rate, betas=(0.5, 0.999))
+        torch.optim.Adam(network.parameters(), betas=(0.5, 0.999))
         for network in (recipe.critic, model)
     ]
     state = {"model": model, "critic": recipe.critic, "average": average}
@@ -120,10 +129,10 @@ def train(config: TrainingConfig, faces: FaceBatch, out: Path, checkpoint_every:
     if start == 0:
         _warm_up(recipe, faces, config)
         average.load_state_dict(model.state_dict())
-    progress = trange(start, config.iterations, desc=config.model, initial=start, mininterval=10)
-    for iteration in progress:
+    progress = tqdm(total=config.iterations, initial=start, desc=config.model, mininterval=10)
+    for iteration in range(start, config.iterations):
         torch.manual_seed(config.seed + iteration)
-        _set_learning_rate(optimizers, config, iteration)
+        _set_phase(optimizers, recipe, config, iteration)
         rows = recipe.sample(faces.attributes, config.batch)
         x, attributes = batch_of(faces, rows, device)
         logged = {"iteration": iteration, "time": time.time()}
@@ -136,6 +145,7 @@ def train(config: TrainingConfig, faces: FaceBatch, out: Path, checkpoint_every:
             sum(terms.values()).backward()
             optimizer.step()
             logged |= {name: round(term.item(), 4) for name, term in terms.items()}
+        progress.update()
         update_average(average, model, min(config.average, 1 - 1 / (iteration + 2)))
         if iteration % 20 == 0:
             with (out / f"{config.model}.jsonl").open("a") as log:
@@ -169,13 +179,18 @@ def _warm_up(recipe: Recipe, faces: FaceBatch, config: TrainingConfig) -> None:
         tqdm.write(f"{config.model} warm-up ends at {loss.item():.3f}")
 
 
-def _set_learning_rate(
-    optimizers: list[torch.optim.Optimizer], config: TrainingConfig, iteration: int
+def _set_phase(
+    optimizers: list[torch.optim.Optimizer],
+    recipe: Recipe,
+    config: TrainingConfig,
+    iteration: int,
 ) -> None:
+    """Cycle weight and learning rate of the phase; the rate falls to zero at the end."""
+    _, rate, recipe.cycle = [p for p in config.phases if p[0] <= iteration][-1]
     left = (config.iterations - iteration) / (config.iterations * (1 - config.decay_from))
     for optimizer in optimizers:
         for group in optimizer.param_groups:
-            group["lr"] = config.learning_rate * min(1.0, left)
+            group["lr"] = rate * min(1.0, left)
 
 
 def _save(path: Path, state: dict, iteration: int) -> None:
