@@ -11,7 +11,7 @@ DeepFake Models" (AEF, arXiv 2605.00443).
 from aef_core import plots
 from aef_core.config import get_profile
 from aef_core.faces import FaceBatch, load_faces
-from aef_core.metrics import Evaluator, balance, bootstrap, evaluate, per_model, protect
+from aef_core.metrics import Evaluator, balance, evaluate, per_model, protect
 from aef_core.perturbation import PerturbationConfig
 from aef_core.runs import Run, list_runs, load_run, optimize
 from aef_core.weighting import RULES
@@ -26,7 +26,6 @@ __all__ = [
     "PerturbationConfig",
     "Run",
     "balance",
-    "bootstrap",
     "evaluate",
     "get_profile",
     "list_runs",

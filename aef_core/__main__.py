@@ -1,4 +1,4 @@
-"""Command line: `python -m aef_core reproduce`, `zoo`, `fetch`."""
+"""Command line: `python -m aef_core` with `reproduce`, `zoo`, `faces` and `fetch`."""
 
 from pathlib import Path
 from typing import Annotated
@@ -36,6 +36,18 @@ def zoo(
     from aef_core.zoo_bars import report
 
     report(celeba, n, write)
+
+
+@app.command()
+def faces() -> None:
+    """Measure the embedded faces: how many, and in how many MTCNN finds a face."""
+    from aef_core.detection import detected
+    from aef_core.faces import SPLITS, load_faces
+
+    for split in SPLITS:
+        batch = load_faces(split=split)
+        share = detected(batch.images).float().mean()
+        print(f"{split}: {len(batch)} faces, MTCNN finds a face in {share:.1%}")
 
 
 @app.command()

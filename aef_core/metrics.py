@@ -1,6 +1,6 @@
 """How well a perturbation interrupts, how evenly, and how visible it is: one block for all."""
 
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Iterable, Mapping
 
 import numpy as np
 import pandas as pd
@@ -196,38 +196,43 @@ def equilibrium_residual(history: pd.DataFrame) -> pd.Series:
     return weighted - history.groupby("step")["strength"].min()
 
 
-def bootstrap(
-    table: pd.DataFrame,
-    statistic: Callable[[pd.DataFrame], pd.Series],
-    n: int = 500,
-    level: float = 0.95,
-    seed: int = 0,
+def bootstrap_means(
+    table: pd.DataFrame, by: list[str], column: str = "l2_mask", n: int = 1000, seed: int = 0
 ) -> pd.DataFrame:
-    """Percentile bootstrap interval of a statistic, resampling *images* with all their edits.
+    """Means of a column per group, as measured and for resampled images.
 
-    Edits and generators of one image are not independent, hence the image is the unit.
+    The unit of resampling is the image with all its edits, generators, methods and seeds, since
+    those are not independent of each other; so comparisons of groups are paired.
 
     Parameters
     ----------
     table : DataFrame
-        From `evaluate`.
-    statistic : callable
-        From such a table to a Series of numbers.
-    n, level, seed
-        Resamples, coverage and seed.
+        From `evaluate` or `study.compare`; rows with an empty mask are left out.
+    by : list of str
+        Columns that make a group, e.g. ["method", "model"].
 
     Returns
     -------
-    DataFrame indexed like the statistic, columns value, low, high.
+    DataFrame, n + 1 rows: row 0 the means as measured, then n bootstrap draws; a column per group.
     """
-    rng = np.random.default_rng(seed)
-    rows = table.groupby("image", sort=False).indices
-    images = list(rows)
-    draws = []
-    for _ in range(n):
-        chosen = rng.choice(len(images), len(images))
-        draws.append(statistic(table.iloc[np.concatenate([rows[images[i]] for i in chosen])]))
+    kept = table[~table["excluded"]]
+    grouped = kept.groupby(["image", *by], sort=False)[column]
+    sums = grouped.sum().unstack(by, fill_value=0.0)
+    counts = grouped.count().unstack(by, fill_value=0)[sums.columns]
+    draws = np.random.default_rng(seed).multinomial(len(sums), [1 / len(sums)] * len(sums), size=n)
+    weights = np.vstack([np.ones(len(sums)), draws])
+    with np.errstate(invalid="ignore"):  # a draw may miss every edited image of a group
+        means = (weights @ sums.to_numpy()) / (weights @ counts.to_numpy())
+    return pd.DataFrame(means, columns=sums.columns)
+
+
+def interval(draws: pd.DataFrame, level: float = 0.95) -> pd.DataFrame:
+    """Value and percentile interval of each column of `bootstrap_means` or a function of it.
+
+    Returns
+    -------
+    DataFrame indexed by the columns, with columns value, low, high.
+    """
     tail = (1 - level) / 2
-    low, high = np.nanquantile(pd.DataFrame(draws).to_numpy(float), [tail, 1 - tail], axis=0)
-    value = statistic(table)
-    return pd.DataFrame({"value": value, "low": low, "high": high}, index=value.index)
+    low, high = np.nanquantile(draws.iloc[1:].to_numpy(float), [tail, 1 - tail], axis=0)
+    return pd.DataFrame({"value": draws.iloc[0], "low": low, "high": high}, index=draws.columns)

@@ -13,7 +13,14 @@ from aef_core.config import Profile, get_profile, home
 from aef_core.faces import FaceBatch, load_faces
 from aef_core.generators import DeepfakeModel
 from aef_core.interruption import Zoo
-from aef_core.metrics import Evaluator, balance, bootstrap, equilibrium_residual, protect
+from aef_core.metrics import (
+    Evaluator,
+    balance,
+    bootstrap_means,
+    equilibrium_residual,
+    interval,
+    protect,
+)
 from aef_core.perturbation import PerturbationConfig
 from aef_core.runs import Run, evaluate_run, optimize
 from aef_core.zoo import load_zoo
@@ -82,29 +89,29 @@ def method_balance(table: pd.DataFrame) -> pd.DataFrame:
     return pd.DataFrame({m: balance(v) for m, v in means.groupby("method", sort=False)}).T[BALANCE]
 
 
-def intervals(table: pd.DataFrame, n: int = 500) -> pd.DataFrame:
-    """Mean L2_mask per method and generator with 95 % intervals over images.
+def intervals(table: pd.DataFrame) -> pd.DataFrame:
+    """Mean L2_mask with 95 % intervals over images: method, model, value, low, high."""
+    draws = bootstrap_means(table, ["method", "model"])
+    return interval(draws).rename_axis(["method", "model"]).reset_index()
 
-    All seeds of an image are resampled together.
+
+def balance_draws(table: pd.DataFrame, method: str) -> pd.DataFrame:
+    """`metrics.balance` of one method for every bootstrap draw, one column a measure."""
+    draws = bootstrap_means(table, ["method", "model"])[method]
+    low, high, mean = draws.min(axis=1), draws.max(axis=1), draws.mean(axis=1)
+    return pd.DataFrame(
+        {"min": low, "mean": mean, "spread": high - low, "cv": draws.std(axis=1, ddof=0) / mean}
+    )
+
+
+def difference(table: pd.DataFrame, method: str, baseline: str) -> pd.DataFrame:
+    """Balance of one method minus another's, paired on images, with 95 % intervals.
+
+    Returns
+    -------
+    DataFrame indexed by min, mean, spread, cv, with columns value, low, high.
     """
-    return bootstrap(table, model_means, n=n).rename_axis(["method", "model"]).reset_index()
-
-
-def balance_intervals(table: pd.DataFrame, n: int = 500) -> pd.DataFrame:
-    """Balance measures per method with 95 % intervals over images: method, measure, value, ..."""
-    result = bootstrap(table, lambda t: method_balance(t).stack(), n=n)
-    return result.rename_axis(["method", "measure"]).reset_index()
-
-
-def difference(table: pd.DataFrame, method: str, baseline: str, n: int = 500) -> pd.DataFrame:
-    """Balance of one method minus another's, paired on images, with 95 % intervals."""
-    table = table[table["method"].isin([method, baseline])]
-
-    def statistic(t: pd.DataFrame) -> pd.Series:
-        rows = method_balance(t)
-        return rows.loc[method] - rows.loc[baseline]
-
-    return bootstrap(table, statistic, n=n)
+    return interval(balance_draws(table, method) - balance_draws(table, baseline))
 
 
 def verdict(row: pd.Series, better: str) -> str:

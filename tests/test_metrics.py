@@ -12,9 +12,10 @@ from aef_core.faces import to_uint8
 from aef_core.metrics import (
     Evaluator,
     balance,
-    bootstrap,
+    bootstrap_means,
     equilibrium_residual,
     evaluate,
+    interval,
     l2_mask,
     per_model,
     protect,
@@ -120,11 +121,27 @@ def test_residual_is_zero_exactly_where_the_worst_has_all_weight() -> None:
 
 def test_bootstrap_covers_and_resamples_images() -> None:
     rng = np.random.default_rng(0)
+    values = np.repeat(rng.normal(size=50), 4)
     table = pd.DataFrame(
-        {"image": np.repeat(np.arange(50).astype(str), 4), "v": np.repeat(rng.normal(size=50), 4)}
-    )
-    interval = bootstrap(table, lambda t: pd.Series({"mean": t["v"].mean()})).loc["mean"]
-    assert interval["low"] < interval["value"] < interval["high"]
+        {"image": np.repeat(np.arange(50).astype(str), 4), "model": "m", "l2_mask": values}
+    ).assign(excluded=False)
+    draws = bootstrap_means(table, ["model"])
+    row = interval(draws).loc["m"]
+    assert row["value"] == pytest.approx(values.mean())
+    assert row["low"] < row["value"] < row["high"]
     # four identical rows an image carry no extra information: width as for 50 numbers
-    expected = 2 * 1.96 * table.groupby("image")["v"].first().std() / np.sqrt(50)
-    assert interval["high"] - interval["low"] == pytest.approx(expected, rel=0.25)
+    expected = 2 * 1.96 * values[::4].std(ddof=1) / np.sqrt(50)
+    assert row["high"] - row["low"] == pytest.approx(expected, rel=0.2)
+
+
+def test_bootstrap_pairs_methods_on_images() -> None:
+    """Two methods that differ by a constant differ by it in every draw."""
+    rng = np.random.default_rng(0)
+    table = pd.DataFrame(
+        {"image": [f"i{k}" for k in range(20)], "model": "m", "l2_mask": rng.normal(size=20)}
+    ).assign(excluded=False)
+    both = pd.concat(
+        [table.assign(method="a"), table.assign(method="b", l2_mask=table["l2_mask"] + 0.3)]
+    )
+    draws = bootstrap_means(both, ["method", "model"])
+    np.testing.assert_allclose(draws["b"]["m"] - draws["a"]["m"], 0.3)

@@ -53,15 +53,15 @@ ZOO64 = {
     "StarGAN": TrainingConfig(
         "StarGAN",
         {"width": 24, "blocks": 3, "image_size": 64},
-        iterations=3400,
-        phases=((0, 3e-4, 20.0), (1400, 4e-4, 40.0)),
+        iterations=3000,
+        phases=((0, 3e-4, 20.0), (1400, 4e-4, 40.0), (1700, 2e-4, 40.0)),
         warmup=1500,
     ),
     "AttentionGAN": TrainingConfig(
         "AttentionGAN",
         {"width": 24, "blocks": 3, "image_size": 64},
-        iterations=2600,
-        phases=((0, 4e-4, 20.0),),
+        iterations=1700,
+        phases=((0, 3e-4, 20.0),),
         warmup=300,
     ),
     "AttGAN": TrainingConfig(
@@ -72,7 +72,7 @@ ZOO64 = {
             "layers": 4,
             "image_size": 64,
         },
-        iterations=2000,
+        iterations=1500,
         batch=16,
     ),
     "HiSD": TrainingConfig(
@@ -88,8 +88,8 @@ ZOO64 = {
             "mapper_width": 64,
             "image_size": 64,
         },
-        iterations=4200,
-        phases=((0, 3e-4, 10.0), (2300, 4e-4, 40.0)),
+        iterations=3600,
+        phases=((0, 3e-4, 10.0), (2300, 4e-4, 40.0), (2500, 2e-4, 40.0)),
         batch=12,  # six to edit, six that show the target
         warmup=200,
         ship_average=True,

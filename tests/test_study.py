@@ -1,0 +1,98 @@
+"""Comparisons: disjoint faces, paired differences, honest words."""
+
+import pandas as pd
+import pytest
+
+from aef_core import plots, study
+from aef_core.metrics import Evaluator
+from aef_core.perturbation import PerturbationConfig
+
+from .conftest import make_faces, tiny_zoo
+
+CONFIG = PerturbationConfig(steps=3, step_size=0.02, batch=4, init=0.2)
+METHODS = {"uniform": ("uniform", {}), "aef": ("aef", {"tau": 0.01})}
+
+
+@pytest.fixture(scope="module")
+def compared(tmp_path_factory: pytest.TempPathFactory) -> tuple[study.Runs, pd.DataFrame]:
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("AEF_HOME", str(tmp_path_factory.mktemp("home")))
+        judge = Evaluator(tiny_zoo(), make_faces(5, seed=1))
+        return study.compare(tiny_zoo(), make_faces(), judge, METHODS, CONFIG, seeds=(0, 1))
+
+
+def test_every_method_seed_image_model_and_edit_is_judged(compared) -> None:
+    runs, table = compared
+    assert set(runs) == {(m, s) for m in METHODS for s in (0, 1)}
+    assert len(table) == 2 * 2 * 5 * (5 + 5 + 13 + 5)
+    assert list(table.columns[:2]) == ["method", "seed"]
+
+
+def test_optimising_and_evaluation_faces_must_differ() -> None:
+    judge = Evaluator(tiny_zoo(), make_faces()[3:5])
+    with pytest.raises(ValueError, match=r"2 faces are in both sets, e\.g\. f0-3"):
+        study.compare(tiny_zoo(), make_faces(), judge, METHODS, CONFIG)
+
+
+def test_intervals_hold_the_plain_means(compared) -> None:
+    _, table = compared
+    means = study.model_means(table)
+    for row in study.intervals(table).itertuples():
+        assert row.value == pytest.approx(means[row.method, row.model])
+        assert row.low <= row.value <= row.high
+
+
+def test_a_difference_is_the_difference_of_the_balances(compared) -> None:
+    _, table = compared
+    rows = study.method_balance(table)
+    difference = study.difference(table, "aef", "uniform")
+    expected = rows.loc["aef"] - rows.loc["uniform"]
+    pd.testing.assert_series_equal(difference["value"], expected, check_names=False)
+
+
+@pytest.mark.parametrize(
+    ("numbers", "better", "words"),
+    [
+        ((0.1, -0.1, 0.2), "higher", "no clear difference"),
+        ((0.1, 0.05, 0.2), "higher", "better"),
+        ((0.1, 0.05, 0.2), "lower", "worse"),
+        ((-0.1, -0.2, -0.05), "lower", "better"),
+    ],
+)
+def test_a_verdict_needs_an_interval_on_one_side(numbers, better: str, words: str) -> None:
+    row = pd.Series(numbers, index=["value", "low", "high"])
+    assert study.verdict(row, better) == words
+
+
+def test_the_results_table_has_a_row_per_method(compared) -> None:
+    runs, table = compared
+    view = study.results_table(table, runs)
+    assert list(view.index) == list(METHODS)
+    assert {"StarGAN", "HiSD", "min", "spread", "cv", "min SR", "psnr", "residual"} <= set(view)
+    assert view.notna().all().all()
+    assert "HiSD" in study.keep_results(view, "smoke").read_text()
+
+
+def test_figures_draw_what_they_are_given(compared, tmp_path) -> None:
+    runs, table = compared
+    histories = {m: runs[m, 0].history for m in METHODS}
+    means = study.intervals(table)
+    fig = plots.interruption_bars(means)
+    heights = sorted(b.get_height() for c in fig.axes[0].containers for b in c.patches)
+    assert heights == pytest.approx(sorted(means["value"]))
+    fig = plots.dynamics(histories, "weight")
+    assert [len(ax.lines) for ax in fig.axes] == [4, 4]
+    cosines = {m: runs[m, 0].cosines for m in METHODS}
+    assert len(plots.gradient_conflicts(cosines, list(tiny_zoo())).axes) == 3
+    assert len(plots.weight_dynamics(histories["aef"]).axes) == 2
+    path = plots.save_figure(fig, "test", means, profile="smoke")
+    assert path.exists()
+    assert '"profile": "smoke"' in path.with_suffix(".json").read_text()
+
+
+def test_the_story_shows_four_pictures_a_generator(compared) -> None:
+    runs, _ = compared
+    told = study.story(tiny_zoo(), make_faces(2, seed=1), runs["aef", 0].delta, "Black_Hair")
+    assert all(part.shape == (2, 3, 32, 32) for parts in told.values() for part in parts)
+    assert len(plots.before_after(told).axes) == 4 * 8
+    plots.amplified(runs["aef", 0].delta, 0.05)
