@@ -185,6 +185,12 @@ class HiSDRecipe(Recipe):
         ]
         return torch.cat(draws)
 
+    def _tag_loss(self, logits: Tensor, wanted: Tensor) -> Tensor:
+        """The edited tag's own attributes, which would drown among the thirteen."""
+        names = [a for a in list(self.model.tags.values())[self._tag] if a]
+        own = [attribute_index(name) for name in names]
+        return attribute_loss(logits[:, own], wanted[:, own])
+
     def _style(self, n: int, like: Tensor) -> Tensor:
         noise = torch.randn(n, self.model.noise_dim).to(like)
         return self.model.mappers[self._tag](noise, self._target)
@@ -223,7 +229,7 @@ class HiSDRecipe(Recipe):
                 wanted[:, attribute_index(name)] = value
         return {
             "adversarial": -patches.mean(),
-            "attribute": attribute_loss(logits, wanted),
+            "attribute": attribute_loss(logits, wanted) + 2 * self._tag_loss(logits, wanted),
             "style": F.l1_loss(model.extractors(fake)[:, tag], style),
             "cycle": self.cycle * sum(F.l1_loss(image, x) for image in reconstructions),
         }

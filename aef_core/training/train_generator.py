@@ -37,7 +37,7 @@ class TrainingConfig:
     batch: int = 8
     # (from this iteration on, learning rate, weight of cycle or reconstruction consistency)
     phases: tuple[tuple[int, float, float], ...] = ((0, 3e-4, 10.0),)
-    decay_from: float = 0.85  # share of the run after which the learning rate falls to zero
+    decay_from: float = 0.92  # share of the run after which the learning rate falls to zero
     warmup: int = 500  # critic learns attributes, generator learns to copy, before they meet
     critic_width: int = 32
     average: float = 0.995  # decay of the moving average of the weights
@@ -53,14 +53,14 @@ ZOO64 = {
     "StarGAN": TrainingConfig(
         "StarGAN",
         {"width": 24, "blocks": 3, "image_size": 64},
-        iterations=3000,
-        phases=((0, 3e-4, 20.0), (1400, 4e-4, 40.0), (1700, 2e-4, 40.0)),
+        iterations=4100,
+        phases=((0, 3e-4, 20.0), (1400, 4e-4, 40.0), (1700, 2e-4, 40.0), (3000, 3e-4, 40.0)),
         warmup=1500,
     ),
     "AttentionGAN": TrainingConfig(
         "AttentionGAN",
         {"width": 24, "blocks": 3, "image_size": 64},
-        iterations=1700,
+        iterations=1300,
         phases=((0, 3e-4, 20.0),),
         warmup=300,
     ),
@@ -72,7 +72,7 @@ ZOO64 = {
             "layers": 4,
             "image_size": 64,
         },
-        iterations=1500,
+        iterations=1300,
         batch=16,
     ),
     "HiSD": TrainingConfig(
@@ -88,8 +88,8 @@ ZOO64 = {
             "mapper_width": 64,
             "image_size": 64,
         },
-        iterations=3600,
-        phases=((0, 3e-4, 10.0), (2300, 4e-4, 40.0), (2500, 2e-4, 40.0)),
+        iterations=3500,
+        phases=((0, 3e-4, 10.0), (2300, 4e-4, 40.0), (2500, 3e-4, 10.0)),
         batch=12,  # six to edit, six that show the target
         warmup=200,
         ship_average=True,
