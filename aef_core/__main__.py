@@ -11,6 +11,7 @@ app = typer.Typer(add_completion=False, no_args_is_help=True, help="The AEF comp
 @app.command()
 def reproduce(
     profile: Annotated[str, typer.Option(help="smoke, quick or paper")] = "quick",
+    store: Annotated[bool, typer.Option(help="also replace the stored notebooks")] = False,
 ) -> None:
     """Run the notebooks in order, write figures/ and print the results table.
 
@@ -18,7 +19,7 @@ def reproduce(
     """
     from aef_core.reproduce import reproduce_all
 
-    reproduce_all(profile)
+    reproduce_all(profile, store)
 
 
 @app.command()
@@ -26,7 +27,7 @@ def zoo(
     celeba: Annotated[
         Path | None, typer.Option(help="CelebA folder or zip; measure the bars on its test split")
     ] = None,
-    n: Annotated[int, typer.Option(help="faces to measure on")] = 200,
+    n: Annotated[int, typer.Option(help="faces to measure on")] = 120,
     write: Annotated[bool, typer.Option(help="keep the numbers in the model card")] = False,
 ) -> None:
     """Show the embedded zoo; with --celeba or without, measure its two bars.

@@ -124,6 +124,7 @@ def perturb(
         raise ValueError(
             f"the perturbation is {tuple(state.delta.shape[1:])}, faces {tuple(images.shape[1:])}"
         )
+    state.delta, state.velocity = state.delta.to(device), state.velocity.to(device)
     rule.load_state_dict(state.rule)
     references = clean_references(zoo, faces, config.seed, config.batch)
     while state.step < config.steps:

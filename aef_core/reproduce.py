@@ -2,15 +2,21 @@
 
 import os
 import time
+from pathlib import Path
 
+import nbformat
 import papermill
 from tqdm.auto import tqdm
 
 from aef_core.config import REPOSITORY, get_profile, home
 
+PROGRESS_BAR = "application/vnd.jupyter.widget-view+json"
 
-def reproduce_all(profile: str) -> None:
+
+def reproduce_all(profile: str, store: bool = False) -> None:
     """Execute every notebook with `profile`; copies go to `<home>/notebooks/<profile>`.
+
+    With `store`, the executed copies also replace the notebooks of the repository.
 
     Raises
     ------
@@ -27,6 +33,24 @@ def reproduce_all(profile: str) -> None:
         papermill.execute_notebook(
             notebook, out / notebook.name, cwd=notebook.parent, progress_bar=True
         )
+        if store:
+            keep_outputs(out / notebook.name, notebook)
     print((home() / f"results-{profile}.txt").read_text())
     minutes = (time.perf_counter() - started) / 60
     print(f"{len(notebooks)} notebooks in {minutes:.1f} minutes; executed copies in {out}")
+
+
+def keep_outputs(executed: Path, stored: Path) -> None:
+    """Store an executed notebook without what only meant something while it ran.
+
+    Progress bars, times and the runner's notes go; sources, results and figures stay.
+    """
+    notebook = nbformat.read(executed, as_version=4)
+    notebook.metadata = {
+        k: v for k, v in notebook.metadata.items() if k in ("kernelspec", "language_info")
+    }
+    for cell in notebook.cells:
+        cell.metadata = {k: v for k, v in cell.metadata.items() if k == "tags" and v}
+        if cell.cell_type == "code":
+            cell.outputs = [o for o in cell.outputs if PROGRESS_BAR not in o.get("data", {})]
+    nbformat.write(notebook, stored)

@@ -19,7 +19,7 @@ from aef_core.runs import optimize
 from aef_core.zoo import load_zoo, zoo_table
 
 EDIT_SUCCESS = 0.80
-DETECT = 40  # faces per edit shown to MTCNN, which is slow
+DETECT = 12  # faces per edit shown to MTCNN, which is slow
 SPECIALIST = PerturbationConfig(step_size=2.5e-3, steps=100, batch=8, feature_weight=0.0)
 
 

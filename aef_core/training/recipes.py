@@ -11,7 +11,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from aef_core.generators import ATTRIBUTES, AttGAN, HiSD
+from aef_core.generators import ATTRIBUTES, AttentionGAN, AttGAN, HiSD
 from aef_core.generators.attgan import CONDITION_SCALE
 from aef_core.generators.base import attribute_index, columns
 from aef_core.generators.stargan import LabelPlaneModel
@@ -100,6 +100,18 @@ class StarGANRecipe(Recipe):
             "attribute": attribute_loss(logits, target),
             "cycle": self.cycle * F.l1_loss(back, x),
         }
+
+
+class AttentionGANRecipe(StarGANRecipe):
+    """As StarGAN; only the warm-up differs."""
+
+    model: AttentionGAN
+
+    def copy_loss(self, x: Tensor, attributes: Tensor) -> Tensor:
+        """The *content* learns to copy; copying the result would close the attention for good."""
+        codes = self.model.encode(x, self.critic_attributes(attributes))
+        content, _ = self.model.content_and_attention(codes)
+        return F.l1_loss(content, x)
 
 
 class AttGANRecipe(Recipe):
@@ -246,6 +258,8 @@ def build_recipe(model: nn.Module, critic_width: int, cycle: float = 10.0) -> Re
             model.image_size,
         )
         return HiSDRecipe(model, critic, cycle)
-    recipe = AttGANRecipe if isinstance(model, AttGAN) else StarGANRecipe
+    recipe = {"AttGAN": AttGANRecipe, "AttentionGAN": AttentionGANRecipe}.get(
+        model.name, StarGANRecipe
+    )
     critic = Critic(len(model.attributes), critic_width, model.image_size)
     return recipe(model, critic, cycle)
