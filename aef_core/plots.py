@@ -120,11 +120,13 @@ def interruption_bars(table: pd.DataFrame, threshold: float = 0.05) -> Figure:
         part = table[table["model"] == model].set_index("method").loc[methods]
         x = np.arange(len(methods)) + (j - (len(models) - 1) / 2) * width
         errors = [part["value"] - part["low"], part["high"] - part["value"]]
-        ax.bar(x, part["value"], width * 0.92, color=MODEL_COLOURS[model], label=model,
-               yerr=errors, error_kw={"lw": 1, "capsize": 2})  # fmt: skip
+        bars = ax.bar(x, part["value"], width * 0.92, color=MODEL_COLOURS[model], label=model,
+                      yerr=errors, error_kw={"lw": 1, "capsize": 2})  # fmt: skip
+        labels = [f"{v:.3f}".lstrip("0") for v in part["value"]]
+        ax.bar_label(bars, labels, fontsize=7, padding=1, color="0.25")
     ax.axhline(threshold, color="0.3", lw=1, ls=(0, (4, 3)))
-    ax.annotate("interrupted", (len(methods) - 0.5, threshold), xytext=(2, 2),
-                textcoords="offset points", fontsize=8, color="0.3", ha="left")  # fmt: skip
+    ax.annotate("interrupted", (len(methods) - 0.5, threshold), xytext=(0, 3),
+                textcoords="offset points", fontsize=8, color="0.3", ha="right")  # fmt: skip
     ax.set_xticks(range(len(methods)), [METHOD_LABELS.get(m, m) for m in methods])
     ax.set_ylabel("mean L2_mask on unseen faces")
     ax.legend(ncols=1, loc="upper left", bbox_to_anchor=(1.02, 1))

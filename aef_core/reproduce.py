@@ -29,7 +29,7 @@ def reproduce_all(profile: str, store: bool = False) -> None:
     started = time.perf_counter()
     notebooks = sorted((REPOSITORY / "notebooks").glob("[0-9]*.ipynb"))
     for notebook in tqdm(notebooks, desc="notebooks", unit="notebook"):
-        tqdm.write(f"{notebook.name} ...")
+        tqdm.write(notebook.name)
         papermill.execute_notebook(
             notebook, out / notebook.name, cwd=notebook.parent, progress_bar=True
         )

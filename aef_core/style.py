@@ -23,7 +23,7 @@ MODEL_COLOURS = dict(
 METHOD_COLOURS = {"uniform": _PALETTE[7], "grad-norm": _PALETTE[9], "aef": _PALETTE[4]}
 METHOD_LABELS = {
     "uniform": "averaging",
-    "grad-norm": "static gradient\nnormalisation",
+    "grad-norm": "static\nnormalisation",
     "aef": "AEF",
 }
 
@@ -38,7 +38,7 @@ def use_style() -> None:
             "savefig.bbox": "tight",
             "axes.spines.top": False,
             "axes.spines.right": False,
-            "axes.titleweight": "semibold",
+            "axes.titleweight": "bold",
             "axes.titlesize": 11,
             "axes.labelsize": 10,
             "xtick.labelsize": 9,
