@@ -46,6 +46,15 @@ class Recipe:
         own = self.critic_attributes(attributes)
         return F.l1_loss(self.model(x, self.scaled(own)), x)
 
+    def judge(self, x: Tensor, fake: Tensor, attributes: Tensor) -> Losses:
+        """The critic's terms: real against fake, and the attributes of the real."""
+        real_patches, logits = self.critic(x)
+        fake_patches, _ = self.critic(fake)
+        return {
+            "critic": hinge_critic(real_patches, fake_patches),
+            "critic_attribute": attribute_loss(logits, self.critic_attributes(attributes)),
+        }
+
     def scaled(self, labels: Tensor) -> Tensor:
         """From labels in {0, 1} to the model's condition."""
         return labels
@@ -81,13 +90,7 @@ class StarGANRecipe(Recipe):
     def critic_losses(self, x: Tensor, attributes: Tensor) -> Losses:
         with torch.no_grad():
             fake = self.model(x, self._random_edits(attributes).to(x))
-        real_patches, logits = self.critic(x)
-        fake_patches, _ = self.critic(fake)
-        own = self.critic_attributes(attributes)
-        return {
-            "critic": hinge_critic(real_patches, fake_patches),
-            "critic_attribute": attribute_loss(logits, own),
-        }
+        return self.judge(x, fake, attributes)
 
     def generator_losses(self, x: Tensor, attributes: Tensor) -> Losses:
         source = columns(attributes, self.model.attributes)
@@ -134,13 +137,7 @@ class AttGANRecipe(Recipe):
     def critic_losses(self, x: Tensor, attributes: Tensor) -> Losses:
         with torch.no_grad():
             fake = self.model(x, self.scaled(self._shuffled(attributes)))
-        real_patches, logits = self.critic(x)
-        fake_patches, _ = self.critic(fake)
-        own = self.critic_attributes(attributes)
-        return {
-            "critic": hinge_critic(real_patches, fake_patches),
-            "critic_attribute": attribute_loss(logits, own),
-        }
+        return self.judge(x, fake, attributes)
 
     def generator_losses(self, x: Tensor, attributes: Tensor) -> Losses:
         own, target = columns(attributes, self.model.attributes), self._shuffled(attributes)
