@@ -79,6 +79,15 @@ def test_both_sides_get_gradients_and_every_term_is_finite(name: str) -> None:
         assert sum(moved) > len(moved) / 3
 
 
+def test_training_can_go_on_from_given_weights(tmp_path: Path) -> None:
+    torch.manual_seed(5)
+    weights = ARCHITECTURES["StarGAN"](**TINY["StarGAN"]).state_dict()
+    still = tiny("StarGAN", iterations=1, phases=((0, 0.0, 10.0),))
+    path = train(still, make_faces(40, size=16), tmp_path, weights=weights)
+    kept = torch.load(path, weights_only=True)["model"]
+    assert all(torch.equal(kept[k], v) for k, v in weights.items() if "running" not in k)
+
+
 def test_copying_is_learnt() -> None:
     torch.manual_seed(0)
     faces = make_faces(8, size=16)

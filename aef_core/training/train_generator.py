@@ -10,7 +10,7 @@ import json
 import os
 import time
 from copy import deepcopy
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Annotated
 
@@ -25,6 +25,7 @@ from aef_core.generators import ARCHITECTURES, HAIR_COLOURS
 from aef_core.generators.hisd import OFFICIAL_TAGS
 from aef_core.training.networks import update_average
 from aef_core.training.recipes import Recipe, build_recipe
+from aef_core.zoo import load_zoo
 
 
 @dataclass(frozen=True)
@@ -106,8 +107,17 @@ def batch_of(faces: FaceBatch, rows: Tensor, device: torch.device) -> tuple[Tens
     return x.to(device, memory_format=torch.channels_last), attributes.to(device)
 
 
-def train(config: TrainingConfig, faces: FaceBatch, out: Path, checkpoint_every: int = 100) -> Path:
+def train(
+    config: TrainingConfig,
+    faces: FaceBatch,
+    out: Path,
+    checkpoint_every: int = 100,
+    weights: dict[str, Tensor] | None = None,
+) -> Path:
     """Train and keep `<out>/<model>.ckpt`, resuming from it if it is there.
+
+    A fresh run starts from `weights` if given, for example those of the shipped generator; then
+    only the critic warms up.
 
     Returns the checkpoint's path. The log is `<out>/<model>.jsonl`, one line per 20 iterations.
     """
@@ -128,7 +138,9 @@ def train(config: TrainingConfig, faces: FaceBatch, out: Path, checkpoint_every:
     state |= {"critic_optimizer": optimizers[0], "model_optimizer": optimizers[1]}
     start = _resume(path, state, device)
     if start == 0:
-        _warm_up(recipe, faces, config)
+        if weights is not None:
+            model.load_state_dict(weights)
+        _warm_up(recipe, faces, config, copying=weights is None)
         average.load_state_dict(model.state_dict())
     progress = tqdm(total=config.iterations, initial=start, desc=config.model, mininterval=10)
     for iteration in range(start, config.iterations):
@@ -156,16 +168,15 @@ def train(config: TrainingConfig, faces: FaceBatch, out: Path, checkpoint_every:
     return path
 
 
-def _warm_up(recipe: Recipe, faces: FaceBatch, config: TrainingConfig) -> None:
-    """The critic learns attributes on real faces, the generator learns to copy.
+def _warm_up(recipe: Recipe, faces: FaceBatch, config: TrainingConfig, copying: bool) -> None:
+    """The critic learns attributes on real faces, the generator learns to copy (if it has to).
 
     Without this head start the cycle loss takes thousands of iterations to find faces at all.
     """
     device = next(recipe.model.parameters()).device
-    for network, loss_of, batch in (
-        (recipe.critic, recipe.attribute_warmup, 32),
-        (recipe.model, recipe.copy_loss, config.batch),
-    ):
+    critic_part = (recipe.critic, recipe.attribute_warmup, 32)
+    model_part = (recipe.model, recipe.copy_loss, config.batch)
+    for network, loss_of, batch in (critic_part, model_part)[: 1 + copying]:
         optimizer = torch.optim.Adam(network.parameters(), WARMUP_RATE)
         steps = min(config.warmup, 500) if network is recipe.critic else config.warmup
         schedule = torch.optim.lr_scheduler.CosineAnnealingLR(optimizer, steps, WARMUP_RATE / 5)
@@ -215,17 +226,20 @@ def main(
     celeba: Annotated[Path, typer.Option(help="folder or zip with CelebA and its attributes")],
     out: Annotated[Path, typer.Option(help="where checkpoint and log go")] = Path("runs/zoo64"),
     threads: Annotated[int, typer.Option(help="CPU threads, 0: all")] = 0,
-    iterations: Annotated[int, typer.Option(help="stop early after so many; 0: as shipped")] = 0,
+    iterations: Annotated[int, typer.Option(help="so many instead of as shipped")] = 0,
+    continue_shipped: Annotated[bool, typer.Option(help="start from the shipped weights")] = False,
 ) -> None:
     """Train one generator of the embedded 64-pixel zoo."""
     if model not in ZOO64:
         raise typer.BadParameter(f"unknown model {model!r}; known: {', '.join(ZOO64)}")
     if threads:
         torch.set_num_threads(threads)
-    config = ZOO64[model]
-    if iterations:
-        config = TrainingConfig(**{**vars(config), "iterations": iterations})
-    train(config, load_faces("celeba", "train", root=celeba, size=64), out)
+    config = replace(ZOO64[model], iterations=iterations or ZOO64[model].iterations)
+    weights = None
+    if continue_shipped:  # at the rates of the last phase: the first ones were for a blank network
+        config = replace(config, phases=((0, *config.phases[-1][1:]),))
+        weights = load_zoo("celeba64", models=[model])[model].state_dict()
+    train(config, load_faces("celeba", "train", root=celeba, size=64), out, weights=weights)
 
 
 if __name__ == "__main__":
