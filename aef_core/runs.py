@@ -264,5 +264,5 @@ def _load_state(path: Path) -> tuple[State | None, float]:
         seconds = stored.pop("seconds")
         return State(**stored), seconds
     except (pickle.UnpicklingError, RuntimeError, EOFError, KeyError, TypeError) as error:
-        reason = str(error).splitlines()[0]
+        reason = (str(error) or type(error).__name__).splitlines()[0]
         raise DamagedRun(f"{path} is damaged ({reason}): delete it and run again") from None

@@ -131,7 +131,7 @@ def _official(root: str | Path, name: str) -> DeepfakeModel:
     try:
         stored = torch.load(path, map_location="cpu", weights_only=True)
     except (pickle.UnpicklingError, RuntimeError, EOFError, OSError) as error:
-        reason = str(error).splitlines()[0]
+        reason = (str(error) or type(error).__name__).splitlines()[0]
         raise BadCheckpoint(f"{path} is not a PyTorch checkpoint of tensors ({reason})") from None
     if entry.key is not None:
         if not isinstance(stored, Mapping) or entry.key not in stored:

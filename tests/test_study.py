@@ -78,7 +78,7 @@ def test_figures_draw_what_they_are_given(compared, tmp_path) -> None:
     histories = {m: runs[m, 0].history for m in METHODS}
     means = study.intervals(table)
     fig = plots.interruption_bars(means)
-    heights = sorted(b.get_height() for c in fig.axes[0].containers for b in c.patches)
+    heights = sorted(bar.get_height() for bar in fig.axes[0].patches)
     assert heights == pytest.approx(sorted(means["value"]))
     fig = plots.dynamics(histories, "weight")
     assert [len(ax.lines) for ax in fig.axes] == [4, 4]

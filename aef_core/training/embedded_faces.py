@@ -113,6 +113,7 @@ def save(folder: Path, splits: dict[str, list[Candidate]]) -> None:
 
 
 def main() -> None:
+    """Make both splits from the command line's zips, report on them and save them."""
     parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
     parser.add_argument("--celeba", required=True, help="zip with the images and attributes")
     parser.add_argument("--lfw", help="zip of LFW deep-funneled: more parents for the test faces")
