@@ -1,11 +1,17 @@
 """Command line: `python -m aef_core` with `reproduce`, `zoo`, `faces` and `fetch`."""
 
+import sys
 from pathlib import Path
 from typing import Annotated
 
 import typer
 
-app = typer.Typer(add_completion=False, no_args_is_help=True, help="The AEF companion.")
+app = typer.Typer(
+    add_completion=False,
+    no_args_is_help=True,
+    help="The AEF companion.",
+    pretty_exceptions_enable=False,
+)
 
 
 @app.command()
@@ -61,5 +67,17 @@ def fetch(
     fetch_official(root)
 
 
+def main() -> None:
+    """Run the command line; what a user can mend is told in one line, not in a traceback."""
+    from aef_core.perturbation import Diverged
+    from aef_core.runs import DamagedRun
+    from aef_core.zoo import BadCheckpoint
+
+    try:
+        app()
+    except (ValueError, FileNotFoundError, BadCheckpoint, DamagedRun, Diverged) as error:
+        sys.exit(f"error: {error}")
+
+
 if __name__ == "__main__":
-    app()
+    main()
