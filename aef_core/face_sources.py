@@ -143,8 +143,8 @@ class FileTree:
         try:
             image = Image.open(io.BytesIO(self.read(path)))
             image.load()
-        except (UnidentifiedImageError, OSError) as error:
-            raise ValueError(f"{self.root}: {path} is not a readable image ({error})") from None
+        except (UnidentifiedImageError, OSError):
+            raise ValueError(f"{path} is not a readable image: remove or replace it") from None
         if image.mode != "RGB":
             raise ValueError(f"{path} has mode {image.mode}: convert it first, convert('RGB')")
         return image

@@ -47,19 +47,19 @@ class PerturbationConfig:
 
     def __post_init__(self) -> None:
         checks = {
-            "eps": 0 < self.eps <= 2,
-            "step_size": self.step_size > 0,
-            "momentum": 0 <= self.momentum < 1,
-            "steps": self.steps >= 1,
-            "batch": self.batch >= 1,
-            "feature_weight": 0 <= self.feature_weight <= 1,
-            "feature_steps": self.feature_steps >= 0,
-            "diversity": 0 <= self.diversity <= 1,
-            "init": 0 < self.init <= 1,
+            "eps": (0 < self.eps <= 2, "in (0, 2]"),
+            "step_size": (self.step_size > 0, "positive"),
+            "momentum": (0 <= self.momentum < 1, "in [0, 1)"),
+            "steps": (self.steps >= 1, "at least 1"),
+            "batch": (self.batch >= 1, "at least 1"),
+            "feature_weight": (0 <= self.feature_weight <= 1, "in [0, 1]"),
+            "feature_steps": (self.feature_steps >= 0, "0 or more"),
+            "diversity": (0 <= self.diversity <= 1, "in [0, 1]"),
+            "init": (0 < self.init <= 1, "in (0, 1]"),
         }
-        for name, ok in checks.items():
+        for name, (ok, wanted) in checks.items():
             if not ok:
-                raise ValueError(f"{name} is out of range: {getattr(self, name)}")
+                raise ValueError(f"{name} is out of range: {getattr(self, name)}, must be {wanted}")
 
     def to_dict(self) -> dict[str, Any]:
         return asdict(self)

@@ -149,7 +149,7 @@ def dynamics(histories: Mapping[str, pd.DataFrame], column: str = "strength") ->
             ax.plot(part["step"], part[column], color=MODEL_COLOURS[model], label=model, lw=1.6)
         ax.set(title=METHOD_LABELS.get(title, title).replace("\n", " "), xlabel="step")
     axes[0, 0].set_ylabel(labels[column])
-    if column == "grad_l1":
+    if column in ("grad_l1", "strength", "output_mse"):  # generators differ by orders of magnitude
         axes[0, 0].set_yscale("log")
     if column == "weight":
         axes[0, 0].set_ylim(0, 1)
