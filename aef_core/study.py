@@ -98,10 +98,7 @@ def intervals(table: pd.DataFrame) -> pd.DataFrame:
 def balance_draws(table: pd.DataFrame, method: str) -> pd.DataFrame:
     """`metrics.balance` of one method for every bootstrap draw, one column a measure."""
     draws = bootstrap_means(table, ["method", "model"])[method]
-    low, high, mean = draws.min(axis=1), draws.max(axis=1), draws.mean(axis=1)
-    return pd.DataFrame(
-        {"min": low, "mean": mean, "spread": high - low, "cv": draws.std(axis=1, ddof=0) / mean}
-    )
+    return pd.DataFrame([balance(row) for row in draws.to_numpy()])
 
 
 def difference(table: pd.DataFrame, method: str, baseline: str) -> pd.DataFrame:
