@@ -11,7 +11,7 @@ import torch
 from aef_core.generators import ARCHITECTURES, HAIR_COLOURS
 from aef_core.training import train_generator
 from aef_core.training.export import save_half
-from aef_core.training.recipes import build_recipe
+from aef_core.training.recipes import Phase, build_recipe
 from aef_core.training.train_generator import ZOO64, TrainingConfig, train
 
 from .conftest import make_faces
@@ -82,7 +82,7 @@ def test_both_sides_get_gradients_and_every_term_is_finite(name: str) -> None:
 def test_training_can_go_on_from_given_weights(tmp_path: Path) -> None:
     torch.manual_seed(5)
     weights = ARCHITECTURES["StarGAN"](**TINY["StarGAN"]).state_dict()
-    still = tiny("StarGAN", iterations=1, phases=((0, 0.0, 10.0),))
+    still = tiny("StarGAN", iterations=1, phases=(Phase(0, rate=0.0),))
     path = train(still, make_faces(40, size=16), tmp_path, weights=weights)
     kept = torch.load(path, weights_only=True)["model"]
     assert all(torch.equal(kept[k], v) for k, v in weights.items() if "running" not in k)

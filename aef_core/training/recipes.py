@@ -6,6 +6,7 @@ which decide how fragile a generator becomes, are the published ones.
 """
 
 from dataclasses import dataclass
+from typing import NamedTuple
 
 import torch
 import torch.nn.functional as F
@@ -25,6 +26,22 @@ from aef_core.training.networks import (
 Losses = dict[str, Tensor]
 
 
+class Phase(NamedTuple):
+    """From iteration `start` on: the learning rate, and weights of the generator's loss terms.
+
+    The published weights are adversarial 1, attribute 1 and cycle 10 (HiSD: 1).
+    """
+
+    start: int
+    rate: float = 3e-4
+    cycle: float = 10.0  # of HiSD: all three reconstructions
+    adversarial: float = 1.0
+    attribute: float = 1.0
+
+
+FIRST = Phase(0)
+
+
 @dataclass
 class Recipe:
     """A generator, its critic, and what both minimise.
@@ -34,7 +51,7 @@ class Recipe:
 
     model: nn.Module
     critic: Critic
-    cycle: float  # weight of the cycle (StarGAN: 10) or of HiSD's reconstructions (1)
+    phase: Phase = FIRST
 
     def attribute_warmup(self, x: Tensor, attributes: Tensor) -> Tensor:
         """Loss of the critic's attribute head on real faces, before the game starts."""
@@ -99,9 +116,9 @@ class StarGANRecipe(Recipe):
         patches, logits = self.critic(fake)
         back = self.model(fake, source)
         return {
-            "adversarial": -patches.mean(),
-            "attribute": attribute_loss(logits, target),
-            "cycle": self.cycle * F.l1_loss(back, x),
+            "adversarial": -self.phase.adversarial * patches.mean(),
+            "attribute": self.phase.attribute * attribute_loss(logits, target),
+            "cycle": self.phase.cycle * F.l1_loss(back, x),
         }
 
 
@@ -145,9 +162,10 @@ class AttGANRecipe(Recipe):
         fake = self.model.decode(codes, x, self.scaled(target))
         same = self.model.decode(codes, x, self.scaled(own))
         patches, logits = self.critic(fake)
+        attributes_lost = attribute_loss(logits, target) / len(self.model.attributes)
         return {
-            "adversarial": -patches.mean(),
-            "attribute": 10 * attribute_loss(logits, target) / len(self.model.attributes),
+            "adversarial": -self.phase.adversarial * patches.mean(),
+            "attribute": 10 * self.phase.attribute * attributes_lost,
             "reconstruction": 100 * F.l1_loss(same, x),
         }
 
@@ -236,15 +254,16 @@ class HiSDRecipe(Recipe):
         for name, value in ((source, 0.0), (edit, 1.0)):
             if name:
                 wanted[:, attribute_index(name)] = value
+        asked = attribute_loss(logits, wanted) + 2 * self._tag_loss(logits, wanted)
         return {
-            "adversarial": -patches.mean(),
-            "attribute": attribute_loss(logits, wanted) + 2 * self._tag_loss(logits, wanted),
+            "adversarial": -self.phase.adversarial * patches.mean(),
+            "attribute": self.phase.attribute * asked,
             "style": F.l1_loss(model.extractors(fake)[:, tag], style),
-            "cycle": self.cycle * sum(F.l1_loss(image, x) for image in reconstructions),
+            "cycle": self.phase.cycle * sum(F.l1_loss(image, x) for image in reconstructions),
         }
 
 
-def build_recipe(model: nn.Module, critic_width: int, cycle: float = 10.0) -> Recipe:
+def build_recipe(model: nn.Module, critic_width: int) -> Recipe:
     """The recipe of a generator, with a fresh critic."""
     if isinstance(model, HiSD):
         critic = TagCritic(
@@ -254,9 +273,9 @@ def build_recipe(model: nn.Module, critic_width: int, cycle: float = 10.0) -> Re
             critic_width,
             model.image_size,
         )
-        return HiSDRecipe(model, critic, cycle)
+        return HiSDRecipe(model, critic)
     recipe = {"AttGAN": AttGANRecipe, "AttentionGAN": AttentionGANRecipe}.get(
         model.name, StarGANRecipe
     )
     critic = Critic(len(model.attributes), critic_width, model.image_size)
-    return recipe(model, critic, cycle)
+    return recipe(model, critic)

@@ -24,8 +24,8 @@ from aef_core.faces import FaceBatch, load_faces
 from aef_core.generators import ARCHITECTURES, HAIR_COLOURS
 from aef_core.generators.hisd import OFFICIAL_TAGS
 from aef_core.training.networks import update_average
-from aef_core.training.recipes import Recipe, build_recipe
-from aef_core.zoo import load_zoo
+from aef_core.training.recipes import FIRST, Phase, Recipe, build_recipe
+from aef_core.zoo import load_zoo, zoo_table
 
 
 @dataclass(frozen=True)
@@ -36,8 +36,7 @@ class TrainingConfig:
     settings: dict = field(default_factory=dict)  # arguments of the architecture
     iterations: int = 3000
     batch: int = 8
-    # (from this iteration on, learning rate, weight of cycle or reconstruction consistency)
-    phases: tuple[tuple[int, float, float], ...] = ((0, 3e-4, 10.0),)
+    phases: tuple[Phase, ...] = (FIRST,)
     decay_from: float = 0.92  # share of the run after which the learning rate falls to zero
     warmup: int = 500  # critic learns attributes, generator learns to copy, before they meet
     critic_width: int = 32
@@ -56,15 +55,21 @@ ZOO64 = {
     "StarGAN": TrainingConfig(
         "StarGAN",
         {"width": 24, "blocks": 3, "image_size": 64},
-        iterations=3950,
-        phases=((0, 3e-4, 20.0), (1400, 4e-4, 40.0), (1700, 2e-4, 40.0), (3000, 3e-4, 40.0)),
+        iterations=9000,
+        phases=(
+            Phase(0, 3e-4, 20.0),
+            Phase(1400, 4e-4, 40.0),
+            Phase(1700, 2e-4, 40.0),
+            Phase(3000, 3e-4, 40.0),
+            Phase(3950, 4e-4, 20.0, adversarial=1.5, attribute=2.0),
+        ),
         warmup=1500,
     ),
     "AttentionGAN": TrainingConfig(
         "AttentionGAN",
         {"width": 24, "blocks": 3, "image_size": 64},
-        iterations=1200,
-        phases=((0, 4e-4, 10.0),),
+        iterations=9000,
+        phases=(Phase(0, 4e-4), Phase(1200, 4e-4, adversarial=1.5, attribute=2.0)),
         warmup=250,
     ),
     "AttGAN": TrainingConfig(
@@ -75,7 +80,8 @@ ZOO64 = {
             "layers": 4,
             "image_size": 64,
         },
-        iterations=900,
+        iterations=4000,
+        phases=(Phase(0), Phase(900, 4e-4, adversarial=1.5, attribute=2.0)),
         batch=16,
     ),
     "HiSD": TrainingConfig(
@@ -91,8 +97,13 @@ ZOO64 = {
             "mapper_width": 64,
             "image_size": 64,
         },
-        iterations=3300,
-        phases=((0, 3e-4, 10.0), (2300, 4e-4, 40.0), (2500, 3e-4, 10.0)),
+        iterations=12000,
+        phases=(
+            Phase(0),
+            Phase(2300, 4e-4, 40.0),
+            Phase(2500),
+            Phase(3300, 4e-4, adversarial=1.5, attribute=1.5),
+        ),
         batch=12,  # six to edit, six that show the target
         warmup=200,
     ),
@@ -113,11 +124,12 @@ def train(
     out: Path,
     checkpoint_every: int = 100,
     weights: dict[str, Tensor] | None = None,
+    iteration: int = 0,
 ) -> Path:
     """Train and keep `<out>/<model>.ckpt`, resuming from it if it is there.
 
-    A fresh run starts from `weights` if given, for example those of the shipped generator; then
-    only the critic warms up.
+    A fresh run starts from `weights` if given, for example those of the shipped generator, which
+    had seen so many an `iteration`; then only the critic warms up.
 
     Returns the checkpoint's path. The log is `<out>/<model>.jsonl`, one line per 20 iterations.
     """
@@ -137,7 +149,8 @@ def train(
     state = {"model": model, "critic": recipe.critic, "average": average}
     state |= {"critic_optimizer": optimizers[0], "model_optimizer": optimizers[1]}
     start = _resume(path, state, device)
-    if start == 0:
+    if start is None:
+        start = iteration
         if weights is not None:
             model.load_state_dict(weights)
         _warm_up(recipe, faces, config, copying=weights is None)
@@ -197,12 +210,12 @@ def _set_phase(
     config: TrainingConfig,
     iteration: int,
 ) -> None:
-    """Cycle weight and learning rate of the phase; the rate falls to zero at the end."""
-    _, rate, recipe.cycle = [p for p in config.phases if p[0] <= iteration][-1]
+    """Learning rate and weights of the phase; the rate falls to zero at the end."""
+    recipe.phase = phase = [p for p in config.phases if p.start <= iteration][-1]
     left = (config.iterations - iteration) / (config.iterations * (1 - config.decay_from))
     for optimizer in optimizers:
         for group in optimizer.param_groups:
-            group["lr"] = rate * min(1.0, left)
+            group["lr"] = phase.rate * min(1.0, left)
 
 
 def _save(path: Path, state: dict, iteration: int) -> None:
@@ -212,9 +225,9 @@ def _save(path: Path, state: dict, iteration: int) -> None:
     os.replace(temporary, path)
 
 
-def _resume(path: Path, state: dict, device: torch.device) -> int:
+def _resume(path: Path, state: dict, device: torch.device) -> int | None:
     if not path.exists():
-        return 0
+        return None
     stored = torch.load(path, map_location=device, weights_only=True)
     for name, part in state.items():
         part.load_state_dict(stored[name])
@@ -226,7 +239,7 @@ def main(
     celeba: Annotated[Path, typer.Option(help="folder or zip with CelebA and its attributes")],
     out: Annotated[Path, typer.Option(help="where checkpoint and log go")] = Path("runs/zoo64"),
     threads: Annotated[int, typer.Option(help="CPU threads, 0: all")] = 0,
-    iterations: Annotated[int, typer.Option(help="so many instead of as shipped")] = 0,
+    iterations: Annotated[int, typer.Option(help="end after so many, shipped ones counted")] = 0,
     continue_shipped: Annotated[bool, typer.Option(help="start from the shipped weights")] = False,
 ) -> None:
     """Train one generator of the embedded 64-pixel zoo."""
@@ -236,10 +249,12 @@ def main(
         torch.set_num_threads(threads)
     config = replace(ZOO64[model], iterations=iterations or ZOO64[model].iterations)
     weights = None
-    if continue_shipped:  # at the rates of the last phase: the first ones were for a blank network
-        config = replace(config, phases=((0, *config.phases[-1][1:]),))
+    iteration = 0
+    if continue_shipped:
         weights = load_zoo("celeba64", models=[model])[model].state_dict()
-    train(config, load_faces("celeba", "train", root=celeba, size=64), out, weights=weights)
+        iteration = zoo_table("celeba64")[model]["training"]["iterations"]
+    faces = load_faces("celeba", "train", root=celeba, size=64)
+    train(config, faces, out, weights=weights, iteration=iteration)
 
 
 if __name__ == "__main__":
