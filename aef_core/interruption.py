@@ -1,13 +1,15 @@
 """What is maximised: how far a generator's output and feature move from what they were."""
 
 import zlib
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from typing import Any
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from aef_core.budgets import BOX, Budget
 from aef_core.faces import FaceBatch
 from aef_core.generators import DeepfakeModel
 
@@ -24,6 +26,31 @@ class References:
     conditions: Tensor  # [N, c]
     outputs: Tensor  # [N, 3, H, W]
     features: Tensor  # [N, C, h, w]
+
+
+@dataclass(frozen=True)
+class Hooks:
+    """What else may shape a run: how the pattern is bounded, what the photo meets on its way.
+
+    Attributes
+    ----------
+    budget : Budget
+        The plain box unless said otherwise.
+    transform : callable, optional
+        `transform(x, generator) -> x`, differentiable, a fresh random one each step (expectation
+        over transformations); its `name` identifies it in a run's config.
+    """
+
+    budget: Budget = BOX
+    transform: Callable[[Tensor, torch.Generator], Tensor] | None = None
+
+    def identity(self) -> dict[str, Any]:
+        """What a run's config says of hooks; empty for none, so that plain runs keep their hash."""
+        said = {} if self.budget == BOX else {"budget": self.budget.identity()}
+        return said if self.transform is None else said | {"transform": self.transform.name}
+
+
+NO_HOOKS = Hooks()
 
 
 @torch.no_grad()
@@ -60,6 +87,48 @@ def interruption(
     return strength, output_mse, feature_mse
 
 
+def seen(
+    images: Tensor,
+    delta: Tensor,
+    diversity: float,
+    generator: torch.Generator,
+    hooks: Hooks = NO_HOOKS,
+) -> Tensor:
+    """What a generator is shown of protected images during optimisation."""
+    x = (images + hooks.budget.added(images, delta)).clamp(-1, 1)
+    x = diversified(x, diversity, generator)
+    return x if hooks.transform is None else hooks.transform(x, generator)
+
+
+def pooled_features(zoo: Zoo, references: Mapping[str, References], rows: Tensor) -> Tensor:
+    """Clean features as FOUND and TSDF pool them: see `pooled`, shape [B, 32, 32]."""
+    return sum(pooled(references[k].features[rows]) for k in zoo)
+
+
+def pooled(feature: Tensor) -> Tensor:
+    """A feature resized to 32 x 32 and summed over channels, shape [B, 32, 32].
+
+    As published; summed over generators afterwards, so the one with the largest activations
+    dominates. Kept to reproduce that.
+    """
+    return F.interpolate(feature, size=(32, 32), mode="bilinear").sum(dim=1)
+
+
+def wasserstein(moved: Tensor, clean: Tensor) -> Tensor:
+    """Mean 1-Wasserstein distance between the values of two maps, [B, H, W] each.
+
+    In one dimension the optimal transport pairs the sorted values.
+    """
+    a, b = (x.flatten(1).sort(dim=1).values for x in (moved, clean))
+    return (a - b).abs().mean()
+
+
+FEATURE_DISTANCES: dict[str, Callable[[Tensor, Tensor], Tensor]] = {
+    "mse": F.mse_loss,  # TSDF's stage A
+    "wasserstein": wasserstein,  # FOUND's stage 1
+}
+
+
 def diversified(x: Tensor, chance: float, generator: torch.Generator) -> Tensor:
     """Input diversity: with some chance enlarge by up to 13 %, pad, and resize back."""
     if torch.rand((), generator=generator).item() >= chance:
@@ -76,3 +145,18 @@ def diversified(x: Tensor, chance: float, generator: torch.Generator) -> Tensor:
 def seeded(seed: int, purpose: str) -> torch.Generator:
     """Randomness from the seed and its purpose alone, so that a resumed run draws the same."""
     return torch.Generator().manual_seed(zlib.crc32(f"{seed} {purpose}".encode()))
+
+
+@dataclass(frozen=True)
+class Objective:
+    """What the loop maximises for each target: its clean references and its strength.
+
+    Another objective (TSDF attacks face detectors) brings its own two functions, with the
+    signatures of `clean_references` and `interruption`.
+    """
+
+    references: Callable[[Zoo, FaceBatch, int, int], dict[str, References]] = clean_references
+    strength: Callable[..., tuple[Tensor, Tensor, Tensor]] = interruption
+
+
+INTERRUPTION = Objective()
