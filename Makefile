@@ -6,10 +6,11 @@ PIP_INSTALL = -m pip install --quiet --disable-pip-version-check
 NEW_ENOUGH = $(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' 2>/dev/null || \
 	{ echo "$(PYTHON) is missing or older than Python 3.11: install 3.11+ and name it, e.g. make PYTHON=python3.11" >&2; exit 1; }
 
-.PHONY: help reproduce test lab lint lock clean-runs
+.PHONY: help reproduce reproduce-all test lab lint lock clean-runs
 
 help:
-	@echo "make reproduce   run the notebooks in order: figures/ and the results table"
+	@echo "make reproduce   run the notebooks of the tour in order: figures/ and the results table"
+	@echo "make reproduce-all  the same, with the extensions (06 and on)"
 	@echo "make test        lint, unit tests, and every notebook in the smoke profile"
 	@echo "make lab         open the notebooks in JupyterLab"
 	@echo "make lint        ruff only"
@@ -18,6 +19,9 @@ help:
 
 reproduce: $(VENV)/.installed
 	$(PY) -m aef_core reproduce
+
+reproduce-all: $(VENV)/.installed
+	$(PY) -m aef_core reproduce --all
 
 test: lint
 	$(PY) -m pytest

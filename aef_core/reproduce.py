@@ -10,13 +10,27 @@ from tqdm.auto import tqdm
 
 from aef_core.config import REPOSITORY, get_profile, home
 
+FIRST_EXTENSION = 6  # notebooks below are the tour, from here on the extensions
 PROGRESS_BAR = "application/vnd.jupyter.widget-view+json"
 
 
-def reproduce_all(profile: str, store: bool = False) -> None:
-    """Execute every notebook with `profile`; copies go to `<home>/notebooks/<profile>`.
+def tour(extensions: bool = False, folder: Path = REPOSITORY / "notebooks") -> list[Path]:
+    """The numbered notebooks in reading order: the tour, and on request the extensions."""
+    numbered = sorted(folder.glob("[0-9][0-9]_*.ipynb"))
+    return [p for p in numbered if extensions or int(p.name[:2]) < FIRST_EXTENSION]
 
-    With `store`, the executed copies also replace the notebooks of the repository.
+
+def reproduce_all(profile: str, store: bool = False, extensions: bool = False) -> None:
+    """Execute the notebooks with `profile`; copies go to `<home>/notebooks/<profile>`.
+
+    Parameters
+    ----------
+    profile : str
+        One of `config.PROFILES`.
+    store : bool
+        The executed copies also replace the notebooks of the repository.
+    extensions : bool
+        Every notebook, not only the tour.
 
     Raises
     ------
@@ -27,7 +41,7 @@ def reproduce_all(profile: str, store: bool = False) -> None:
     out = home() / "notebooks" / profile
     out.mkdir(parents=True, exist_ok=True)
     started = time.perf_counter()
-    notebooks = sorted((REPOSITORY / "notebooks").glob("[0-9]*.ipynb"))
+    notebooks = tour(extensions)
     for notebook in tqdm(notebooks, desc="notebooks", unit="notebook"):
         tqdm.write(notebook.name)
         papermill.execute_notebook(
