@@ -1,0 +1,137 @@
+"""How the loop computes, not what: memory, precision, layout, compilation.
+
+The defaults give the bits every earlier run has. Settings that change results beyond rounding are
+part of a run's identity; the others, like the device, are not.
+"""
+
+import copy
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass
+from functools import wraps
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from aef_core.generators import DeepfakeModel
+
+CACHES = ("float32", "float16", "cpu")
+PRECISIONS = ("float32", "tf32", "bf16")
+
+
+class OutOfMemory(RuntimeError):
+    """Memory ran out; the message names the settings that need less."""
+
+
+@dataclass(frozen=True)
+class Execution:
+    """Settings of speed and memory. None of them pays on every machine: measure with `bench`.
+
+    Raises
+    ------
+    ValueError
+        A setting is unknown or out of range.
+    """
+
+    micro_batch: int = 0  # images per forward and backward pass; 0: the whole batch at once
+    cache: str = "float32"  # clean outputs and features: as computed, in half, or in host memory
+    precision: str = "float32"  # of the generators; the loss is float32. CUDA: IEEE unless "tf32"
+    channels_last: bool = False
+    conv_search: bool = False  # CUDA: try convolution algorithms; another bit pattern each run
+    compile: bool = False  # torch.compile; minutes at the start
+
+    def __post_init__(self) -> None:
+        if self.micro_batch < 0:
+            raise ValueError(f"micro_batch is out of range: {self.micro_batch}, must be 0 or more")
+        for name, known in (("cache", CACHES), ("precision", PRECISIONS)):
+            if getattr(self, name) not in known:
+                raise ValueError(
+                    f"unknown {name} {getattr(self, name)!r}; known: {', '.join(known)}"
+                )
+
+    def beyond_rounding(self) -> dict[str, Any]:
+        """The settings that make another result, empty by default."""
+        changed = {"precision": self.precision} if self.precision != "float32" else {}
+        return changed | ({"cache": "float16"} if self.cache == "float16" else {})
+
+    def kept(self, reference: Tensor) -> Tensor:
+        """A clean output or feature the way the cache keeps it."""
+        if self.cache == "float16":
+            return reference.half()
+        return reference.cpu() if self.cache == "cpu" else reference
+
+    def prepared(self, zoo: Mapping[str, DeepfakeModel]) -> dict[str, DeepfakeModel]:
+        """The generators in the layout and precision asked for; the given ones stay untouched."""
+        if not (self.channels_last or self.compile or self.precision == "bf16"):
+            return dict(zoo)
+        return {name: self._prepared(model) for name, model in zoo.items()}
+
+    def _prepared(self, model: DeepfakeModel) -> DeepfakeModel:
+        model = copy.deepcopy(model)
+        if self.channels_last:
+            model.to(memory_format=torch.channels_last)
+        for method in ("encode", "forward_with_feature"):
+            function = getattr(model, method)
+            if self.compile:
+                function = torch.compile(function)
+            if self.precision == "bf16":
+                function = _in_bf16(function)
+            setattr(model, method, function)
+        return model
+
+    @contextmanager
+    def applied(self, device: torch.device) -> Iterator[None]:
+        """Backend switches for the time of one step, CUDA only; put back afterwards."""
+        if device.type != "cuda":
+            yield
+            return
+        wanted = "tf32" if self.precision == "tf32" else "ieee"
+        switches = [
+            (torch.backends.cuda.matmul, "fp32_precision", wanted),
+            (torch.backends.cudnn.conv, "fp32_precision", wanted),
+            (torch.backends.cudnn, "benchmark", self.conv_search),
+        ]
+        before = [getattr(owner, name) for owner, name, _ in switches]
+        try:
+            for owner, name, value in switches:
+                setattr(owner, name, value)
+            yield
+        finally:
+            for (owner, name, _), value in zip(switches, before, strict=True):
+                setattr(owner, name, value)
+
+    @contextmanager
+    def within_memory(self, batch: int) -> Iterator[None]:
+        """Turn an allocator's complaint into one line that names the settings to change."""
+        try:
+            yield
+        except (RuntimeError, MemoryError) as error:
+            if not _is_out_of_memory(error):
+                raise
+            smaller = max(1, (self.micro_batch or batch) // 2)
+            cures = [f"micro_batch={smaller}"] if (self.micro_batch or batch) > 1 else []
+            cures += ["cache='float16' or 'cpu'"] if self.cache == "float32" else []
+            raise OutOfMemory(
+                f"memory ran out with batches of {self.micro_batch or batch}: "
+                f"set {' or '.join(cures) or 'fewer or smaller images'} (aef_core.Execution)"
+            ) from error
+
+
+def _in_bf16(function: Callable[..., tuple[Tensor, ...]]) -> Callable[..., tuple[Tensor, ...]]:
+    """Autocast inside, float32 outside."""
+
+    @wraps(function)
+    def cast(x: Tensor, c: Tensor) -> tuple[Tensor, ...]:
+        with torch.autocast(x.device.type, torch.bfloat16):
+            results = function(x, c)
+        return tuple(result.float() for result in results)
+
+    return cast
+
+
+def _is_out_of_memory(error: Exception) -> bool:
+    words = ("not enough memory", "can't allocate memory", "out of memory")
+    return isinstance(error, torch.OutOfMemoryError | MemoryError) or any(
+        word in str(error) for word in words
+    )
