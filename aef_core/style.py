@@ -1,8 +1,8 @@
 """The house style of figures, and keeping a figure together with its numbers."""
 
+import hashlib
 import json
 import platform
-import subprocess
 from pathlib import Path
 from typing import Any
 
@@ -13,7 +13,7 @@ import seaborn as sns
 import torch
 from matplotlib.figure import Figure
 
-from aef_core.config import REPOSITORY, figures_dir
+from aef_core.config import figures_dir
 
 _PALETTE = sns.color_palette("colorblind").as_hex()
 MODEL_COLOURS = dict(
@@ -54,6 +54,9 @@ def use_style() -> None:
 def save_figure(fig: Figure, name: str, data: Any, **config: Any) -> Path:
     """Write `<name>.png`, `.pdf` and a `.json` sidecar with what was drawn and from what.
 
+    The sidecar names the settings and their hash, the versions and the numbers drawn, and nothing
+    that changes between two runs of the same code.
+
     Parameters
     ----------
     fig : Figure
@@ -70,8 +73,8 @@ def save_figure(fig: Figure, name: str, data: Any, **config: Any) -> Path:
     fig.savefig(folder / f"{name}.pdf", metadata={"CreationDate": None})
     sidecar = {
         "config": config,
-        "commit": _commit(),
-        "versions": {"python": platform.python_version(), "torch": torch.__version__},
+        "config_hash": _config_hash(config),
+        "versions": _versions(),
         "data": _plain(data),
     }
     (folder / f"{name}.json").write_text(json.dumps(sidecar, indent=1) + "\n")
@@ -86,9 +89,18 @@ def _plain(data: Any) -> Any:
     return data
 
 
-def _commit() -> str | None:
-    command = ["git", "-C", str(REPOSITORY), "rev-parse", "--short", "HEAD"]
-    try:
-        return subprocess.run(command, capture_output=True, text=True, check=True).stdout.strip()
-    except (OSError, subprocess.CalledProcessError):
-        return None  # an installed package or an unpacked archive has no history
+def _config_hash(config: dict[str, Any]) -> str:
+    """Eight hexadecimal digits that stand for a figure's settings, whatever their order."""
+    text = json.dumps(config, sort_keys=True, default=str)
+    return hashlib.sha256(text.encode()).hexdigest()[:8]
+
+
+def _versions() -> dict[str, str]:
+    # no commit: a figure drawn again from the same runs must give the same file
+    from aef_core import __version__  # the package imports this module on its way up
+
+    return {
+        "aef_core": __version__,
+        "python": platform.python_version(),
+        "torch": torch.__version__,
+    }
