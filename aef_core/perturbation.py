@@ -16,12 +16,15 @@ from torch import Tensor
 
 from aef_core.faces import FaceBatch
 from aef_core.interruption import (
+    FEATURE_DISTANCES,
+    NO_HOOKS,
+    Hooks,
     References,
     Zoo,
-    clean_references,
-    diversified,
-    interruption,
+    pooled,
+    pooled_features,
     seeded,
+    seen,
 )
 from aef_core.weighting import Feedback, Weighting
 
@@ -40,6 +43,7 @@ class PerturbationConfig:
     batch: int = 8
     feature_weight: float = 0.3  # lam: share of the feature term in S_k
     feature_steps: int = 0  # feature-only steps before each step (TSDF: 3)
+    feature_distance: str = "mse"  # what those steps maximise: "mse" (TSDF), "wasserstein" (FOUND)
     diversity: float = 0.0  # chance of a random resize-and-pad (TSDF: 0.5, on one side only)
     universal: bool = True  # False: one perturbation per image
     init: float = 1.0  # start uniform in +-init * eps: at zero the gradient vanishes
@@ -49,12 +53,16 @@ class PerturbationConfig:
         checks = {
             "eps": (0 < self.eps <= 2, "in (0, 2]"),
             "step_size": (self.step_size > 0, "positive"),
-            "momentum": (0 <= self.momentum < 1, "in [0, 1)"),
+            "momentum": (0 <= self.momentum <= 1, "in [0, 1]"),
             "steps": (self.steps >= 1, "at least 1"),
             "batch": (self.batch >= 1, "at least 1"),
             "feature_weight": (0 <= self.feature_weight <= 1, "in [0, 1]"),
             "feature_steps": (self.feature_steps >= 0, "0 or more"),
             "diversity": (0 <= self.diversity <= 1, "in [0, 1]"),
+            "feature_distance": (
+                self.feature_distance in FEATURE_DISTANCES,
+                f"one of {', '.join(FEATURE_DISTANCES)}",
+            ),
             "init": (0 < self.init <= 1, "in (0, 1]"),
         }
         for name, (ok, wanted) in checks.items():
@@ -73,12 +81,13 @@ class Diverged(RuntimeError):
 class State:
     """All that a step changes; enough to continue to the very same bits."""
 
-    delta: Tensor  # [1 or N, 3, H, W]
+    delta: Tensor  # [1 or N, 3, H, W], or what the budget of the run moves instead
     velocity: Tensor  # same shape
     step: int = 0
     rule: dict[str, Tensor] = field(default_factory=dict)
     history: list[dict[str, Any]] = field(default_factory=list)  # one row per step and generator
     cosines: list[list[list[float]]] = field(default_factory=list)  # one K x K table per step
+    extra: dict[str, Tensor] = field(default_factory=dict)  # what a method keeps beyond the loop
 
 
 def perturb(
@@ -87,6 +96,7 @@ def perturb(
     rule: Weighting,
     config: PerturbationConfig,
     state: State | None = None,
+    hooks: Hooks = NO_HOOKS,
 ) -> Iterator[State]:
     """Optimise a perturbation; yields its state after every step, so that a caller can watch,
     save, pause or stop.
@@ -105,6 +115,8 @@ def perturb(
     config : PerturbationConfig
     state : State, optional
         Where an interrupted run stopped.
+    hooks : Hooks, optional
+        Another budget than the box, or a random transformation of what the generators see.
 
     Raises
     ------
@@ -118,29 +130,30 @@ def perturb(
     device = next(next(iter(zoo.values())).parameters()).device
     images = faces.images.to(device)
     if state is None:
-        state = initial_state(images, config)
+        state = initial_state(images, config, hooks)
         rule.reset()
-    elif state.delta.shape[1:] != images.shape[1:]:
+    elif state.delta.shape[1:] != (needed := hooks.budget.shape(images)):
         raise ValueError(
-            f"the perturbation is {tuple(state.delta.shape[1:])}, faces {tuple(images.shape[1:])}"
+            f"the perturbation is {tuple(state.delta.shape[1:])}, the faces need {needed}"
         )
     state.delta, state.velocity = state.delta.to(device), state.velocity.to(device)
     rule.load_state_dict(state.rule)
-    references = clean_references(zoo, faces, config.seed, config.batch)
+    references = hooks.objective.references(zoo, faces, config.seed, config.batch)
     while state.step < config.steps:
         for inner in range(config.feature_steps):
             rows = batch_rows(len(images), state.step, config)
-            gradient = _feature_gradient(zoo, images, references, rows, state, config, inner)
-            _update(state, gradient, rows, config)
-        _step(zoo, images, references, rule, state, config)
+            gradient = _feature_gradient(zoo, images, references, rows, state, config, inner,
+                                         hooks)  # fmt: skip
+            _update(state, gradient, rows, config, hooks)
+        _step(zoo, images, references, rule, state, config, hooks)
         yield state
 
 
-def initial_state(images: Tensor, config: PerturbationConfig) -> State:
+def initial_state(images: Tensor, config: PerturbationConfig, hooks: Hooks = NO_HOOKS) -> State:
     """A random start within the box; drawn on the CPU, so equal on every device."""
-    shape = (1 if config.universal else len(images), *images.shape[1:])
+    shape = (1 if config.universal else len(images), *hooks.budget.shape(images))
     noise = torch.rand(shape, generator=torch.Generator().manual_seed(config.seed)) * 2 - 1
-    delta = (noise * config.eps * config.init).to(images)
+    delta = hooks.budget.project((noise * config.eps * config.init).to(images), config.eps)
     return State(delta, torch.zeros_like(delta))
 
 
@@ -159,25 +172,26 @@ def _step(
     rule: Weighting,
     state: State,
     config: PerturbationConfig,
+    hooks: Hooks,
 ) -> None:
     rows = batch_rows(len(images), state.step, config)
     gradients, terms = [], []
     for name, model in zoo.items():
         delta = _slice(state.delta, rows, config).requires_grad_()
-        x = (images[rows] + delta).clamp(-1, 1)
         draw = seeded(config.seed, f"diversity {state.step}")
-        x = diversified(x, config.diversity, draw)
-        values = interruption(model, x, references[name], rows, config.feature_weight)
+        x = seen(images[rows], delta, config.diversity, draw, hooks)
+        values = hooks.objective.strength(model, x, references[name], rows, config.feature_weight)
         (gradient,) = torch.autograd.grad(values[0], delta)
         _check_finite(name, state.step, values[0], gradient)
         gradients.append(gradient)
         terms.append([value.item() for value in values])
     stacked = torch.stack(gradients)
     grad_l1 = stacked.abs().flatten(1).mean(dim=1).double().cpu()
-    strength = torch.tensor([term[0] for term in terms], dtype=torch.float64)
-    weights = rule(Feedback(strength, grad_l1))
+    flat = stacked.flatten(1).double()
+    strength, output_mse, _ = torch.tensor(terms, dtype=torch.float64).T.contiguous()
+    weights = rule(Feedback(strength, grad_l1, (flat @ flat.T).cpu(), output_mse))
     combined = torch.tensordot(weights.to(stacked), stacked, dims=1)
-    _update(state, combined, rows, config)
+    _update(state, combined, rows, config, hooks)
     _record(state, list(zoo), terms, weights, grad_l1, stacked)
     state.rule = rule.state_dict()
     state.step += 1
@@ -187,15 +201,17 @@ def _slice(delta: Tensor, rows: Tensor, config: PerturbationConfig) -> Tensor:
     return (delta if config.universal else delta[rows]).detach().clone()
 
 
-def _update(state: State, gradient: Tensor, rows: Tensor, config: PerturbationConfig) -> None:
-    """Normalise, add momentum, step by the sign, project onto the box."""
+def _update(
+    state: State, gradient: Tensor, rows: Tensor, config: PerturbationConfig, hooks: Hooks
+) -> None:
+    """Normalise, add momentum, step by the sign, project onto the budget."""
     dims = (1, 2, 3)  # per perturbation: with one per image, each keeps its own scale
     scale = gradient.abs().mean(dim=dims, keepdim=True)
     normalised = gradient / scale.clamp_min(torch.finfo(gradient.dtype).tiny)
     where = slice(None) if config.universal else rows
     state.velocity[where] = config.momentum * state.velocity[where] + normalised
     moved = state.delta[where] + config.step_size * state.velocity[where].sign()
-    state.delta[where] = moved.clamp(-config.eps, config.eps)
+    state.delta[where] = hooks.budget.project(moved, config.eps)
 
 
 def _feature_gradient(
@@ -206,22 +222,16 @@ def _feature_gradient(
     state: State,
     config: PerturbationConfig,
     inner: int,
+    hooks: Hooks,
 ) -> Tensor:
-    """TSDF's stage A: all features, resized to 32 x 32, summed over channels *and* generators.
-
-    As published, the generator with the largest activations dominates; kept to reproduce that.
-    """
+    """The stage before a step: pooled features of *all* generators, no weights (see `pooled`)."""
     delta = _slice(state.delta, rows, config).requires_grad_()
-    x = (images[rows] + delta).clamp(-1, 1)
     draw = seeded(config.seed, f"diversity {state.step}.{inner}")
-    x = diversified(x, config.diversity, draw)
-
-    def pooled(feature: Tensor) -> Tensor:
-        return F.interpolate(feature, size=(32, 32), mode="bilinear").sum(dim=1)
-
+    x = seen(images[rows], delta, config.diversity, draw, hooks)
     moved = sum(pooled(m.encode(x, references[k].conditions[rows])[0]) for k, m in zoo.items())
-    clean = sum(pooled(references[k].features[rows]) for k in zoo)
-    return torch.autograd.grad(F.mse_loss(moved, clean), delta)[0]
+    clean = pooled_features(zoo, references, rows)
+    distance = FEATURE_DISTANCES[config.feature_distance](moved, clean)
+    return torch.autograd.grad(distance, delta)[0]
 
 
 def _check_finite(name: str, step: int, strength: Tensor, gradient: Tensor) -> None:

@@ -1,0 +1,38 @@
+"""Weighting rules: from what each generator feels now to how much each counts in the next step.
+
+A rule sees one `Feedback` a step and returns weights on the simplex. It knows nothing of images or
+networks, so swapping rules is one argument, and adding one is one class and one row in `RULES`.
+"""
+
+from dataclasses import fields
+from typing import Any
+
+from aef_core.weighting.base import Feedback, Weighting
+from aef_core.weighting.gradients import GradNorm
+from aef_core.weighting.losses import AEF, Uniform
+
+__all__ = ["AEF", "RULES", "Feedback", "GradNorm", "Uniform", "Weighting", "make_rule"]
+
+RULES: dict[str, type[Weighting]] = {
+    "uniform": Uniform,
+    "grad-norm": GradNorm,
+    "aef": AEF,
+}
+
+
+def make_rule(name: str, **settings: Any) -> Weighting:
+    """A fresh rule by name.
+
+    Raises
+    ------
+    ValueError
+        Unknown rule, unknown setting or a setting out of range; the message lists what is known.
+    """
+    if name not in RULES:
+        raise ValueError(f"unknown method {name!r}; known: {', '.join(RULES)}")
+    known = [f.name for f in fields(RULES[name]) if f.init]
+    for setting in settings:
+        if setting not in known:
+            has = ", ".join(known) or "none"
+            raise ValueError(f"method {name!r} has no setting {setting!r}; it has: {has}")
+    return RULES[name](**settings)

@@ -1,0 +1,62 @@
+"""What a weighting rule sees, what it returns, and the helpers that keep weights on the simplex."""
+
+from dataclasses import dataclass, fields
+from typing import Any, ClassVar
+
+import torch
+from torch import Tensor
+
+
+@dataclass(frozen=True)
+class Feedback:
+    """What the generators report at one step, in the order of the zoo.
+
+    Attributes
+    ----------
+    strength : Tensor, shape [K], float64, >= 0
+        Interruption strength S_k of each generator; larger means more disturbed.
+    grad_l1 : Tensor, shape [K], float64, >= 0
+        Mean absolute value of the gradient of S_k with respect to the perturbation.
+    gramian : Tensor, shape [K, K], float64, optional
+        Inner products <g_i, g_j> of those gradients, each flattened (with one perturbation per
+        image: over the whole batch). Only the rules of `gradients.py` ask for it.
+    output_mse : Tensor, shape [K], float64, >= 0, optional
+        The output term of S_k alone, which is what the metrics judge; `max-min` can balance it.
+    """
+
+    strength: Tensor
+    grad_l1: Tensor
+    gramian: Tensor | None = None
+    output_mse: Tensor | None = None
+
+
+@dataclass
+class Weighting:
+    """Base of all rules: settings are dataclass fields, state is what `state_dict` returns.
+
+    Calling a rule with a `Feedback` returns weights, shape [K], >= 0, sum 1, and moves its state.
+    """
+
+    name: ClassVar[str]
+
+    def __call__(self, feedback: Feedback) -> Tensor:
+        raise NotImplementedError
+
+    def settings(self) -> dict[str, Any]:
+        """Hyper-parameters, for the run's config."""
+        return {f.name: getattr(self, f.name) for f in fields(self) if f.init}
+
+    def state_dict(self) -> dict[str, Tensor]:
+        """State to resume from; empty for rules without memory."""
+        return {}
+
+    def load_state_dict(self, state: dict[str, Tensor]) -> None:
+        """Continue from a `state_dict`."""
+
+    def reset(self) -> None:
+        """Forget everything seen."""
+
+
+def uniform(like: Tensor) -> Tensor:
+    """1 / K for each of the K entries, shape [K]."""
+    return torch.full_like(like, 1 / len(like))
