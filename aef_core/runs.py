@@ -13,7 +13,7 @@ import platform
 import shutil
 import tempfile
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -26,9 +26,10 @@ from safetensors import SafetensorError
 from torch import Tensor
 from tqdm.auto import tqdm
 
+from aef_core.budgets import BOX, Budget
 from aef_core.config import home
 from aef_core.faces import FaceBatch
-from aef_core.interruption import Zoo
+from aef_core.interruption import NO_HOOKS, Hooks, Zoo
 from aef_core.metrics import Evaluator
 from aef_core.perturbation import PerturbationConfig, State, perturb
 from aef_core.weighting import make_rule
@@ -38,6 +39,13 @@ FORMAT = 1  # raise it when the meaning of a config or of a file changes
 
 class DamagedRun(RuntimeError):
     """A run folder exists but is not whole; the message names the file and the cure."""
+
+
+class Stopped(Exception):
+    """Raise it from `on_step` to end an optimisation early: its state is kept, then it travels on.
+
+    The same call of `optimize` later goes on where this one stopped, to the same bits.
+    """
 
 
 @dataclass(frozen=True)
@@ -55,7 +63,7 @@ class Run:
     config : dict
         Everything that determined the result.
     seconds : float
-        Wall-clock time of the optimisation.
+        Wall-clock time of the optimisation, without the caller's `on_step`.
     path : Path or None
         Its folder, None if it was not kept.
     """
@@ -78,6 +86,9 @@ def optimize(
     progress: bool = True,
     checkpoint_every: int = 20,
     on_step: Callable[[State], None] | None = None,
+    hooks: Hooks = NO_HOOKS,
+    loop: Callable[..., Iterator[State]] = perturb,
+    recipe: Mapping[str, Any] | None = None,
     **settings: Any,
 ) -> Run:
     """Optimise a perturbation, or find the run that already did.
@@ -98,7 +109,11 @@ def optimize(
     checkpoint_every : int
         Steps between saved states; a killed run resumes from the last one, to the same bits.
     on_step : callable, optional
-        Called with the state after every step.
+        Called with the state after every step; may raise `Stopped`.
+    loop : callable
+        Yields the states: `perturb`, or a method's own composition of it with the same arguments.
+    recipe : mapping, optional
+        What `run.config` says of such a method, beyond rule and loop.
     **settings
         Hyper-parameters of the rule, e.g. `tau=0.01`.
 
@@ -117,14 +132,8 @@ def optimize(
     """
     config = config or PerturbationConfig()
     rule = make_rule(method, **settings)
-    identity = {
-        "format": FORMAT,
-        "method": method,
-        "settings": rule.settings(),
-        "loop": config.to_dict(),
-        "zoo": {name: fingerprint(model) for name, model in zoo.items()},
-        "faces": {"source": faces.source, "n": len(faces), "crc": faces.fingerprint()},
-    }
+    identity = run_identity(zoo, faces, method, config, **settings) | hooks.identity()
+    identity |= recipe or {}
     folder = home() / run_hash(identity)
     if keep and folder.exists():
         return load_run(folder)
@@ -133,25 +142,56 @@ def optimize(
     bar = tqdm(total=config.steps, initial=resumed.step if resumed else 0, desc=method,
                disable=not progress, leave=False)  # fmt: skip
     started = time.perf_counter()
-    for state in perturb(zoo, faces, rule, config, resumed):
+    for state in loop(zoo, faces, rule, config, resumed, hooks):
+        seconds += time.perf_counter() - started
         bar.update()
-        if on_step:
-            on_step(state)
+        try:
+            if on_step:
+                on_step(state)
+        except Stopped:
+            if state.step < config.steps:  # after the last step there is nothing left to stop
+                bar.close()
+                if keep:
+                    _save_state(partial, state, seconds)
+                raise
+        started = time.perf_counter()
         if keep and state.step % checkpoint_every == 0 and state.step < config.steps:
-            _save_state(partial, state, seconds + time.perf_counter() - started)
+            _save_state(partial, state, seconds)
     bar.close()
     run = Run(
         state.delta.cpu(),
         pd.DataFrame(state.history),
         np.array(state.cosines),
         identity,
-        seconds + time.perf_counter() - started,
+        seconds,
         folder if keep else None,
     )
     if keep:
         _save_run(folder, run)
         partial.unlink(missing_ok=True)
     return run
+
+
+def run_identity(
+    zoo: Zoo, faces: FaceBatch, method: str, config: PerturbationConfig, **settings: Any
+) -> dict[str, Any]:
+    """Everything that determines a run's result, to the bit."""
+    return {
+        "format": FORMAT,
+        "method": method,
+        "settings": make_rule(method, **settings).settings(),
+        "loop": config.to_dict(),
+        "zoo": {name: fingerprint(model) for name, model in zoo.items()},
+        "faces": {"source": faces.source, "n": len(faces), "crc": faces.fingerprint()},
+    }
+
+
+def find_run(identity: dict[str, Any]) -> tuple[Run | None, State | None]:
+    """What the store holds of a run: it finished, or the state it stopped in, or neither."""
+    folder = home() / run_hash(identity)
+    if folder.exists():
+        return load_run(folder), None
+    return None, _load_state(folder.with_suffix(".partial"))[0]
 
 
 def run_hash(identity: dict[str, Any]) -> str:
@@ -195,16 +235,20 @@ def load_run(folder: str | Path) -> Run:
     return Run(delta, history, cosines, meta["config"], meta["seconds"], folder)
 
 
-def evaluate_run(run: Run, evaluator: Evaluator) -> pd.DataFrame:
-    """The evaluation of a run, kept in its folder and found again for the same zoo and faces."""
+def evaluate_run(run: Run, evaluator: Evaluator, budget: Budget = BOX) -> pd.DataFrame:
+    """The evaluation of a run, kept in its folder and found again for the same zoo and faces.
+
+    `budget` is the one the run was made with: it decides what of delta a photo receives.
+    """
+    added = budget.added(evaluator.faces.images, run.delta)
     if run.path is None:
-        return evaluator(run.delta)
+        return evaluator(added)
     zoo = {name: fingerprint(model) for name, model in evaluator.zoo.items()}
     key = run_hash({"zoo": zoo, "faces": evaluator.faces.fingerprint()})
     path = run.path / f"evaluation-{key}.csv"
     if path.exists():
         return pd.read_csv(path)
-    table = evaluator(run.delta)
+    table = evaluator(added)
     temporary = path.with_suffix(".tmp")
     table.to_csv(temporary, index=False)
     os.replace(temporary, path)
