@@ -23,6 +23,10 @@ class Budget:
 
     name: ClassVar[str] = "box"
 
+    def shape(self, images: Tensor) -> tuple[int, ...]:
+        """Shape of what the loop moves, for one perturbation of these images, [N, 3, H, W]."""
+        return tuple(images.shape[1:])
+
     def project(self, delta: Tensor, eps: float) -> Tensor:
         """The nearest allowed perturbation, or a near one; shape [1 or N, 3, H, W]."""
         return delta.clamp(-eps, eps)

@@ -27,30 +27,10 @@ class References:
     outputs: Tensor  # [N, 3, H, W]
     features: Tensor  # [N, C, h, w]
 
-
-@dataclass(frozen=True)
-class Hooks:
-    """What else may shape a run: how the pattern is bounded, what the photo meets on its way.
-
-    Attributes
-    ----------
-    budget : Budget
-        The plain box unless said otherwise.
-    transform : callable, optional
-        `transform(x, generator) -> x`, differentiable, a fresh random one each step (expectation
-        over transformations); its `name` identifies it in a run's config.
-    """
-
-    budget: Budget = BOX
-    transform: Callable[[Tensor, torch.Generator], Tensor] | None = None
-
-    def identity(self) -> dict[str, Any]:
-        """What a run's config says of hooks; empty for none, so that plain runs keep their hash."""
-        said = {} if self.budget == BOX else {"budget": self.budget.identity()}
-        return said if self.transform is None else said | {"transform": self.transform.name}
-
-
-NO_HOOKS = Hooks()
+    def at(self, rows: Tensor) -> "References":
+        """Those of some rows, all where the conditions are and as precise, wherever kept."""
+        c = self.conditions
+        return References(c[rows], self.outputs[rows].to(c), self.features[rows].to(c))
 
 
 @torch.no_grad()
@@ -80,11 +60,58 @@ def interruption(
     model: DeepfakeModel, x: Tensor, reference: References, rows: Tensor, feature_weight: float
 ) -> tuple[Tensor, Tensor, Tensor]:
     """Strength S_k of a batch, and its output and feature terms (mean squared errors)."""
-    image, feature = model.forward_with_feature(x, reference.conditions[rows])
-    output_mse = F.mse_loss(image, reference.outputs[rows])
-    feature_mse = F.mse_loss(feature, reference.features[rows])
+    clean = reference.at(rows)
+    image, feature = model.forward_with_feature(x, clean.conditions)
+    output_mse = F.mse_loss(image, clean.outputs)
+    feature_mse = F.mse_loss(feature, clean.features)
     strength = (1 - feature_weight) * output_mse + feature_weight * feature_mse
     return strength, output_mse, feature_mse
+
+
+@dataclass(frozen=True)
+class Objective:
+    """What the loop maximises for each target: its clean references and its strength.
+
+    Another objective (TSDF attacks face detectors) brings its own two functions, with the
+    signatures of `clean_references` and `interruption`.
+    """
+
+    name: str = "interruption"
+    references: Callable[[Zoo, FaceBatch, int, int], dict[str, References]] = clean_references
+    strength: Callable[..., tuple[Tensor, Tensor, Tensor]] = interruption
+
+
+INTERRUPTION = Objective()
+
+
+@dataclass(frozen=True)
+class Hooks:
+    """What else may shape a run: how the pattern is bounded, what the photo meets on its way.
+
+    Attributes
+    ----------
+    budget : Budget
+        The plain box unless said otherwise.
+    transform : callable, optional
+        `transform(x, generator) -> x`, differentiable, a fresh random one each step (expectation
+        over transformations); its `name` identifies it in a run's config.
+    objective : Objective
+        What is maximised: the interruption strength S unless said otherwise.
+    """
+
+    budget: Budget = BOX
+    transform: Callable[[Tensor, torch.Generator], Tensor] | None = None
+    objective: Objective = INTERRUPTION
+
+    def identity(self) -> dict[str, Any]:
+        """What a run's config says of hooks; empty for none, so that plain runs keep their hash."""
+        said = {} if self.budget == BOX else {"budget": self.budget.identity()}
+        if self.objective is not INTERRUPTION:
+            said |= {"objective": self.objective.name}
+        return said if self.transform is None else said | {"transform": self.transform.name}
+
+
+NO_HOOKS = Hooks()
 
 
 def seen(
@@ -102,7 +129,7 @@ def seen(
 
 def pooled_features(zoo: Zoo, references: Mapping[str, References], rows: Tensor) -> Tensor:
     """Clean features as FOUND and TSDF pool them: see `pooled`, shape [B, 32, 32]."""
-    return sum(pooled(references[k].features[rows]) for k in zoo)
+    return sum(pooled(references[k].at(rows).features) for k in zoo)
 
 
 def pooled(feature: Tensor) -> Tensor:
@@ -145,18 +172,3 @@ def diversified(x: Tensor, chance: float, generator: torch.Generator) -> Tensor:
 def seeded(seed: int, purpose: str) -> torch.Generator:
     """Randomness from the seed and its purpose alone, so that a resumed run draws the same."""
     return torch.Generator().manual_seed(zlib.crc32(f"{seed} {purpose}".encode()))
-
-
-@dataclass(frozen=True)
-class Objective:
-    """What the loop maximises for each target: its clean references and its strength.
-
-    Another objective (TSDF attacks face detectors) brings its own two functions, with the
-    signatures of `clean_references` and `interruption`.
-    """
-
-    references: Callable[[Zoo, FaceBatch, int, int], dict[str, References]] = clean_references
-    strength: Callable[..., tuple[Tensor, Tensor, Tensor]] = interruption
-
-
-INTERRUPTION = Objective()

@@ -1,0 +1,243 @@
+"""Every method of the field: bounded, seeded, found again, and true to its formula."""
+
+import dataclasses
+
+import numpy as np
+import pytest
+import pywt
+import torch
+
+from aef_core.interruption import clean_references, interruption, wasserstein
+from aef_core.methods import METHODS, make_method, method_table, protect_with, search_factors
+from aef_core.methods.cmua import fuse, fused_shares
+from aef_core.metrics import Evaluator
+from aef_core.perturbation import Diverged, PerturbationConfig, State, initial_state
+from aef_core.runs import Run
+from aef_core.spaces import ChromaWavelet, Separated, chroma, haar, haar_inverse
+
+from .conftest import make_faces, tiny_zoo
+
+CONFIG = PerturbationConfig(steps=3, step_size=0.01, batch=4)
+QUICK = {"cmua": {"inner": 2}, "tsdf": {"poison_steps": 2, "inner": 1}, "found": {"inner": 1}}
+PER_IMAGE = ("fgsm", "pgd", "mi-fgsm")
+
+
+def run(
+    name: str, config: PerturbationConfig = CONFIG, settings: dict | None = None, **more
+) -> Run:
+    settings = {**QUICK.get(name, {}), **(settings or {})}
+    zoo = more.pop("zoo", None) or tiny_zoo()
+    return protect_with(name, zoo, make_faces(), config, settings=settings, progress=False, **more)
+
+
+@pytest.mark.parametrize("name", METHODS)
+def test_every_method_is_bounded_seeded_recorded_and_found_again(name: str) -> None:
+    first = run(name)
+    assert first.delta.shape == (1, 3, 32, 32)
+    assert 0 < first.delta.abs().max() <= CONFIG.eps + 1e-7
+    assert {"step", "model", "strength", "weight", "grad_l1"} <= set(first.history)
+    assert set(tiny_zoo()) <= set(first.history["model"])
+    assert first.history.groupby("step")["weight"].sum().to_numpy() == pytest.approx(1)
+    assert first.seconds > 0
+
+    def refuse(state: State) -> None:
+        raise AssertionError("computed again")
+
+    assert torch.equal(run(name, on_step=refuse).delta, first.delta)
+    assert torch.equal(run(name, keep=False).delta, first.delta)
+    other = run(name, dataclasses.replace(CONFIG, seed=1))
+    assert not torch.equal(other.delta, first.delta)
+    assert other.path != first.path
+
+
+@pytest.mark.parametrize("name", PER_IMAGE)
+def test_per_image_methods_make_one_perturbation_a_face(name: str) -> None:
+    made = run(name, settings={"universal": False} | ({"passes": 2} if name != "fgsm" else {}))
+    assert made.delta.shape == (6, 3, 32, 32)
+    assert made.delta.abs().max() <= CONFIG.eps
+    assert not torch.equal(made.delta[0], made.delta[1])
+
+
+@pytest.mark.parametrize("name", ["cmua", "tsdf", "dwt"])
+def test_a_killed_method_goes_on_to_the_same_bits(name: str) -> None:
+    """Those that compose the loop or leave the pixels; the others are the loop."""
+    config = dataclasses.replace(CONFIG, steps=6)
+    straight = run(name, config, keep=False)
+    last = straight.history["step"].max()
+
+    def kill(state: State) -> None:
+        if state.step == last:
+            raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        run(name, config, on_step=kill, checkpoint_every=1)
+    seen = []
+    resumed = run(name, config, on_step=lambda s: seen.append(s.step), checkpoint_every=1)
+    assert torch.equal(resumed.delta, straight.delta)
+    assert resumed.history.equals(straight.history)
+    assert seen[0] >= last, "nothing was resumed"
+
+
+def test_settings_are_part_of_a_run() -> None:
+    plain, damped = run("cmua"), run("cmua", settings={"momentum": 0.9})
+    assert plain.path != damped.path
+    assert damped.config["recipe"]["momentum"] == 0.9
+
+
+def test_nan_stops_a_composed_method_too() -> None:
+    zoo = tiny_zoo()
+    with torch.no_grad():
+        zoo["HiSD"].encoder[0].weight[0] = float("nan")
+    with pytest.raises(Diverged, match="HiSD"):
+        run("cmua", zoo=zoo)
+
+
+@pytest.mark.parametrize(
+    ("name", "settings", "message"),
+    [
+        ("no-such", {}, "unknown method 'no-such'; known: fgsm"),
+        ("cmua", {"kk": 1}, "method 'cmua' has no setting 'kk'; it has: inner"),
+        ("cmua", {"inner": 0}, "inner is out of range: 0"),
+        ("cmua", {"momentum": 1.0}, r"momentum is out of range: 1\.0"),
+        ("pgd", {"passes": 0}, "passes is out of range: 0"),
+        ("tsdf", {"threshold": 0.0}, r"threshold is out of range: 0\.0"),
+    ],
+)
+def test_mistakes_are_named(name: str, settings: dict, message: str) -> None:
+    with pytest.raises(ValueError, match=message):
+        make_method(name, **settings)
+
+
+def test_the_table_has_a_documented_line_per_method() -> None:
+    table = method_table()
+    assert list(table.index) == list(METHODS)
+    for kind in METHODS.values():
+        for word in ("Formula:", "Source:"):
+            assert word in kind.__doc__, f"{kind.name} does not say its {word}"
+
+
+def test_methods_are_compared_at_equal_computation() -> None:
+    config = PerturbationConfig(steps=40)
+    spent = {n: (m := make_method(n)).cost * m.loop(config, 64).steps for n in METHODS}
+    extra = {"fgsm": 39, "tsdf": -20 * make_method("tsdf").cost}  # one step; poison comes on top
+    for name, cost in spent.items():
+        assert cost + extra.get(name, 0) == pytest.approx(40, abs=4), name
+
+
+def test_fgsm_is_the_formula() -> None:
+    """One generator: the corner of the box the gradient of the output MSE points at."""
+    zoo, faces = {"AttGAN": tiny_zoo()["AttGAN"]}, make_faces()
+    made = protect_with("fgsm", zoo, faces, CONFIG, keep=False, progress=False)
+    loop = make_method("fgsm").loop(CONFIG, len(faces))
+    assert (loop.steps, loop.batch) == (1, 6)
+    references = clean_references(zoo, faces, 0, 6)["AttGAN"]
+    start = initial_state(faces.images, loop).delta.requires_grad_()
+    x = (faces.images + start).clamp(-1, 1)
+    loss = interruption(zoo["AttGAN"], x, references, torch.arange(6), 0.0)[1]
+    (gradient,) = torch.autograd.grad(loss, start)
+    sure = gradient.abs() > 1e-3 * gradient.abs().max()  # the loop sees the faces shuffled
+    assert sure.float().mean() > 0.5
+    expected = CONFIG.eps * gradient.sign()
+    torch.testing.assert_close(made.delta[sure], expected[sure])
+
+
+def test_cmua_fuses_by_hand() -> None:
+    a, b = torch.full((1, 3, 2, 2), 0.04), torch.full((1, 3, 2, 2), -0.02)
+    assert torch.equal(fuse(None, a, 0.5), a)
+    torch.testing.assert_close(fuse(a, b, 0.5), torch.full_like(a, 0.01))
+    torch.testing.assert_close(fuse(a, b, 0.9), torch.full_like(a, 0.034))
+    shares = fused_shares(["StarGAN", "AttentionGAN", "HiSD", "AttGAN"], 0.5)
+    assert shares == pytest.approx(
+        {"StarGAN": 1 / 15, "AttentionGAN": 2 / 15, "HiSD": 4 / 15, "AttGAN": 8 / 15}
+    )
+
+
+def test_a_factor_of_zero_leaves_a_generator_out_of_cmua() -> None:
+    zoo = {name: tiny_zoo()[name] for name in ("StarGAN", "AttGAN")}
+    both = run("cmua", zoo=zoo, settings={"factors": {"StarGAN": 0.0, "AttGAN": 0.0}})
+    assert both.delta.abs().max() == 0
+
+
+def test_the_search_finds_factors_and_records_every_trial() -> None:
+    zoo = {name: tiny_zoo()[name] for name in ("StarGAN", "AttGAN")}
+    judge = Evaluator(zoo, make_faces(3, seed=1))
+    config = dataclasses.replace(CONFIG, steps=1)
+    factors, history = search_factors(zoo, make_faces(4), judge, config, 3, "l2_mask")
+    assert set(factors) == set(zoo)
+    assert len(history) == 3
+    assert history.loc[0, list(zoo)].tolist() == [1.0, 1.0]
+    assert history["value"].max() == pytest.approx(
+        history.loc[(history[list(zoo)] == pd_row(factors, zoo)).all(axis=1), "value"].iloc[0]
+    )
+    with pytest.raises(ValueError, match="unknown measure 'psnr'"):
+        search_factors(zoo, make_faces(4), judge, config, 3, "psnr")
+
+
+def pd_row(factors: dict, zoo: dict) -> list[float]:
+    return [factors[name] for name in zoo]
+
+
+def test_haar_is_pywavelets() -> None:
+    x = torch.randn(2, 1, 8, 6, dtype=torch.float64, generator=torch.Generator().manual_seed(0))
+    ours = haar(x)
+    for k in range(2):
+        approximation, details = pywt.dwt2(x[k, 0].numpy(), "haar")
+        np.testing.assert_allclose(ours[k].numpy(), [approximation, *details], atol=1e-12)
+    torch.testing.assert_close(haar_inverse(ours), x)
+
+
+def test_dwt_touches_only_chroma_bands_within_both_clips() -> None:
+    delta = run("dwt").delta
+    luma, *colours = chroma(delta).unbind(dim=1)
+    assert luma.abs().max() < 1e-6
+    for colour in colours:
+        bands = haar(colour[:, None])
+        assert 0 < bands.abs().max() <= 0.8 * CONFIG.eps + 1e-6
+    with pytest.raises(ValueError, match="even sides, the images are 5 x 4"):
+        ChromaWavelet().shape(torch.zeros(1, 3, 5, 4))
+
+
+def test_chroma_wavelet_projection_is_idempotent() -> None:
+    space = ChromaWavelet()
+    theta = torch.randn(1, 8, 4, 4, generator=torch.Generator().manual_seed(0))
+    once = space.project(theta, 0.05)
+    assert space.decode(once).abs().max() <= 0.05 + 1e-7
+    torch.testing.assert_close(space.project(once, 0.05), once)
+
+
+def test_tsdf_separates_by_intensity() -> None:
+    """Threshold and decay by hand: strong pixels keep u, weak ones leave room."""
+    u = torch.tensor([0.05, -0.041, 0.039, -0.02, 0.0]).view(1, 1, 1, 5)
+    space = Separated(u)
+    room = [0.0, 0.0, np.exp(-0.195), np.exp(-0.1), 1.0]
+    assert space.room.flatten().tolist() == pytest.approx(room)
+    theta = space.project(torch.full_like(u, 9.0), 0.05)
+    assert space.decode(theta).flatten().tolist() == pytest.approx([0.05, -0.041, 0.05, 0.05, 0.05])
+    small = space.decode(space.project(torch.full_like(u, 0.01), 0.05)).flatten().tolist()
+    assert small[3] == pytest.approx(-0.02 + 0.01 * np.exp(-0.1))
+
+
+def test_tsdf_leaves_the_strong_pixels_of_its_first_stage() -> None:
+    plain, poisoned = run("tsdf", settings={"poison_steps": 0}), run("tsdf")
+    strong = plain.delta.abs() >= 0.040
+    assert torch.equal(poisoned.delta[strong], plain.delta[strong])
+    assert not torch.equal(poisoned.delta[~strong], plain.delta[~strong])
+    stages = poisoned.history.groupby("step")["model"].agg(set)
+    assert stages.iloc[-1] == {"MTCNN"}
+    assert stages.iloc[0] == set(tiny_zoo())
+
+
+def test_found_has_a_feature_stage_and_gradients_of_equal_mass() -> None:
+    loop = make_method("found").loop(PerturbationConfig(steps=40), 64)
+    assert (loop.feature_steps, loop.feature_distance, loop.feature_weight) == (5, "wasserstein", 0)
+    history = run("found").history
+    push = history["weight"] * history["grad_l1"]
+    for _, part in push.groupby(history["step"]):
+        assert part.to_numpy() == pytest.approx(part.iloc[0])
+    assert not torch.equal(run("found").delta, run("found", settings={"inner": 2}).delta)
+
+
+def test_wasserstein_by_hand() -> None:
+    a, b = torch.tensor([[[0.0, 3.0, 1.0]]]), torch.tensor([[[5.0, 6.0, 8.0]]])
+    assert wasserstein(a, b).item() == pytest.approx((5 + 5 + 5) / 3)
+    assert wasserstein(a, a[..., [2, 0, 1]]).item() == 0
