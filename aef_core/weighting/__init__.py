@@ -2,21 +2,61 @@
 
 A rule sees one `Feedback` a step and returns weights on the simplex. It knows nothing of images or
 networks, so swapping rules is one argument, and adding one is one class and one row in `RULES`.
+
+`losses.py`: rules that see strengths; `dynamics.py`: those among them with a memory;
+`gradients.py`: rules that see gradients; `maxmin.py`: ours.
 """
 
 from dataclasses import fields
 from typing import Any
 
 from aef_core.weighting.base import Feedback, Weighting
-from aef_core.weighting.gradients import GradNorm
-from aef_core.weighting.losses import AEF, Uniform
+from aef_core.weighting.dynamics import AEF, APGDA, DWA, DWTThreshold, ExponentiatedGradient
+from aef_core.weighting.gradients import MGDA, CAGrad, GradNorm, PCGrad, UPGrad
+from aef_core.weighting.losses import OHEM, STCH, Focal, KPIFocal, Uniform
+from aef_core.weighting.maxmin import MaxMin, maxmin_gap
 
-__all__ = ["AEF", "RULES", "Feedback", "GradNorm", "Uniform", "Weighting", "make_rule"]
+__all__ = [
+    "AEF",
+    "APGDA",
+    "DWA",
+    "MGDA",
+    "OHEM",
+    "RULES",
+    "STCH",
+    "CAGrad",
+    "DWTThreshold",
+    "ExponentiatedGradient",
+    "Feedback",
+    "Focal",
+    "GradNorm",
+    "KPIFocal",
+    "MaxMin",
+    "PCGrad",
+    "UPGrad",
+    "Uniform",
+    "Weighting",
+    "make_rule",
+    "maxmin_gap",
+]
 
 RULES: dict[str, type[Weighting]] = {
     "uniform": Uniform,
     "grad-norm": GradNorm,
     "aef": AEF,
+    "focal": Focal,
+    "ohem": OHEM,
+    "dwa": DWA,
+    "stch": STCH,
+    "apgda": APGDA,
+    "exp-grad": ExponentiatedGradient,
+    "dwt-threshold": DWTThreshold,
+    "kpi-focal": KPIFocal,
+    "mgda": MGDA,
+    "pcgrad": PCGrad,
+    "cagrad": CAGrad,
+    "upgrad": UPGrad,
+    "max-min": MaxMin,
 }
 
 

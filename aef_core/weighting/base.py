@@ -1,5 +1,7 @@
 """What a weighting rule sees, what it returns, and the helpers that keep weights on the simplex."""
 
+import math
+from collections.abc import Iterable
 from dataclasses import dataclass, fields
 from typing import Any, ClassVar
 
@@ -60,3 +62,29 @@ class Weighting:
 def uniform(like: Tensor) -> Tensor:
     """1 / K for each of the K entries, shape [K]."""
     return torch.full_like(like, 1 / len(like))
+
+
+def normalised(weights: Tensor) -> Tensor:
+    """Non-negative numbers, shape [K], scaled to sum 1; uniform if they are all zero."""
+    largest = weights.max()
+    if not largest > 0:
+        return uniform(weights)
+    weights = weights / largest  # before the sum, which could overflow
+    return weights / weights.sum()
+
+
+def floats(values: Iterable[float], what: str) -> tuple[float, ...]:
+    """A per-generator setting as a tuple, every entry positive and finite (ValueError if not)."""
+    numbers = tuple(float(v) for v in values)
+    if not all(0 < v < math.inf for v in numbers):
+        raise ValueError(f"{what} must be positive numbers, one a generator, got {numbers}")
+    return numbers
+
+
+def per_generator(values: tuple[float, ...], like: Tensor, what: str) -> Tensor:
+    """That setting as a tensor, shape [K]; an empty one means all ones."""
+    if not values:
+        return torch.ones_like(like)
+    if len(values) != len(like):
+        raise ValueError(f"{what} has {len(values)} entries for {len(like)} generators")
+    return torch.tensor(values).to(like)

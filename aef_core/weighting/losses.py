@@ -1,11 +1,22 @@
-"""Rules that see interruption strengths: who lags behind gets more weight, each in its own way."""
+"""Rules that see strengths and have no memory: who lags behind gets more weight, at once.
 
-from dataclasses import dataclass, field
+The rules with memory are in `dynamics.py`. Strengths S_k are to be maximised; where a source
+minimises losses L_k, read L_k = -S_k (or 1 / S_k where it needs them positive; it says so).
+"""
+
+from dataclasses import dataclass
 
 import torch
 from torch import Tensor
 
-from aef_core.weighting.base import Feedback, Weighting, uniform
+from aef_core.weighting.base import (
+    Feedback,
+    Weighting,
+    floats,
+    normalised,
+    per_generator,
+    uniform,
+)
 
 
 @dataclass
@@ -22,48 +33,126 @@ class Uniform(Weighting):
 
 
 @dataclass
-class AEF(Weighting):
-    """Adaptive Equilibrium: the least interrupted generator gets the largest weight.
+class Focal(Weighting):
+    """Focal weights: a generator that is almost interrupted hardly counts any more.
 
-    Formula: E_k <- beta E_k + (1 - beta) S_k from E_k = 0, then w = softmax(-E / tau).
-    Equivalently, w solves min_w <w, E> - tau H(w) over the simplex: entropy-smoothed max-min.
-    Source: AEF (arXiv 2605.00443); constants and EMA from the authors' TSDF code
-    (github.com/vpsg-research/TSDF, train.py), no AEF code being public.
+    Formula: q_k = min(1, S_k / target), w_k proportional to (1 - q_k)^gamma.
+    Source: focal loss (Lin et al., ICCV 2017, arXiv 1708.02002), there (1 - p)^gamma on a class
+    probability p; gamma 2.
 
     Parameters
     ----------
-    tau : float, > 0
-        Temperature, in units of S: a difference of tau in S is a factor e in weight. Paper 0.1.
-        With all S far below tau the rule *is* averaging.
-    beta : float, in [0, 1)
-        Memory of the moving average. Paper 0.9.
+    target : float, > 0
+        Strength that counts as interrupted, in units of S. 0.05 is CMUA's success threshold.
+    gamma : float, >= 0
+        Focus; 0 is averaging.
 
-    Departs from the published code by one step: there the weights of this step act in the next,
-    because they are needed before its only backward pass. Here they act at once.
+    Departs from the paper: S_k / target stands for the probability; the factor -log p and the
+    class prior alpha are left out (`kpi-focal` has the logarithm). All interrupted: uniform.
     """
 
-    name = "aef"
-    tau: float = 0.1
-    beta: float = 0.9
-    _ema: Tensor | None = field(default=None, init=False, repr=False)
+    name = "focal"
+    target: float = 0.05
+    gamma: float = 2.0
 
     def __post_init__(self) -> None:
-        if not self.tau > 0:
-            raise ValueError(f"tau must be positive, got {self.tau}")
-        if not 0 <= self.beta < 1:
-            raise ValueError(f"beta must be in [0, 1), got {self.beta}")
+        if not self.target > 0:
+            raise ValueError(f"target must be positive, got {self.target}")
+        if not self.gamma >= 0:
+            raise ValueError(f"gamma must be 0 or more, got {self.gamma}")
+
+    def __call__(self, feedback: Feedback) -> Tensor:
+        return normalised((1 - feedback.strength / self.target).clamp_min(0) ** self.gamma)
+
+
+@dataclass
+class OHEM(Weighting):
+    """Online hard example mining over generators: only the least interrupted ones count.
+
+    Formula: w_k = 1 / keep for the `keep` smallest S_k, else 0; ties share what is left.
+    `keep` 1 is the hard max (the subgradient of min_k S_k), 2 of 4 the conditional value at risk
+    of 0.5. Source: OHEM (Shrivastava et al., CVPR 2016, arXiv 1604.03540), there over regions.
+
+    Parameters
+    ----------
+    keep : int, >= 1
+        Generators kept; all of them if there are fewer.
+    """
+
+    name = "ohem"
+    keep: int = 1
+
+    def __post_init__(self) -> None:
+        if self.keep < 1:
+            raise ValueError(f"keep must be 1 or more, got {self.keep}")
 
     def __call__(self, feedback: Feedback) -> Tensor:
         s = feedback.strength
-        previous = torch.zeros_like(s) if self._ema is None else self._ema.to(s)
-        self._ema = self.beta * previous + (1 - self.beta) * s
-        return torch.softmax(-self._ema / self.tau, dim=0)
+        keep = min(self.keep, len(s))
+        last = s.sort().values[keep - 1]
+        below, ties = (s < last).to(s), (s == last).to(s)
+        return (below + ties * (keep - below.sum()) / ties.sum()) / keep
 
-    def state_dict(self) -> dict[str, Tensor]:
-        return {} if self._ema is None else {"ema": self._ema}
 
-    def load_state_dict(self, state: dict[str, Tensor]) -> None:
-        self._ema = state.get("ema")
+@dataclass
+class STCH(Weighting):
+    """Smooth Tchebycheff: the gradient of a soft maximum of what is missing to the ideal point.
 
-    def reset(self) -> None:
-        self._ema = None
+    Formula: maximise -mu log sum_k exp(lam_k (ideal_k - S_k) / mu), lam_k = 1 / K; its gradient
+    weights are w = softmax((ideal - S) / (K mu)). AEF without memory, with tau = K mu.
+    Source: Lin et al., ICML 2024 (arXiv 2402.19078); same form and lam as TorchJD's STCH.
+
+    Parameters
+    ----------
+    mu : float, > 0
+        Smoothing in units of S / K; the paper tries 0.01, 0.1, 0.5 and 1.
+    ideal : tuple of K floats
+        Best strength each generator could have (`ceilings`); empty: equal for all.
+    """
+
+    name = "stch"
+    mu: float = 0.01
+    ideal: tuple[float, ...] = ()
+
+    def __post_init__(self) -> None:
+        if not self.mu > 0:
+            raise ValueError(f"mu must be positive, got {self.mu}")
+        self.ideal = floats(self.ideal, "ideal")
+
+    def __call__(self, feedback: Feedback) -> Tensor:
+        s = feedback.strength
+        missing = per_generator(self.ideal, s, "ideal") - s
+        return torch.softmax(missing / (len(s) * self.mu), dim=0)
+
+
+@dataclass
+class KPIFocal(Weighting):
+    """ID-Guard's dynamic weights: focal in a key performance indicator of each generator.
+
+    Formula: l_k = clip(S_k, 1e-13, 1), w_k proportional to -prior_k (1 - l_k)^gamma log l_k.
+    Source: ID-Guard (TPAMI 2025; github.com/ZOMIN28/ID-Guard, strategy/), after the KPI focal loss
+    of Guo et al. (ECCV 2018); gamma 1, l_k its masked output loss, priors StarGAN 1, AGGAN 10,
+    HiSD 100.
+
+    Parameters
+    ----------
+    gamma : float, >= 0
+    prior : tuple of K floats, > 0
+        Fixed factors; empty: ones, since the published ones are tuned to its own generators.
+
+    Departs from the code: S_k stands for the masked loss; weights are scaled to sum 1.
+    """
+
+    name = "kpi-focal"
+    gamma: float = 1.0
+    prior: tuple[float, ...] = ()
+
+    def __post_init__(self) -> None:
+        if not self.gamma >= 0:
+            raise ValueError(f"gamma must be 0 or more, got {self.gamma}")
+        self.prior = floats(self.prior, "prior")
+
+    def __call__(self, feedback: Feedback) -> Tensor:
+        kpi = feedback.strength.clamp(1e-13, 1)
+        prior = per_generator(self.prior, kpi, "prior")
+        return normalised(-prior * (1 - kpi) ** self.gamma * kpi.log())
