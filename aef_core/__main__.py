@@ -4,9 +4,9 @@ import sys
 
 import typer
 
-from aef_core.cli import project
+from aef_core.cli import photos, project, runs
 
-GROUPS = (project,)
+GROUPS = (project, runs, photos)
 
 app = typer.Typer(
     add_completion=False,
@@ -26,7 +26,7 @@ def main() -> None:
 
     try:
         app()
-    except (ValueError, FileNotFoundError, BadCheckpoint, DamagedRun, Diverged) as error:
+    except (ValueError, OSError, BadCheckpoint, DamagedRun, Diverged) as error:
         sys.exit(f"error: {error}")
 
 

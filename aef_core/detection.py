@@ -1,5 +1,6 @@
 """Finding faces with a real detector: facenet-pytorch's MTCNN, whose weights ship in its wheel."""
 
+from collections.abc import Sequence
 from functools import lru_cache
 
 import torch
@@ -33,10 +34,15 @@ def crop_face(image: Image.Image) -> Image.Image:
     boxes, _ = detector().detect(image)
     if boxes is None:
         raise NoFace(f"no face found in this image of {image.width} x {image.height} pixels")
-    left, top, right, bottom = boxes[0]
+    return image.crop(framed(boxes[0]))
+
+
+def framed(box: Sequence[float]) -> tuple[int, int, int, int]:
+    """The square around a detected box: left, top, right, bottom; it may leave the image."""
+    left, top, right, bottom = (float(v) for v in box)
     side = MARGIN * max(right - left, bottom - top)
     x, y = (left + right) / 2 - side / 2, (top + bottom) / 2 - side / 2
-    return image.crop(tuple(round(v) for v in (x, y, x + side, y + side)))
+    return tuple(round(v) for v in (x, y, x + side, y + side))
 
 
 def detected(images: Tensor, size: int = 256) -> Tensor:

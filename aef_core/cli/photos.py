@@ -1,0 +1,79 @@
+"""The command for people: protect one's own photos."""
+
+import sys
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from aef_core.cli import examples
+from aef_core.cli.shared import (
+    Method,
+    ProfileName,
+    Settings,
+    check_run,
+    find_run,
+    make_run,
+    open_zoo,
+)
+
+app = typer.Typer()
+
+
+@app.command(
+    epilog=examples(
+        "protect me.jpg",
+        "protect *.jpg --out protected --check",
+        "protect me.jpg --run 3fa9c1d2e4b5 --strength 1.5",
+    )
+)
+def protect(
+    photos: Annotated[list[Path], typer.Argument(help="still photos with a face: JPEG, PNG, ...")],
+    run: Annotated[
+        str | None, typer.Option(help="a run of this project; else --method is optimised first")
+    ] = None,
+    method: Method = "aef",
+    settings: Settings = None,
+    profile: ProfileName = None,
+    out: Annotated[Path | None, typer.Option(help="folder to write to; beside the photo")] = None,
+    strength: Annotated[
+        float, typer.Option(help="multiplies the perturbation: stronger, and more visible")
+    ] = 1.0,
+    check: Annotated[
+        bool, typer.Option(help="let the embedded generators forge each photo and measure")
+    ] = False,
+) -> None:
+    """Lay a universal perturbation over the faces in your photos; writes PNGs, overwrites nothing.
+
+    The photo keeps its resolution, transparency and colour profile; orientation is applied, other
+    metadata (place, camera) is left out. Every face found is protected.
+    """
+    from aef_core.photos import interrupted, protect_photo
+
+    zoo = open_zoo(None)
+    perturbation = find_run(run) if run else make_run(zoo, method, settings, profile)
+    check_run(perturbation, zoo)
+    failed = 0
+    for path in photos:
+        try:
+            done = protect_photo(path, perturbation.delta, out, strength)
+        except (ValueError, OSError) as error:
+            print(f"error: {error}", file=sys.stderr)
+            failed += 1
+            continue
+        faces = f"{len(done.boxes)} face{'s' if len(done.boxes) > 1 else ''}"
+        print(f"{path}: {faces}, PSNR {done.psnr():.1f} dB -> {done.saved}")
+        for box in done.boxes:
+            print(f"  face in a square of {box[2] - box[0]} px, PSNR {done.psnr(box):.1f} dB there")
+            if check:
+                values = interrupted(zoo, done, box).items()
+                words = ", ".join(f"{name} {value:.3f}" for name, value in values)
+                print(f"  forged from it, mean L2_mask (0.05 counts as interrupted): {words}")
+    names = ", ".join(perturbation.config["zoo"])
+    print(
+        f"Covered: edits by {names} as embedded here, of a face framed as here, from this very "
+        "file. Not covered: other editors, a strongly compressed or edited copy, photos already "
+        "online."
+    )
+    if failed:
+        raise typer.Exit(1)

@@ -1,0 +1,175 @@
+"""Commands for runs: optimise a perturbation, judge finished ones."""
+
+import signal
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from aef_core.cli import examples
+from aef_core.cli.shared import (
+    Count,
+    Data,
+    Method,
+    Official,
+    ProfileName,
+    Root,
+    Settings,
+    check_run,
+    find_run,
+    image_size,
+    loop_config,
+    open_zoo,
+    parse_settings,
+)
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+    from aef_core.perturbation import State
+    from aef_core.runs import Run
+
+app = typer.Typer()
+
+
+@app.command(
+    epilog=examples(
+        "optimize --method aef --set tau=0.01",
+        "optimize --method grad-norm --eps 0.03 --seed 1",
+        "optimize --profile paper --data celeba --root ~/celeba",
+    )
+)
+def optimize(
+    method: Method = "aef",
+    settings: Settings = None,
+    eps: Annotated[float | None, typer.Option(help="bound, images being in [-1, 1]")] = None,
+    steps: Annotated[int | None, typer.Option(help="steps of the loop")] = None,
+    seed: Annotated[int, typer.Option(help="seed of start, edits and batches")] = 0,
+    profile: ProfileName = None,
+    data: Data = "embedded",
+    root: Root = None,
+    n: Count = None,
+    official: Official = None,
+) -> None:
+    """Optimise one perturbation against the whole zoo, and keep it as a run.
+
+    Stop it with Ctrl-C: the same command goes on where it stopped, and finds a finished run again.
+    """
+    from aef_core.faces import load_faces
+    from aef_core.runs import Stopped
+    from aef_core.runs import optimize as optimise
+
+    size, config = loop_config(profile, eps=eps, steps=steps, seed=seed)
+    chosen = parse_settings(settings)
+    zoo = open_zoo(official)
+    faces = load_faces(data, "train", n or size, root, image_size(zoo))
+    try:
+        run = optimise(zoo, faces, method, config, on_step=stop_on_interrupt(), **chosen)
+    except Stopped as stopped:
+        print(stopped)
+        raise typer.Exit(130) from None
+    print(f"{method}, {config.steps} steps, {run.seconds:.0f} s: {run.path}")
+    print(summary(run).to_string(float_format="{:.3g}".format))
+    print("S: interruption strength on the faces optimised on; weight: mean of the last quarter")
+    print(f"judge it on unseen faces: python -m aef_core evaluate {run.path.name}")
+
+
+@app.command(
+    epilog=examples(
+        "evaluate 3fa9c1d2e4b5",
+        "evaluate 3fa9c1d2e4b5 77ab01c2d3e4 --data lfw --root ~/lfw.zip --n 64",
+    )
+)
+def evaluate(
+    runs: Annotated[list[str], typer.Argument(help="run folders, hashes or their first digits")],
+    profile: ProfileName = None,
+    data: Data = "embedded",
+    root: Root = None,
+    n: Count = None,
+    official: Official = None,
+) -> None:
+    """Judge runs on faces they were not optimised on: L2_mask and SR_mask with 95 % intervals."""
+    import pandas as pd
+
+    from aef_core import study
+    from aef_core.config import get_profile
+    from aef_core.faces import load_faces
+    from aef_core.metrics import Evaluator
+    from aef_core.runs import evaluate_run
+
+    chosen = [find_run(name) for name in runs]
+    zoo = open_zoo(official)
+    for run in chosen:
+        check_run(run, zoo)
+    n = n or get_profile(profile).n_test
+    evaluator = Evaluator(zoo, load_faces(data, "test", n, root, image_size(zoo)))
+    labels = [f"{run.path.name} {run.config['method']}" for run in chosen]
+    table = pd.concat(
+        [
+            evaluate_run(run, evaluator).assign(method=label, seed=run.config["loop"]["seed"])
+            for label, run in zip(labels, chosen, strict=True)
+        ],
+        ignore_index=True,
+    )
+    print(f"{n} {data} faces, mean [95 % interval over images]")
+    print(judged(table).to_string(index=False))
+    visible = table.groupby("method", sort=False)[["psnr", "ssim"]].mean()
+    print(study.method_balance(table).join(visible).round(4).to_string())
+    print("rows above: balance of L2_mask over generators, and visibility (PSNR in dB)")
+
+
+def stop_on_interrupt() -> "Callable[[State], None]":
+    """For `optimize`'s `on_step`: the first Ctrl-C stops after the step, the second at once."""
+    from aef_core.runs import Stopped
+
+    asked = []
+
+    def ask(number: int, frame: object) -> None:
+        if asked:
+            raise KeyboardInterrupt
+        asked.append(number)
+
+    signal.signal(signal.SIGINT, ask)
+
+    def on_step(state: "State") -> None:
+        if asked:
+            raise Stopped(f"stopped after step {state.step}; the same command goes on from there")
+
+    return on_step
+
+
+def summary(run: "Run") -> "pd.DataFrame":
+    """Per generator: S at the first step and late, late weight and gradient of a run."""
+    import pandas as pd
+
+    late = run.history["step"] >= run.history["step"].max() * 3 / 4
+    by_model = run.history.groupby("model", sort=False)
+    last = run.history[late].groupby("model", sort=False)
+    return pd.DataFrame(
+        {
+            "S first": by_model["strength"].first(),
+            "S late": last["strength"].mean(),
+            "weight": last["weight"].mean(),
+            "mean |gradient|": last["grad_l1"].mean(),
+        }
+    )
+
+
+def judged(table: "pd.DataFrame") -> "pd.DataFrame":
+    """L2_mask and SR_mask per run and generator as text, with intervals, and counts of pairs."""
+    import pandas as pd
+
+    from aef_core.metrics import bootstrap_means, interval
+
+    kept = table.assign(interrupted=table["interrupted"].astype(float))
+    columns = {}
+    for name, column in {"L2_mask": "l2_mask", "SR_mask": "interrupted"}.items():
+        found = interval(bootstrap_means(kept, ["method", "model"], column))
+        columns[name] = [
+            f"{r.value:.4f} [{r.low:.4f}, {r.high:.4f}]" for r in found.itertuples(index=False)
+        ]
+    counts = table.groupby(["method", "model"], sort=False)["excluded"].agg(["size", "sum"])
+    counts = counts.loc[list(found.index)]
+    columns |= {"pairs": counts["size"] - counts["sum"], "excluded": counts["sum"]}
+    view = pd.DataFrame(columns, index=found.index).rename_axis(["run", "model"])
+    return view.reset_index()

@@ -1,0 +1,124 @@
+"""What several commands share: their options, and the way from options to zoo, faces and runs."""
+
+import ast
+from dataclasses import replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+if TYPE_CHECKING:
+    from aef_core.interruption import Zoo
+    from aef_core.perturbation import PerturbationConfig
+    from aef_core.runs import Run
+
+Method = Annotated[
+    str, typer.Option("--method", "--rule", help="weighting rule: uniform, grad-norm, aef, ...")
+]
+Settings = Annotated[
+    list[str] | None,
+    typer.Option("--set", help="a setting of the rule, NAME=VALUE; may be repeated"),
+]
+ProfileName = Annotated[
+    str | None, typer.Option("--profile", help="smoke, quick or paper; AEF_PROFILE, else quick")
+]
+Data = Annotated[str, typer.Option(help="embedded, celeba, lfw, ffpp or folder")]
+Root = Annotated[Path | None, typer.Option(help="folder or zip of the faces, unless embedded")]
+Count = Annotated[int | None, typer.Option(help="how many faces; the profile's by default")]
+Official = Annotated[
+    Path | None, typer.Option(help="folder of official checkpoints, instead of the embedded zoo")
+]
+
+
+def parse_settings(pairs: list[str] | None) -> dict[str, Any]:
+    """`["tau=0.01"]` to `{"tau": 0.01}`; numbers and True/False are read as such.
+
+    Raises
+    ------
+    ValueError
+        A pair without "=".
+    """
+    settings = {}
+    for pair in pairs or ():
+        name, equals, value = pair.partition("=")
+        if not (name and equals and value):
+            raise ValueError(f"--set wants NAME=VALUE, got {pair!r}, e.g. --set tau=0.01")
+        try:
+            settings[name] = ast.literal_eval(value)
+        except (ValueError, SyntaxError):
+            settings[name] = value
+    return settings
+
+
+def loop_config(profile: str | None, **given: Any) -> "tuple[int, PerturbationConfig]":
+    """How many faces a profile optimises on, and its loop with what was given put in.
+
+    The same as the notebooks' settings, so that their runs are found again.
+    """
+    from aef_core.config import get_profile
+    from aef_core.perturbation import PerturbationConfig
+
+    p = get_profile(profile)
+    config = PerturbationConfig(steps=p.steps, step_size=p.step_size, feature_steps=p.feature_steps)
+    return p.n_train, replace(config, **{k: v for k, v in given.items() if v is not None})
+
+
+def make_run(zoo: "Zoo", method: str, settings: list[str] | None, profile: str | None) -> "Run":
+    """The profile's run of a rule on the embedded faces, found or optimised now."""
+    from aef_core.faces import load_faces
+    from aef_core.runs import optimize
+
+    size, config = loop_config(profile)
+    faces = load_faces("embedded", "train", size, size=image_size(zoo))
+    return optimize(zoo, faces, method, config, **parse_settings(settings))
+
+
+def open_zoo(official: Path | None) -> "Zoo":
+    """The embedded zoo, or the official checkpoints under a folder."""
+    from aef_core.zoo import load_zoo
+
+    return load_zoo("official", root=official) if official else load_zoo()
+
+
+def image_size(zoo: "Zoo") -> int:
+    """Side of the images the zoo was trained on, in pixels."""
+    return next(iter(zoo.values())).image_size
+
+
+def find_run(name: str) -> "Run":
+    """A stored run by folder, hash, or the hash's first digits.
+
+    Raises
+    ------
+    FileNotFoundError
+        None fits; the message says where was looked.
+    ValueError
+        Several fit.
+    """
+    from aef_core.config import home
+    from aef_core.runs import load_run
+
+    if (Path(name) / "run.json").exists():
+        return load_run(name)
+    fitting = sorted(p.parent for p in home().glob("*/run.json") if p.parent.name.startswith(name))
+    if not fitting:
+        raise FileNotFoundError(f"no run {name!r} in {home()}: make one with optimize")
+    if len(fitting) > 1:
+        names = ", ".join(p.name for p in fitting[:4])
+        raise ValueError(f"{name!r} fits {len(fitting)} runs ({names}, ...): give more digits")
+    return load_run(fitting[0])
+
+
+def check_run(run: "Run", zoo: "Zoo") -> None:
+    """Refuse a run that cannot be laid over other faces or does not fit the zoo's image size."""
+    shape, side = tuple(run.delta.shape), image_size(zoo)
+    if shape[0] != 1:
+        raise ValueError(f"run {run.path.name} holds one perturbation per image, none for all")
+    if "budget" in run.config:
+        budget = run.config["budget"]["name"]
+        raise ValueError(f"run {run.path.name} has the budget {budget!r}: judge it in a notebook")
+    if shape[1:] != (3, side, side):
+        raise ValueError(
+            f"run {run.path.name} holds a perturbation of shape {shape[1:]}, this zoo needs "
+            f"{(3, side, side)}: name its zoo with --official, or evaluate it in a notebook"
+        )
