@@ -7,7 +7,7 @@ part of a run's identity; the others, like the device, are not.
 import copy
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import wraps
 from typing import Any
 
@@ -55,11 +55,16 @@ class Execution:
         changed = {"precision": self.precision} if self.precision != "float32" else {}
         return changed | ({"cache": "float16"} if self.cache == "float16" else {})
 
-    def kept(self, reference: Tensor) -> Tensor:
-        """A clean output or feature the way the cache keeps it."""
-        if self.cache == "float16":
-            return reference.half()
-        return reference.cpu() if self.cache == "cpu" else reference
+    def kept(self, references: Any) -> Any:
+        """Clean outputs and features (fields of a dataclass) the way the cache keeps them."""
+        if self.cache == "float32":
+            return references
+        moved = {
+            name: part.half() if self.cache == "float16" else part.cpu()
+            for name in ("outputs", "features")
+            if isinstance(part := getattr(references, name, None), Tensor)
+        }
+        return replace(references, **moved)
 
     def prepared(self, zoo: Mapping[str, DeepfakeModel]) -> dict[str, DeepfakeModel]:
         """The generators in the layout and precision asked for; the given ones stay untouched."""

@@ -6,14 +6,16 @@ exact norms and cosines are recorded for free, and memory holds one graph at a t
 """
 
 import math
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator
 from dataclasses import asdict, dataclass, field
+from functools import partial
 from typing import Any
 
 import torch
-import torch.nn.functional as F
 from torch import Tensor
 
+from aef_core.distributed import ALONE, Peers
+from aef_core.execution import Execution
 from aef_core.faces import FaceBatch
 from aef_core.interruption import (
     FEATURE_DISTANCES,
@@ -97,6 +99,8 @@ def perturb(
     config: PerturbationConfig,
     state: State | None = None,
     hooks: Hooks = NO_HOOKS,
+    execution: Execution | None = None,
+    peers: Peers = ALONE,
 ) -> Iterator[State]:
     """Optimise a perturbation; yields its state after every step, so that a caller can watch,
     save, pause or stop.
@@ -117,6 +121,10 @@ def perturb(
         Where an interrupted run stopped.
     hooks : Hooks, optional
         Another budget than the box, or a random transformation of what the generators see.
+    execution : Execution, optional
+        Memory, precision, layout.
+    peers : Peers
+        Processes that share each batch; every one ends each step with the same state.
 
     Raises
     ------
@@ -124,7 +132,10 @@ def perturb(
         A loss or gradient is not finite.
     ValueError
         An empty zoo, or faces of another size than the perturbation.
+    OutOfMemory, LostPeer
+        The machine, or another process of the job, gave up; the message says what to do.
     """
+    execution = execution or Execution()
     if not zoo:
         raise ValueError("the zoo is empty: nothing to optimise against")
     device = next(next(iter(zoo.values())).parameters()).device
@@ -138,15 +149,32 @@ def perturb(
         )
     state.delta, state.velocity = state.delta.to(device), state.velocity.to(device)
     rule.load_state_dict(state.rule)
-    references = hooks.objective.references(zoo, faces, config.seed, config.batch)
+    work = _Work(execution.prepared(zoo), images, {}, rule, config, hooks, execution, peers)
+    with execution.applied(device), execution.within_memory(config.batch):
+        batch = min(config.batch, execution.micro_batch or config.batch)
+        for name, model in work.zoo.items():  # one at a time: a cache elsewhere frees its place
+            made = hooks.objective.references({name: model}, faces, config.seed, batch)
+            work.references[name] = execution.kept(made[name])
     while state.step < config.steps:
-        for inner in range(config.feature_steps):
-            rows = batch_rows(len(images), state.step, config)
-            gradient = _feature_gradient(zoo, images, references, rows, state, config, inner,
-                                         hooks)  # fmt: skip
-            _update(state, gradient, rows, config, hooks)
-        _step(zoo, images, references, rule, state, config, hooks)
+        with execution.applied(device), execution.within_memory(config.batch):
+            for inner in range(config.feature_steps):
+                _feature_step(work, state, inner)
+            _step(work, state)
         yield state
+
+
+@dataclass(frozen=True)
+class _Work:
+    """What stays the same from step to step."""
+
+    zoo: Zoo
+    images: Tensor
+    references: dict[str, References]
+    rule: Weighting
+    config: PerturbationConfig
+    hooks: Hooks
+    execution: Execution
+    peers: Peers
 
 
 def initial_state(images: Tensor, config: PerturbationConfig, hooks: Hooks = NO_HOOKS) -> State:
@@ -165,36 +193,60 @@ def batch_rows(n: int, step: int, config: PerturbationConfig) -> Tensor:
     return order[position * config.batch : (position + 1) * config.batch]
 
 
-def _step(
-    zoo: Zoo,
-    images: Tensor,
-    references: Mapping[str, References],
-    rule: Weighting,
-    state: State,
-    config: PerturbationConfig,
-    hooks: Hooks,
-) -> None:
-    rows = batch_rows(len(images), state.step, config)
+def _step(work: _Work, state: State) -> None:
+    rows = batch_rows(len(work.images), state.step, work.config)
     gradients, terms = [], []
-    for name, model in zoo.items():
-        delta = _slice(state.delta, rows, config).requires_grad_()
-        draw = seeded(config.seed, f"diversity {state.step}")
-        x = seen(images[rows], delta, config.diversity, draw, hooks)
-        values = hooks.objective.strength(model, x, references[name], rows, config.feature_weight)
-        (gradient,) = torch.autograd.grad(values[0], delta)
-        _check_finite(name, state.step, values[0], gradient)
+    for name, model in work.zoo.items():
+        strength = partial(work.hooks.objective.strength, model)
+        gradient, values = _gradient(
+            lambda x, rows, f=strength, r=work.references[name]: f(
+                x, r, rows, work.config.feature_weight
+            ),
+            work, state, rows, f"diversity {state.step}",
+        )  # fmt: skip
         gradients.append(gradient)
-        terms.append([value.item() for value in values])
-    stacked = torch.stack(gradients)
-    grad_l1 = stacked.abs().flatten(1).mean(dim=1).double().cpu()
+        terms.append(values.expand(3))  # a process without a share has one zero
+    stacked, terms = torch.stack(gradients), torch.stack(terms)
+    work.peers.sum(stacked, terms)
     flat = stacked.flatten(1).double()
-    strength, output_mse, _ = torch.tensor(terms, dtype=torch.float64).T.contiguous()
-    weights = rule(Feedback(strength, grad_l1, (flat @ flat.T).cpu(), output_mse))
+    grad_l1 = stacked.abs().flatten(1).mean(dim=1, keepdim=True).double()
+    # all that the host needs in one transfer: on a GPU each one waits for the device
+    numbers = torch.cat([terms, grad_l1, flat @ flat.T], dim=1).cpu()
+    strength, output_mse, _, grad_l1 = numbers[:, :4].T.contiguous()
+    gramian = numbers[:, 4:].contiguous()
+    _check_finite(list(work.zoo), state.step, strength, grad_l1)
+    weights = work.rule(Feedback(strength, grad_l1, gramian, output_mse))
     combined = torch.tensordot(weights.to(stacked), stacked, dims=1)
-    _update(state, combined, rows, config, hooks)
-    _record(state, list(zoo), terms, weights, grad_l1, stacked)
-    state.rule = rule.state_dict()
+    _update(state, combined, rows, work.config, work.hooks)
+    _record(state, list(work.zoo), numbers[:, :3].tolist(), weights, grad_l1, gramian)
+    state.rule = work.rule.state_dict()
     state.step += 1
+
+
+def _gradient(
+    objective: Callable[[Tensor, Tensor], tuple[Tensor, ...]],
+    work: _Work,
+    state: State,
+    rows: Tensor,
+    purpose: str,
+) -> tuple[Tensor, Tensor]:
+    """Gradient of the first term, and all terms, of a batch: this process's share of the mean.
+
+    Piece by piece where `micro_batch` asks for it, each piece counting by its images.
+    """
+    config = work.config
+    delta = _slice(state.delta, rows, config)
+    gradient, total = torch.zeros_like(delta), delta.new_zeros(1, dtype=torch.float64)
+    for part in work.peers.parts(len(rows), work.execution.micro_batch):
+        where = slice(None) if config.universal else part
+        moved = delta[where].clone().requires_grad_()
+        draw = seeded(config.seed, purpose)
+        x = seen(work.images[rows[part]], moved, config.diversity, draw, work.hooks)
+        values = objective(x, rows[part])
+        share = (part.stop - part.start) / len(rows)
+        gradient[where] += share * torch.autograd.grad(values[0], moved)[0]
+        total = total + share * torch.stack([value.detach() for value in values]).double()
+    return gradient, total
 
 
 def _slice(delta: Tensor, rows: Tensor, config: PerturbationConfig) -> Tensor:
@@ -214,32 +266,28 @@ def _update(
     state.delta[where] = hooks.budget.project(moved, config.eps)
 
 
-def _feature_gradient(
-    zoo: Zoo,
-    images: Tensor,
-    references: Mapping[str, References],
-    rows: Tensor,
-    state: State,
-    config: PerturbationConfig,
-    inner: int,
-    hooks: Hooks,
-) -> Tensor:
+def _feature_step(work: _Work, state: State, inner: int) -> None:
     """The stage before a step: pooled features of *all* generators, no weights (see `pooled`)."""
-    delta = _slice(state.delta, rows, config).requires_grad_()
-    draw = seeded(config.seed, f"diversity {state.step}.{inner}")
-    x = seen(images[rows], delta, config.diversity, draw, hooks)
-    moved = sum(pooled(m.encode(x, references[k].conditions[rows])[0]) for k, m in zoo.items())
-    clean = pooled_features(zoo, references, rows)
-    distance = FEATURE_DISTANCES[config.feature_distance](moved, clean)
-    return torch.autograd.grad(distance, delta)[0]
+
+    def distance(x: Tensor, rows: Tensor) -> tuple[Tensor]:
+        conditions = {name: work.references[name].conditions[rows] for name in work.zoo}
+        moved = sum(pooled(m.encode(x, conditions[k])[0]) for k, m in work.zoo.items())
+        clean = pooled_features(work.zoo, work.references, rows)
+        return (FEATURE_DISTANCES[work.config.feature_distance](moved, clean),)
+
+    rows = batch_rows(len(work.images), state.step, work.config)
+    gradient, _ = _gradient(distance, work, state, rows, f"diversity {state.step}.{inner}")
+    work.peers.sum(gradient)
+    _update(state, gradient, rows, work.config, work.hooks)
 
 
-def _check_finite(name: str, step: int, strength: Tensor, gradient: Tensor) -> None:
-    if not (strength.isfinite() and gradient.isfinite().all()):
-        raise Diverged(
-            f"step {step}: {name} returned a loss or gradient that is not finite; "
-            "check its weights and the images, or lower eps"
-        )
+def _check_finite(names: list[str], step: int, strength: Tensor, grad_l1: Tensor) -> None:
+    for name, loss, gradient in zip(names, strength, grad_l1, strict=True):
+        if not (loss.isfinite() and gradient.isfinite()):
+            raise Diverged(
+                f"step {step}: {name} returned a loss or gradient that is not finite; "
+                "check its weights and the images, or lower eps"
+            )
 
 
 def _record(
@@ -248,7 +296,7 @@ def _record(
     terms: list[list[float]],
     weights: Tensor,
     grad_l1: Tensor,
-    gradients: Tensor,
+    gramian: Tensor,
 ) -> None:
     for k, name in enumerate(names):
         strength, output_mse, feature_mse = terms[k]
@@ -263,5 +311,5 @@ def _record(
                 "grad_l1": grad_l1[k].item(),
             }
         )
-    unit = F.normalize(gradients.flatten(1).double(), dim=1)
-    state.cosines.append((unit @ unit.T).tolist())
+    norms = gramian.diagonal().sqrt().clamp_min(torch.finfo(gramian.dtype).tiny)
+    state.cosines.append((gramian / norms / norms[:, None]).tolist())
