@@ -5,10 +5,11 @@ rank-8 adapters on every convolution, one epoch, the pixel terms of its loss. Th
 are left out, as they are commented out in the published code. Own implementation.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from copy import deepcopy
 from dataclasses import dataclass
 
+import pandas as pd
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
@@ -18,6 +19,7 @@ from tqdm.auto import tqdm
 from aef_core.faces import FaceBatch
 from aef_core.generators import DeepfakeModel
 from aef_core.interruption import seeded
+from aef_core.metrics import Evaluator, l2_mask, protect
 
 
 class LowRank(nn.Module):
@@ -190,3 +192,49 @@ def _distil(
             total += loss.item() * len(rows)
         losses.append(total / len(faces))
     return losses, sum(p.numel() for p in trained)
+
+
+def repair_table(
+    evaluator: Evaluator,
+    name: str,
+    repaired: Mapping[str, DeepfakeModel],
+    known: Tensor,
+    fresh: Mapping[str, Tensor],
+) -> pd.DataFrame:
+    """What repairs are worth: distance of G' from the untouched forgery G(x), as mean L2_mask.
+
+    Parameters
+    ----------
+    evaluator : Evaluator
+        Holds the original generator `name`; its faces are unseen by all.
+    repaired : mapping of label to DeepfakeModel
+        The original among them, for comparison.
+    known : Tensor, shape [1, 3, H, W]
+        The perturbation that the forger had.
+    fresh : mapping of label to Tensor
+        For each, a new perturbation made against it.
+
+    Returns
+    -------
+    DataFrame indexed by label: `clean photos` (what the repair costs the forger), `known
+    perturbation`, `new perturbation`.
+    """
+    images = evaluator.faces.images
+
+    def distance(model: DeepfakeModel, x: Tensor) -> float:
+        judge = Evaluator({name: model}, evaluator.faces, evaluator.batch)
+        values = [
+            l2_mask(evaluator.forged(name, edit), judge.forge(x, name, edit), images)
+            for edit in model.edits
+        ]
+        return torch.cat(values).nanmean().item()
+
+    rows = {
+        label: {
+            "clean photos": distance(model, images),
+            "known perturbation": distance(model, protect(images, known)),
+            "new perturbation": distance(model, protect(images, fresh[label])),
+        }
+        for label, model in repaired.items()
+    }
+    return pd.DataFrame(rows).T
