@@ -14,7 +14,7 @@ from aef_core.interruption import Zoo
 from aef_core.methods.base import Method, run_recipe
 from aef_core.methods.cmua import CMUA
 from aef_core.methods.dwt import DWT
-from aef_core.methods.ensemble import AEF, FOUND
+from aef_core.methods.ensemble import AEF, FOUND, MaxMin
 from aef_core.methods.fgsm import FGSM, MIFGSM, PGD
 from aef_core.methods.search import search_factors
 from aef_core.methods.tsdf import TSDF
@@ -32,6 +32,7 @@ METHODS: dict[str, type[Method]] = {
     "dwt": DWT,
     "tsdf": TSDF,
     "aef": AEF,
+    "max-min": MaxMin,
 }
 
 

@@ -83,3 +83,29 @@ class AEF(Method):
 
     def rule_settings(self) -> dict[str, Any]:
         return {k: v for k, v in asdict(self).items() if k != "inner"}
+
+
+@dataclass
+class MaxMin(Method):
+    """Ours: the equilibrium AEF aims at, relative to what each generator could be interrupted.
+
+    Formula: max_d min_k S_k(d) / c_k by a proportional-integral controller on log(S_k / c_k); see
+    `weighting.MaxMin`. On output MSEs alone, which is what L2_mask judges. Source: this companion.
+
+    Parameters
+    ----------
+    ceilings : tuple of K floats
+        c_k, the output MSE a specialist of each generator reaches, in the order of the zoo (see
+        `main_table.output_ceilings`); empty: a running estimate from the gradients.
+    """
+
+    name: ClassVar[str] = "max-min"
+    rule: ClassVar[str] = "max-min"
+    idea: ClassVar[str] = "ours: worst case relative to each generator's ceiling, with integral"
+    ceilings: tuple[float, ...] = ()
+
+    def loop(self, config: PerturbationConfig, n: int) -> PerturbationConfig:
+        return replace(config, feature_steps=0, feature_weight=0.0, momentum=0.8, universal=True)
+
+    def rule_settings(self) -> dict[str, Any]:
+        return {"ceilings": tuple(self.ceilings)}
