@@ -4,9 +4,9 @@ import sys
 
 import typer
 
-from aef_core.cli import photos, project, runs
+from aef_core.cli import bench, photos, project, runs
 
-GROUPS = (project, runs, photos)
+GROUPS = (project, runs, photos, bench)
 
 app = typer.Typer(
     add_completion=False,
@@ -20,13 +20,17 @@ for group in GROUPS:
 
 def main() -> None:
     """Run the command line; what a user can mend is told in one line, not in a traceback."""
+    from aef_core.distributed import LostPeer, joined
+    from aef_core.execution import OutOfMemory
     from aef_core.perturbation import Diverged
     from aef_core.runs import DamagedRun
     from aef_core.zoo import BadCheckpoint
 
+    told = (ValueError, OSError, BadCheckpoint, DamagedRun, Diverged, LostPeer, OutOfMemory)
     try:
-        app()
-    except (ValueError, OSError, BadCheckpoint, DamagedRun, Diverged) as error:
+        with joined():
+            app()
+    except told as error:
         sys.exit(f"error: {error}")
 
 

@@ -6,7 +6,7 @@ are summed over them, so every process holds the same weights and the same pertu
 
 import os
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, redirect_stdout
 from dataclasses import dataclass
 from datetime import timedelta
 from typing import TypeVar
@@ -45,6 +45,12 @@ class Peers:
             with _told():
                 for tensor in tensors:
                     dist.all_reduce(tensor)
+
+    def any(self, flag: bool) -> bool:
+        """Whether it is true in any process."""
+        raised = torch.tensor(float(flag), device=_device())
+        self.sum(raised)
+        return raised.item() > 0
 
     def agree(self, make: Callable[[], T]) -> T:
         """What the first process makes of it, its exception included, in every process."""
@@ -94,10 +100,26 @@ def joined() -> Iterator[Peers]:
     dist.init_process_group("nccl" if on_gpu else "gloo", timeout=TIMEOUT)
     _joined = True
     try:
-        yield peers()
+        with _quiet_unless_first():
+            yield peers()
     finally:
         _joined = False
         dist.destroy_process_group()
+
+
+@contextmanager
+def _quiet_unless_first() -> Iterator[None]:
+    """What the job says, it says once."""
+    if dist.get_rank() == 0:
+        yield
+        return
+    with open(os.devnull, "w") as nowhere, redirect_stdout(nowhere):
+        yield
+
+
+def _device() -> str:
+    nccl = _joined and dist.get_backend() == "nccl"
+    return os.environ["AEF_DEVICE"] if nccl else "cpu"
 
 
 @contextmanager

@@ -7,7 +7,7 @@ part of a run's identity; the others, like the device, are not.
 import copy
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, fields, replace
 from functools import wraps
 from typing import Any
 
@@ -50,10 +50,26 @@ class Execution:
                     f"unknown {name} {getattr(self, name)!r}; known: {', '.join(known)}"
                 )
 
-    def beyond_rounding(self) -> dict[str, Any]:
-        """The settings that make another result, empty by default."""
+    @classmethod
+    def of(cls, settings: Mapping[str, Any]) -> "Execution":
+        """From names and values.
+
+        Raises
+        ------
+        ValueError
+            An unknown name; the message lists the known ones.
+        """
+        known = [f.name for f in fields(cls)]
+        for name in settings:
+            if name not in known:
+                raise ValueError(f"unknown execution setting {name!r}; known: {', '.join(known)}")
+        return cls(**settings)
+
+    def identity(self) -> dict[str, Any]:
+        """What a run's config says: the settings that change more than rounding, mostly none."""
         changed = {"precision": self.precision} if self.precision != "float32" else {}
-        return changed | ({"cache": "float16"} if self.cache == "float16" else {})
+        changed |= {"cache": "float16"} if self.cache == "float16" else {}
+        return {"execution": changed} if changed else {}
 
     def kept(self, references: Any) -> Any:
         """Clean outputs and features (fields of a dataclass) the way the cache keeps them."""

@@ -26,8 +26,10 @@ from safetensors import SafetensorError
 from torch import Tensor
 from tqdm.auto import tqdm
 
+from aef_core import distributed
 from aef_core.budgets import BOX, Budget
 from aef_core.config import home
+from aef_core.execution import Execution
 from aef_core.faces import FaceBatch
 from aef_core.interruption import NO_HOOKS, Hooks, Zoo
 from aef_core.metrics import Evaluator
@@ -89,6 +91,7 @@ def optimize(
     hooks: Hooks = NO_HOOKS,
     loop: Callable[..., Iterator[State]] = perturb,
     recipe: Mapping[str, Any] | None = None,
+    execution: Execution | None = None,
     **settings: Any,
 ) -> Run:
     """Optimise a perturbation, or find the run that already did.
@@ -114,12 +117,17 @@ def optimize(
         Yields the states: `perturb`, or a method's own composition of it with the same arguments.
     recipe : mapping, optional
         What `run.config` says of such a method, beyond rule and loop.
+    execution : Execution, optional
+        Memory, precision, layout; part of the run's identity only where it changes more than
+        rounding.
     **settings
         Hyper-parameters of the rule, e.g. `tau=0.01`.
 
     Returns
     -------
     Run
+        The same one in every process, where several share the work (`aef_core.distributed`); the
+        first of them writes the folder.
 
     Raises
     ------
@@ -133,29 +141,36 @@ def optimize(
     config = config or PerturbationConfig()
     rule = make_rule(method, **settings)
     identity = run_identity(zoo, faces, method, config, **settings) | hooks.identity()
-    identity |= recipe or {}
+    identity |= (recipe or {}) | (execution.identity() if execution else {})
     folder = home() / run_hash(identity)
-    if keep and folder.exists():
-        return load_run(folder)
     partial = folder.with_suffix(".partial")
-    resumed, seconds = _load_state(partial) if keep else (None, 0.0)
+    peers = distributed.peers()
+
+    def stored() -> tuple[Run | None, State | None, float]:
+        if keep and folder.exists():
+            return load_run(folder), None, 0.0
+        return (None, *(_load_state(partial) if keep else (None, 0.0)))
+
+    found, resumed, seconds = peers.agree(stored)
+    if found:
+        return found
+    machine = (execution, peers) if execution or peers.size > 1 else ()
     bar = tqdm(total=config.steps, initial=resumed.step if resumed else 0, desc=method,
-               disable=not progress, leave=False)  # fmt: skip
+               disable=not progress or peers.rank > 0, leave=False)  # fmt: skip
     started = time.perf_counter()
-    for state in loop(zoo, faces, rule, config, resumed, hooks):
+    for state in loop(zoo, faces, rule, config, resumed, hooks, *machine):
         seconds += time.perf_counter() - started
         bar.update()
-        try:
-            if on_step:
-                on_step(state)
-        except Stopped:
-            if state.step < config.steps:  # after the last step there is nothing left to stop
-                bar.close()
-                if keep:
-                    _save_state(partial, state, seconds)
-                raise
+        stopped = _asked_to_stop(on_step, state)
+        # after the last step there is nothing left to stop; else all processes stop together
+        if peers.any(stopped is not None) and state.step < config.steps:
+            bar.close()
+            if keep and peers.rank == 0:
+                _save_state(partial, state, seconds)
+            raise stopped or Stopped(f"stopped after step {state.step} with another process")
         started = time.perf_counter()
-        if keep and state.step % checkpoint_every == 0 and state.step < config.steps:
+        due = state.step % checkpoint_every == 0 and state.step < config.steps
+        if keep and peers.rank == 0 and due:
             _save_state(partial, state, seconds)
     bar.close()
     run = Run(
@@ -167,9 +182,17 @@ def optimize(
         folder if keep else None,
     )
     if keep:
-        _save_run(folder, run)
-        partial.unlink(missing_ok=True)
+        peers.agree(lambda: (_save_run(folder, run), partial.unlink(missing_ok=True)))
     return run
+
+
+def _asked_to_stop(on_step: Callable[[State], None] | None, state: State) -> Stopped | None:
+    try:
+        if on_step:
+            on_step(state)
+    except Stopped as stopped:
+        return stopped
+    return None
 
 
 def run_identity(
@@ -304,7 +327,7 @@ def _load_state(path: Path) -> tuple[State | None, float]:
     if not path.exists():
         return None, 0.0
     try:
-        stored = torch.load(path, weights_only=True)
+        stored = torch.load(path, map_location="cpu", weights_only=True)
         seconds = stored.pop("seconds")
         return State(**stored), seconds
     except (pickle.UnpicklingError, RuntimeError, EOFError, KeyError, TypeError) as error:

@@ -50,21 +50,30 @@ def optimize(
     root: Root = None,
     n: Count = None,
     official: Official = None,
+    machine: Annotated[
+        list[str] | None,
+        typer.Option("--with", help="memory and speed, NAME=VALUE: micro_batch, cache, ..."),
+    ] = None,
 ) -> None:
     """Optimise one perturbation against the whole zoo, and keep it as a run.
 
     Stop it with Ctrl-C: the same command goes on where it stopped, and finds a finished run again.
+    Started by torchrun, the processes share every batch: `torchrun --nproc-per-node 2 -m aef_core
+    optimize ...`.
     """
+    from aef_core.execution import Execution
     from aef_core.faces import load_faces
     from aef_core.runs import Stopped
     from aef_core.runs import optimize as optimise
 
     size, config = loop_config(profile, eps=eps, steps=steps, seed=seed)
     chosen = parse_settings(settings)
+    execution = Execution.of(parse_settings(machine)) if machine else None
     zoo = open_zoo(official)
     faces = load_faces(data, "train", n or size, root, image_size(zoo))
     try:
-        run = optimise(zoo, faces, method, config, on_step=stop_on_interrupt(), **chosen)
+        run = optimise(zoo, faces, method, config, on_step=stop_on_interrupt(),
+                       execution=execution, **chosen)  # fmt: skip
     except Stopped as stopped:
         print(stopped)
         raise typer.Exit(130) from None
