@@ -111,19 +111,24 @@ def read_photo(path: Path) -> Image.Image:
     if path.is_dir():
         raise ValueError(f"{path} is a folder: name the photos in it")
     try:
-        image = Image.open(path)
-        frames = getattr(image, "n_frames", 1)
-        image.load()
-    except (UnidentifiedImageError, Image.DecompressionBombError, OSError, SyntaxError) as error:
-        reason = "not an image" if isinstance(error, UnidentifiedImageError) else error
-        raise ValueError(f"{path} cannot be read ({reason}): give a photo") from None
-    if frames > 1 and image.format != "MPO":  # a phone's MPO is a JPEG with a small copy behind
-        raise ValueError(f"{path} is animated ({frames} frames): give a still photo")
-    if image.mode not in PLAIN_MODES:
-        raise ValueError(f"{path} has mode {image.mode}: save it as 8-bit RGB first")
-    clear = "A" in image.getbands() or "transparency" in image.info
-    upright = ImageOps.exif_transpose(image)
-    return upright.convert("RGBA" if clear else "RGB")
+        with Image.open(path) as image:
+            frames = getattr(image, "n_frames", 1)
+            if frames > 1 and image.format != "MPO":  # a phone's MPO: a JPEG, a small copy behind
+                raise _NotPlain(f"is animated ({frames} frames): give a still photo")
+            if image.mode not in PLAIN_MODES:
+                raise _NotPlain(f"has mode {image.mode}: save it as 8-bit RGB first")
+            clear = "A" in image.getbands() or "transparency" in image.info
+            return ImageOps.exif_transpose(image).convert("RGBA" if clear else "RGB")
+    except _NotPlain as reason:
+        raise ValueError(f"{path} {reason}") from None
+    except UnidentifiedImageError:
+        raise ValueError(f"{path} cannot be read (not an image): give a photo") from None
+    except (Image.DecompressionBombError, OSError, SyntaxError) as error:
+        raise ValueError(f"{path} cannot be read ({error}): give a photo") from None
+
+
+class _NotPlain(Exception):
+    """A picture that can be read and is not a still 8-bit photo."""
 
 
 def face_squares(pixels: np.ndarray) -> list[Box]:
