@@ -1,0 +1,109 @@
+"""Time and memory of competing steps: interleaved, paired, as ratios with their spread."""
+
+import gc
+import time
+from collections.abc import Callable, Iterator, Mapping
+
+import pandas as pd
+import torch
+
+Step = Callable[[], object]
+
+
+def stepper(loop: Iterator) -> Step:
+    """One step of an endless or long enough loop a call."""
+    return lambda: next(loop)
+
+
+def paired(
+    contenders: Mapping[str, Step],
+    repetitions: int = 5,
+    steps: int = 1,
+    warmup: int = 1,
+    device: str | torch.device = "cpu",
+) -> pd.DataFrame:
+    """Time every contender once per repetition, one after the other, the order turning.
+
+    Whatever else the machine does then hits all contenders alike, and ratios within a repetition
+    stay comparable where seconds do not.
+
+    Parameters
+    ----------
+    contenders : mapping of name to a function that does one step
+    repetitions : int
+        Rounds; ratios are taken within a round.
+    steps : int
+        Steps per measurement.
+    warmup : int
+        Steps before the first round: caches, algorithm choice, compilation.
+
+    Returns
+    -------
+    DataFrame with columns repetition, name, seconds (wall clock, per step) and cpu_seconds (of
+    this process, all threads, per step: the steadier clock on a busy machine).
+    """
+    device = torch.device(device)
+    for step in contenders.values():
+        for _ in range(warmup):
+            step()
+    names, rows = list(contenders), []
+    gc.collect()
+    gc.disable()  # a collection in the middle would be blamed on whoever is running
+    try:
+        for repetition in range(repetitions):
+            turn = repetition % len(names)
+            for name in names[turn:] + names[:turn]:
+                wall, cpu = _clocked(contenders[name], steps, device)
+                rows.append(
+                    {"repetition": repetition, "name": name, "seconds": wall, "cpu_seconds": cpu}
+                )
+    finally:
+        gc.enable()
+    return pd.DataFrame(rows)
+
+
+def _clocked(step: Step, steps: int, device: torch.device) -> tuple[float, float]:
+    _synchronise(device)
+    wall, cpu = time.perf_counter(), time.process_time()
+    for _ in range(steps):
+        step()
+    _synchronise(device)
+    return (time.perf_counter() - wall) / steps, (time.process_time() - cpu) / steps
+
+
+def _synchronise(device: torch.device) -> None:
+    if device.type == "cuda":
+        torch.cuda.synchronize(device)
+
+
+def ratio(times: pd.DataFrame, above: str, below: str, clock: str = "seconds") -> pd.Series:
+    """Time of `above` over time of `below`, per repetition: value (median), low, high (range)."""
+    table = times.pivot(index="repetition", columns="name", values=clock)
+    each = table[above] / table[below]
+    return pd.Series(
+        {"value": each.median(), "low": each.min(), "high": each.max()}, name=f"{above} / {below}"
+    )
+
+
+def peak_memory(step: Step, device: str | torch.device = "cpu") -> int:
+    """Bytes of tensors a step holds at most, beyond what was there before it.
+
+    From the allocator's statistics on CUDA, from the profiler's record of every allocation on the
+    CPU. Weights, images and cached references are there before.
+    """
+    device = torch.device(device)
+    if device.type == "cuda":
+        before = torch.cuda.memory_allocated(device)
+        torch.cuda.reset_peak_memory_stats(device)
+        step()
+        return torch.cuda.max_memory_allocated(device) - before
+    with torch.profiler.profile(
+        activities=[torch.profiler.ProfilerActivity.CPU], profile_memory=True
+    ) as profile:
+        step()
+    now = peak = 0
+    events = profile.profiler.kineto_results.events()
+    for event in sorted((e for e in events if e.name() == "[memory]"), key=lambda e: e.start_ns()):
+        now += event.nbytes()
+        peak = max(peak, now)
+    return peak

@@ -1,0 +1,182 @@
+"""The benchmark measures what it says; the guard flags what got worse. No test asserts a time."""
+
+import itertools
+from pathlib import Path
+
+import pandas as pd
+import pytest
+import torch
+
+from aef_core.bench import flops, guard
+from aef_core.bench.floor import bare_steps
+from aef_core.bench.growth import growth
+from aef_core.bench.measure import paired, peak_memory, ratio, stepper
+from aef_core.bench.published import Habits, published_steps
+from aef_core.bench.subjects import noise_faces, random_zoo
+from aef_core.perturbation import PerturbationConfig, perturb
+from aef_core.weighting import make_rule
+
+from .conftest import make_faces, tiny_zoo
+
+CONFIG = PerturbationConfig(steps=4, step_size=0.01, batch=4)
+
+
+def few(*names: str) -> dict:
+    zoo = tiny_zoo()
+    return {name: zoo[name] for name in names}
+
+
+def test_rounds_are_complete_and_the_order_turns() -> None:
+    seen: list[str] = []
+    contenders = {name: (lambda n=name: seen.append(n)) for name in "abc"}
+    times = paired(contenders, repetitions=3, steps=2, warmup=0)
+    assert "".join(seen) == "aabbcc" + "bbccaa" + "ccaabb"
+    assert times.groupby("repetition").size().tolist() == [3, 3, 3]
+    assert (times[["seconds", "cpu_seconds"]] >= 0).all(axis=None)
+
+
+def test_ratios_are_taken_within_a_round() -> None:
+    times = pd.DataFrame(
+        [(0, "a", 2.0), (0, "b", 1.0), (1, "a", 30.0), (1, "b", 10.0), (2, "a", 8.0), (2, "b", 2)],
+        columns=["repetition", "name", "seconds"],
+    )
+    assert ratio(times, "a", "b").to_dict() == {"value": 3.0, "low": 2.0, "high": 4.0}
+
+
+def test_peak_memory_counts_what_a_step_holds_at_most() -> None:
+    def step() -> None:
+        a = torch.zeros(1_000_000)  # 4 MB
+        b = a + 1  # 8 MB now
+        del a
+        torch.zeros(500_000).add_(b[:500_000])  # 6 MB
+
+    assert 8_000_000 <= peak_memory(step) <= 8_100_000
+
+
+@pytest.mark.parametrize("feature_steps", [0, 1])
+def test_the_published_loop_arrives_where_ours_does(feature_steps: int) -> None:
+    config = PerturbationConfig(steps=4, step_size=0.01, batch=4, feature_steps=feature_steps)
+    zoo, faces = few("AttGAN", "StarGAN"), make_faces()
+    *_, ours = perturb(zoo, faces, make_rule("uniform"), config)
+    *_, theirs = published_steps(zoo, faces, make_rule("uniform"), config)
+    # the sum is rounded in another order: a sign may fall otherwise where a gradient is about zero
+    assert (ours.delta != theirs).float().mean() < 0.01
+    assert not any(p.requires_grad for m in zoo.values() for p in m.parameters())
+
+
+def test_habits_change_the_cost_only() -> None:
+    config = PerturbationConfig(steps=2, step_size=0.01, batch=4, feature_steps=1)
+    zoo, faces = few("AttGAN", "HiSD"), make_faces()
+    ends = [
+        list(published_steps(zoo, faces, make_rule("aef"), config, habits))[-1]
+        for habits in (Habits(), Habits(False, False, False, False))
+    ]
+    assert (ends[0] != ends[1]).float().mean() < 0.01
+
+
+def test_the_floor_runs_as_many_steps_as_asked() -> None:
+    config = PerturbationConfig(steps=2, batch=4, feature_steps=1)
+    assert len(list(bare_steps(few("AttGAN"), make_faces(), config))) == 2
+
+
+def test_ratios_and_memory_of_a_tiny_zoo() -> None:
+    zoo, faces = few("AttGAN"), make_faces()
+    table = guard.ratios(zoo, faces, batch=4, repetitions=2)
+    assert list(table.index) == [
+        f"{pair}{label}"
+        for label, pair in itertools.product(guard.SCHEDULES, ("step / floor", "published / step"))
+    ]
+    assert (table > 0).all(axis=None)
+    assert (table["low"] <= table["value"]).all()
+    assert (table["value"] <= table["high"]).all()
+    assert (guard.peaks(zoo, faces, batch=4) > 0).all()
+    assert len(guard.verdicts(table)) == 4
+
+
+def test_breakdown_leaves_out_what_does_not_apply() -> None:
+    table = guard.breakdown(few("AttGAN"), make_faces(), batch=4, repetitions=1)
+    assert list(table.index) == [
+        "as published", "clean outputs kept", "weights frozen", "all three"
+    ]  # fmt: skip
+
+
+def measured(step: float, published: float) -> pd.DataFrame:
+    values = {"step / floor": step, "published / step": published}
+    return pd.DataFrame({k: {"value": v, "low": v, "high": v} for k, v in values.items()}).T
+
+
+def test_the_guard_flags_what_got_worse_in_either_direction(tmp_path: Path) -> None:
+    kept = tmp_path / "baseline.json"
+    guard.keep(measured(1.05, 3.0), {"threads": 1}, kept)
+    assert guard.regressions(measured(1.05, 3.0), kept) == []
+    assert guard.regressions(measured(0.5, 9.0), kept) == []
+    assert guard.regressions(measured(1.3, 3.0), kept) == ["step / floor was 1.05, is 1.30"]
+    assert guard.regressions(measured(1.05, 2.0), kept) == ["published / step was 3.00, is 2.00"]
+
+
+def test_without_a_kept_file_the_guard_says_how_to_make_one(tmp_path: Path) -> None:
+    with pytest.raises(FileNotFoundError, match="bench --write"):
+        guard.regressions(measured(1, 3), tmp_path / "none.json")
+
+
+def test_the_kept_file_of_the_repository_can_be_compared_with() -> None:
+    assert isinstance(guard.regressions(measured(1.0, 100.0)), list)
+
+
+def test_flops_of_a_convolution_are_the_textbook_ones() -> None:
+    """StarGAN's trunk written out: 2 x output pixels x weights of each convolution."""
+    zoo = random_zoo("tiny", models=1)
+    pixels = 64 * 64
+    area = {0: 1, 3: 1 / 4, 6: 1 / 16, 9: 1 / 16, 10: 1 / 16, 13: 1 / 4, 16: 1}
+    expected = 0.0
+    for i, layer in enumerate(zoo["StarGAN"].main):
+        for m in layer.modules():
+            if isinstance(m, torch.nn.ConvTranspose2d):  # each input pixel meets each weight
+                expected += 2 * pixels * area[i] / 4 * m.weight.numel()
+            elif isinstance(m, torch.nn.Conv2d):
+                expected += 2 * pixels * area[i] * m.weight.numel()
+    counted = flops.image_flops(zoo, 64).loc["StarGAN"]
+    assert counted["forward"] == pytest.approx(expected)
+    assert counted["feature_step"] < counted["step"]
+    assert counted["step"] == pytest.approx(2 * expected, rel=0.01)
+
+
+def test_flops_scale_with_the_area() -> None:
+    zoo = few("AttGAN", "HiSD")
+    small, large = flops.image_flops(zoo, 64, 32), flops.image_flops(zoo, 64, 64)
+    pd.testing.assert_frame_equal(small, large, rtol=0.02)
+
+
+def test_the_schedule_adds_up() -> None:
+    per_image = pd.DataFrame({"forward": [10.0], "step": [20.0], "feature_step": [8.0]})
+    total = flops.schedule_flops(per_image, images=4, batch=2, epochs=3, feature_steps=2)
+    assert total["steps"] == 6
+    assert total["references"] == 40
+    assert total["ours"] == 40 + 12 * (20 + 2 * 8)
+    assert total["published"] == 12 * ((10 + 20 + 10) + 2 * (2 * 10 + 2 * 4))
+    assert flops.arithmetic(989.5e12, 1.0).loc["bf16", "seconds"] == pytest.approx(1.0)
+    assert flops.needed_tflops(6e13, 60) == 1.0
+
+
+def test_growth_names_every_point() -> None:
+    base = {"generators": 1, "image size": 32, "batch": 2, "images": 4}
+    table = growth({"batch": (1, 4), "images": (4,)}, base, repetitions=1)
+    assert table[["axis", "value"]].to_numpy().tolist() == [
+        ["batch", 1],
+        ["batch", 4],
+        ["images", 4],
+    ]
+    assert (table[["seconds", "step_mb", "kept_mb"]] > 0).all(axis=None)
+    assert table["step_mb"].iloc[1] > 2 * table["step_mb"].iloc[0]
+
+
+def test_more_than_four_generators_have_names_of_their_own() -> None:
+    assert list(random_zoo("tiny", 6))[3:] == ["HiSD", "StarGAN 2", "AttentionGAN 2"]
+    with pytest.raises(ValueError, match="unknown size 'huge'"):
+        random_zoo("huge")
+    assert noise_faces(2, 32).images.shape == (2, 3, 32, 32)
+
+
+def test_a_stepper_advances_its_loop() -> None:
+    step = stepper(iter([1, 2]))
+    assert [step(), step()] == [1, 2]

@@ -1,0 +1,115 @@
+"""Memory, precision and layout: results to rounding, one line when memory runs out."""
+
+from dataclasses import replace
+
+import pytest
+import torch
+
+from aef_core.execution import Execution, OutOfMemory
+from aef_core.interruption import NO_HOOKS, Objective
+from aef_core.perturbation import PerturbationConfig, State, perturb
+from aef_core.runs import optimize
+from aef_core.weighting import make_rule
+
+from .conftest import make_faces, tiny_zoo
+
+CONFIG = PerturbationConfig(steps=2, step_size=0.01, batch=4)
+RESULT: dict[str, State] = {}
+
+
+def two() -> dict:
+    zoo = tiny_zoo()
+    return {name: zoo[name] for name in ("AttGAN", "HiSD")}
+
+
+def run(execution: Execution | None, config: PerturbationConfig = CONFIG) -> State:
+    rule = make_rule("aef", tau=0.001)
+    *_, last = perturb(two(), make_faces(), rule, config, execution=execution)
+    return last
+
+
+def strengths(state: State) -> torch.Tensor:
+    return torch.tensor([row["strength"] for row in state.history])
+
+
+@pytest.mark.parametrize("change", [{}, {"universal": False}, {"feature_steps": 1}])
+def test_pieces_of_a_batch_add_up_to_the_batch(change: dict) -> None:
+    config = replace(CONFIG, **change)
+    whole, pieces = run(None, config), run(Execution(micro_batch=3), config)
+    torch.testing.assert_close(strengths(pieces), strengths(whole), rtol=1e-3, atol=0)
+    assert (pieces.delta != whole.delta).float().mean() < 0.01
+
+
+@pytest.mark.parametrize(
+    ("execution", "rtol"),
+    [
+        (Execution(cache="cpu"), 0.0),
+        (Execution(cache="float16"), 0.05),
+        (Execution(channels_last=True), 1e-3),
+        (Execution(precision="tf32"), 0.0),  # a CUDA switch: nothing changes on the CPU
+        (Execution(precision="bf16"), 0.5),
+    ],
+)
+def test_other_ways_to_the_same_result(execution: Execution, rtol: float) -> None:
+    torch.testing.assert_close(
+        strengths(run(execution)), strengths(run(None)), rtol=rtol, atol=0 if rtol == 0 else 1e-6
+    )
+
+
+def test_the_given_generators_stay_as_they_are() -> None:
+    zoo = two()
+    prepared = Execution(channels_last=True).prepared(zoo)
+    kernel = zoo["AttGAN"].enc_layers[1].layers[0].weight
+    assert not kernel.is_contiguous(memory_format=torch.channels_last)
+    assert prepared["AttGAN"] is not zoo["AttGAN"]
+    assert Execution().prepared(zoo) == zoo
+
+
+def test_only_what_changes_results_is_part_of_a_run() -> None:
+    assert Execution(micro_batch=2, cache="cpu", channels_last=True).identity() == {}
+    assert Execution(cache="float16").identity() == {"execution": {"cache": "float16"}}
+    assert Execution(precision="bf16").identity() == {"execution": {"precision": "bf16"}}
+
+
+def test_a_run_is_found_again_whatever_its_pieces() -> None:
+    faces = make_faces()
+    first = optimize(two(), faces, config=CONFIG, progress=False)
+    again = optimize(two(), faces, config=CONFIG, progress=False, execution=Execution(3))
+    assert again.path == first.path
+    assert torch.equal(again.delta, first.delta)
+
+
+@pytest.mark.parametrize(
+    ("settings", "message"),
+    [
+        ({"micro_batch": -1}, "micro_batch is out of range: -1"),
+        ({"cache": "disk"}, "unknown cache 'disk'; known: float32, float16, cpu"),
+        ({"precision": "fp8"}, "unknown precision 'fp8'; known: float32, tf32, bf16"),
+        ({"speed": 9}, "unknown execution setting 'speed'; known: micro_batch, cache"),
+    ],
+)
+def test_wrong_settings_are_named(settings: dict, message: str) -> None:
+    with pytest.raises(ValueError, match=message):
+        Execution.of(settings)
+
+
+@pytest.mark.parametrize(
+    "error",
+    [
+        torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 9 GiB"),
+        RuntimeError("DefaultCPUAllocator: not enough memory: you tried to allocate 9 bytes"),
+        MemoryError(),
+    ],
+)
+def test_memory_running_out_names_the_settings(error: Exception) -> None:
+    def strength(*_: object) -> None:
+        raise error
+
+    hooks = replace(NO_HOOKS, objective=Objective(strength=strength))
+    with pytest.raises(OutOfMemory, match=r"set micro_batch=2 or cache='float16' or 'cpu'"):
+        next(perturb(two(), make_faces(), make_rule("aef"), CONFIG, hooks=hooks))
+
+
+def test_other_errors_are_left_alone() -> None:
+    with pytest.raises(RuntimeError, match="shape"), Execution().within_memory(8):
+        raise RuntimeError("shape mismatch")
