@@ -9,7 +9,7 @@ import pandas as pd
 from torch import Tensor
 from tqdm.auto import tqdm
 
-from aef_core.budgets import Budget
+from aef_core.budgets import Budget, faded
 from aef_core.interruption import Hooks
 from aef_core.metrics import SUCCESS_THRESHOLD, balance, protect
 from aef_core.resistance import late_weights, saturation
@@ -101,6 +101,29 @@ def under_budgets(
         blocks.append(_per_model(table).assign(budget=name, method=label).reset_index())
     table = pd.concat(blocks, ignore_index=True)
     return runs, table[["budget", "method", *table.columns[:-2]]]
+
+
+def at_equal_visibility(
+    lab: Lab,
+    runs: Mapping[tuple[str, str], Run],
+    budgets: Mapping[str, Budget],
+    target: float,
+    measure: str = "ssim",
+) -> pd.DataFrame:
+    """The same perturbations, each scaled down until the photos reach a target (`budgets.faded`).
+
+    Returns
+    -------
+    DataFrame as from `under_budgets`. A perturbation that is stealthier than the target already
+    stays as it is, and shows by its own `ssim` or `psnr`.
+    """
+    images, blocks = lab.test.images, []
+    for (name, label), run in runs.items():
+        added = budgets[name].added(images, run.delta)
+        table = lab.evaluator(faded(images, added, target, measure))
+        blocks.append(_per_model(table).assign(budget=name, method=label).reset_index())
+    table = pd.concat(blocks, ignore_index=True)
+    return table[["budget", "method", *table.columns[:-2]]]
 
 
 def trade_off(table: pd.DataFrame) -> pd.DataFrame:

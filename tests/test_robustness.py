@@ -63,11 +63,12 @@ def test_median_removes_a_single_pixel_and_crop_keeps_the_middle() -> None:
 def test_survival_agrees_with_the_evaluator_and_a_zero_delta_survives_as_zero(
     zoo: dict[str, DeepfakeModel],
 ) -> None:
+    zoo = {name: zoo[name] for name in ("StarGAN", "HiSD")}
     evaluator = Evaluator(zoo, make_faces(4, seed=5))
     delta = pattern(0.2)
-    channels = {k: R.TRANSFORMS[k] for k in ("unrounded", "8-bit", "blur 1 px")}
+    channels = {k: R.TRANSFORMS[k] for k in ("8-bit", "blur 1 px")}
     table = R.survival(evaluator, {"none": torch.zeros_like(delta), "some": delta}, channels)
-    assert len(table) == 2 * 3 * 4
+    assert len(table) == 2 * 2 * 2
     assert (table.loc[table["method"] == "none", "l2_mask"] == 0).all()
     assert (table["pairs"] + table["excluded"] > 0).all()
     rows = table[(table["method"] == "some") & (table["transform"] == "8-bit")]
@@ -161,9 +162,9 @@ def test_lora_starts_as_the_identity_changes_low_rank_only_and_merges(name: str)
 def test_patching_and_retraining_bring_the_forgery_back(zoo: dict[str, DeepfakeModel]) -> None:
     model, faces, delta = zoo["StarGAN"], make_faces(8), pattern(0.2)
     for repair in (adapt, retrain):
-        result = repair(model, faces, delta, epochs=6, learning_rate=5e-3, seed=0)
-        assert result.losses[-1] < 0.7 * result.losses[0]
-        again = repair(model, faces, delta, epochs=6, learning_rate=5e-3, seed=0)
+        result = repair(model, faces, delta, epochs=4, learning_rate=1e-2, seed=0)
+        assert result.losses[-1] < 0.9 * result.losses[0]
+        again = repair(model, faces, delta, epochs=4, learning_rate=1e-2, seed=0)
         assert fingerprint(again.model) == fingerprint(result.model)
         assert fingerprint(result.model) != fingerprint(model)
     with pytest.raises(ValueError, match="rank is out of range: 0"):
