@@ -110,6 +110,7 @@ def survival(
     evaluator: Evaluator,
     deltas: Tensor | Mapping[str, Tensor],
     transforms: Mapping[str, Transform] | None = None,
+    edits: int | None = None,
 ) -> pd.DataFrame:
     """Interruption behind each transformation T.
 
@@ -122,6 +123,8 @@ def survival(
     deltas : Tensor or mapping of label to Tensor, each of shape [1 or N, 3, H, W]
     transforms : mapping of name to callable, optional
         All of `TRANSFORMS` by default.
+    edits : int, optional
+        Only the first so many edits of each generator; all by default.
 
     Returns
     -------
@@ -136,7 +139,7 @@ def survival(
         protected = {label: transform(images + d.detach().cpu()) for label, d in deltas.items()}
         for model, generator in evaluator.zoo.items():
             values = {label: [] for label in deltas}
-            for edit in generator.edits:
+            for edit in generator.edits[:edits]:
                 clean = evaluator.forge(x, model, edit)
                 for label, y in protected.items():
                     values[label].append(l2_mask(clean, evaluator.forge(y, model, edit), x))

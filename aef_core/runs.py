@@ -113,6 +113,8 @@ def optimize(
         Steps between saved states; a killed run resumes from the last one, to the same bits.
     on_step : callable, optional
         Called with the state after every step; may raise `Stopped`.
+    hooks : Hooks, optional
+        Another budget than the box, or transformations on the way (see `interruption.Hooks`).
     loop : callable
         Yields the states: `perturb`, or a method's own composition of it with the same arguments.
     recipe : mapping, optional
