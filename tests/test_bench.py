@@ -7,7 +7,7 @@ import pandas as pd
 import pytest
 import torch
 
-from aef_core.bench import flops, guard
+from aef_core.bench import costs, flops, guard
 from aef_core.bench.floor import bare_steps
 from aef_core.bench.growth import growth
 from aef_core.bench.measure import paired, peak_memory, ratio, stepper
@@ -93,11 +93,16 @@ def test_ratios_and_memory_of_a_tiny_zoo() -> None:
     assert len(guard.verdicts(table)) == 4
 
 
-def test_breakdown_leaves_out_what_does_not_apply() -> None:
-    table = guard.breakdown(few("AttGAN"), make_faces(), batch=4, repetitions=1)
-    assert list(table.index) == [
-        "as published", "clean outputs kept", "weights frozen", "all three"
+def test_costs_of_habits_and_rules_are_ratios() -> None:
+    zoo, faces = few("AttGAN"), make_faces()
+    habits = costs.breakdown(zoo, faces, batch=4, repetitions=1)
+    assert list(habits.index) == [
+        "as published", "clean outputs kept", "weights frozen", "all of these"
     ]  # fmt: skip
+    rules = costs.rule_costs(zoo, faces, ("aef", "uniform", "grad-norm"), 4, repetitions=1)
+    assert list(rules.index) == ["aef", "grad-norm"]
+    assert (pd.concat([habits, rules]) > 0).all(axis=None)
+    assert costs.matmul_speed(torch.device("cpu"), 64, 0.0) > 0
 
 
 def measured(step: float, published: float) -> pd.DataFrame:

@@ -7,10 +7,12 @@ import pandas as pd
 import torch
 from tqdm.auto import tqdm
 
+from aef_core.bench.costs import device_of
 from aef_core.bench.measure import paired, peak_memory, stepper
 from aef_core.bench.subjects import noise_faces, random_zoo
 from aef_core.execution import Execution
-from aef_core.interruption import clean_references
+from aef_core.faces import FaceBatch
+from aef_core.interruption import Zoo, clean_references
 from aef_core.perturbation import PerturbationConfig, perturb
 from aef_core.weighting import make_rule
 
@@ -47,6 +49,13 @@ def growth(
     )
 
 
+def time_of_step(zoo: Zoo, faces: FaceBatch, batch: int, repetitions: int = 3) -> float:
+    """Seconds of a plain AEF step, median."""
+    config = PerturbationConfig(steps=10_000, batch=batch)
+    step = stepper(perturb(zoo, faces, make_rule("aef"), config))
+    return paired({"step": step}, repetitions, device=device_of(zoo))["seconds"].median()
+
+
 def point(
     at: Mapping[str, int],
     size: str,
@@ -63,7 +72,7 @@ def point(
     times = paired({"step": step}, repetitions, device=device)
     few = replace(faces, images=faces.images[:1], attributes=faces.attributes[:1],
                   names=faces.names[:1])  # fmt: skip
-    one = clean_references(zoo, few, 0, 1, execution).values()
+    one = map(execution.kept, clean_references(zoo, few, 0, 1).values())
     kept = sum(r.outputs.nbytes + r.features.nbytes for r in one) * len(faces)
     return {
         "seconds": times["seconds"].median(),

@@ -7,9 +7,10 @@ from pathlib import Path
 import pandas as pd
 import torch
 
+from aef_core.bench.costs import device_of
 from aef_core.bench.floor import bare_steps
 from aef_core.bench.measure import paired, peak_memory, ratio, stepper
-from aef_core.bench.published import Habits, published_steps
+from aef_core.bench.published import published_steps
 from aef_core.faces import FaceBatch
 from aef_core.interruption import Zoo
 from aef_core.perturbation import PerturbationConfig, perturb
@@ -37,7 +38,7 @@ def ratios(
     -------
     DataFrame indexed by the ratio's name, with columns value (median), low, high (range).
     """
-    device = next(next(iter(zoo.values())).parameters()).device
+    device = device_of(zoo)
     rows = {}
     for label, feature_steps in SCHEDULES.items():
         config = PerturbationConfig(steps=10_000, batch=batch, feature_steps=feature_steps)
@@ -52,44 +53,9 @@ def ratios(
     return pd.DataFrame(rows).T
 
 
-def breakdown(
-    zoo: Zoo,
-    faces: FaceBatch,
-    batch: int = 8,
-    feature_steps: int = 0,
-    repetitions: int = 5,
-    clock: str = "seconds",
-) -> pd.DataFrame:
-    """What each habit of the published loop costs: the loop without it, over our step.
-
-    Returns
-    -------
-    DataFrame indexed by what was mended, with columns value (median), low, high (range).
-    """
-    device = next(next(iter(zoo.values())).parameters()).device
-    config = PerturbationConfig(steps=10_000, batch=batch, feature_steps=feature_steps)
-    variants = {
-        "as published": Habits(),
-        "clean outputs kept": Habits(clean_each_step=False),
-        "weights frozen": Habits(parameter_gradients=False),
-        "encoders in feature steps": Habits(whole_generators=False),
-        "all three": Habits(False, False, False),
-    }
-    contenders = {
-        name: stepper(published_steps(zoo, faces, make_rule("aef"), config, habits))
-        for name, habits in variants.items()
-        if feature_steps or name != "encoders in feature steps"
-    }
-    contenders["step"] = stepper(perturb(zoo, faces, make_rule("aef"), config))
-    times = paired(contenders, repetitions, device=device)
-    return pd.DataFrame(
-        {name: ratio(times, name, "step", clock) for name in contenders if name != "step"}
-    ).T
-
-
 def peaks(zoo: Zoo, faces: FaceBatch, batch: int = 8) -> pd.Series:
     """Peak memory of a step beyond what is kept, in MB (10^6 bytes): floor, ours, published."""
-    device = next(next(iter(zoo.values())).parameters()).device
+    device = device_of(zoo)
     config = PerturbationConfig(steps=10_000, batch=batch)
     loops = {
         "floor": bare_steps(zoo, faces, config),

@@ -63,15 +63,16 @@ def paired(
 
 
 def _clocked(step: Step, steps: int, device: torch.device) -> tuple[float, float]:
-    _synchronise(device)
+    synchronise(device)
     wall, cpu = time.perf_counter(), time.process_time()
     for _ in range(steps):
         step()
-    _synchronise(device)
+    synchronise(device)
     return (time.perf_counter() - wall) / steps, (time.process_time() - cpu) / steps
 
 
-def _synchronise(device: torch.device) -> None:
+def synchronise(device: torch.device) -> None:
+    """Wait until the device has done what it was told; nothing to wait for on a CPU."""
     if device.type == "cuda":
         torch.cuda.synchronize(device)
 

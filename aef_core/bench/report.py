@@ -1,11 +1,45 @@
 """`python -m aef_core bench`: measure, print, compare with the kept file or keep."""
 
-from aef_core.bench import guard
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+from aef_core.bench import growth, guard
 from aef_core.bench.subjects import SIZES, noise_faces, random_zoo
-from aef_core.config import default_device
+from aef_core.config import default_device, get_profile
 from aef_core.faces import FaceBatch, load_faces
 from aef_core.interruption import Zoo
 from aef_core.zoo import EMBEDDED, load_zoo
+
+
+@dataclass(frozen=True)
+class Plan:
+    """How much `04_timing` measures in a profile."""
+
+    profile: str
+    size: str  # of the generators timed
+    batch: int
+    repetitions: int
+    rules: tuple[str, ...]
+    growth_size: str
+    axes: Mapping[str, tuple[int, ...]]
+    counted: str  # generators whose FLOPs are counted
+
+
+FEW = ("grad-norm", "aef")
+MORE = (*FEW, "max-min", "apgda", "mgda", "pcgrad", "upgrad", "cagrad")
+PLANS = {
+    plan.profile: plan
+    for plan in (
+        Plan("smoke", "tiny", 2, 2, FEW, "tiny", growth.SMOKE, "tiny"),
+        Plan("quick", "celeba64", 8, 5, MORE, "tiny", growth.QUICK, "official"),
+        Plan("paper", "official", 8, 7, MORE, "official", growth.QUICK, "official"),  # a GPU's work
+    )
+}
+
+
+def plan(profile: str | None = None) -> Plan:
+    """The plan of a profile; `AEF_PROFILE` or "quick" by default."""
+    return PLANS[get_profile(profile).name]
 
 
 def subjects(size: str) -> tuple[Zoo, FaceBatch]:
