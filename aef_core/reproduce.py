@@ -11,7 +11,7 @@ from tqdm.auto import tqdm
 from aef_core.config import REPOSITORY, get_profile, home
 
 FIRST_EXTENSION = 6  # notebooks below are the tour, from here on the extensions
-PROGRESS_BAR = "application/vnd.jupyter.widget-view+json"
+WIDGET = "application/vnd.jupyter.widget-view+json"
 
 
 def tour(extensions: bool = False, folder: Path = REPOSITORY / "notebooks") -> list[Path]:
@@ -57,7 +57,8 @@ def reproduce_all(profile: str, store: bool = False, extensions: bool = False) -
 def keep_outputs(executed: Path, stored: Path) -> None:
     """Store an executed notebook without what only meant something while it ran.
 
-    Progress bars, times and the runner's notes go; sources, results and figures stay.
+    Progress bars, times and the runner's notes go; sources, results and figures stay. Of a view of
+    `aef_core.widgets` its picture stays: without a kernel nothing answers its controls.
     """
     notebook = nbformat.read(executed, as_version=4)
     notebook.metadata = {
@@ -66,5 +67,11 @@ def keep_outputs(executed: Path, stored: Path) -> None:
     for cell in notebook.cells:
         cell.metadata = {k: v for k, v in cell.metadata.items() if k == "tags" and v}
         if cell.cell_type == "code":
-            cell.outputs = [o for o in cell.outputs if PROGRESS_BAR not in o.get("data", {})]
+            cell.outputs = [o for o in cell.outputs if _lasts(o.get("data", {}))]
     nbformat.write(notebook, stored)
+
+
+def _lasts(data: dict) -> bool:
+    """Take the live widget out of an output's data; is it worth keeping then?"""
+    was_widget = data.pop(WIDGET, None) is not None
+    return not was_widget or "image/png" in data
