@@ -151,7 +151,7 @@ def _add(delta: Tensor) -> Attack:
 
 def _pgd(eps: float, steps: int, step_size: float = 0.01) -> Attack:
     def attack(student: DeepfakeModel, x: Tensor, c: Tensor, target: Tensor) -> Tensor:
-        d = torch.zeros_like(x).uniform_(-eps, eps, generator=seeded(0, "start"))
+        d = eps * (2 * torch.rand(x.shape, generator=seeded(0, "start")) - 1).to(x)
         for _ in range(steps):
             d.requires_grad_()
             (g,) = torch.autograd.grad(F.mse_loss(student((x + d).clamp(-1, 1), c), target), d)
