@@ -65,7 +65,7 @@ def subtraction(table: pd.DataFrame) -> Figure:
         start = part.loc[part["n"] == 0, "l2_mask"].item()
         left.plot(part["n"] + 1, part["l2_mask"] / start, "o-", color=MODEL_COLOURS[model],
                   label=model, ms=4)  # fmt: skip
-    cosine = table.groupby("n")["cosine"].first()
+    cosine = table[table["n"] > 0].groupby("n")["cosine"].first()
     right.plot(cosine.index + 1, cosine, "o-", color="0.3", ms=4)
     ticks = sorted(table["n"].unique())
     for ax in (left, right):
@@ -76,7 +76,7 @@ def subtraction(table: pd.DataFrame) -> Figure:
     left.set_ylabel("L2_mask left")
     left.yaxis.set_major_formatter(PercentFormatter(1))
     right.set(ylabel="cosine of estimate and truth", ylim=(0, 1))
-    left.legend(fontsize=8, loc="upper left", bbox_to_anchor=(0.0, -0.22), ncols=4)
+    fig.legend(loc="outside lower center", ncols=4)
     return fig
 
 
