@@ -29,7 +29,7 @@ def command(*arguments: str) -> subprocess.CompletedProcess:
 def test_help_names_the_commands() -> None:
     done = command("--help")
     assert done.returncode == 0
-    for name in ("reproduce", "zoo", "faces", "fetch"):
+    for name in ("reproduce", "zoo", "faces", "fetch", "optimize", "evaluate", "protect"):
         assert name in done.stdout
 
 

@@ -1,0 +1,136 @@
+"""Commands that make, judge and use runs, on tiny generators."""
+
+import signal
+from pathlib import Path
+
+import numpy as np
+import pytest
+import typer
+from PIL import Image
+from typer.testing import CliRunner, Result
+
+from aef_core import photos
+from aef_core.__main__ import app
+from aef_core.cli import photos as photo_command
+from aef_core.cli import runs as run_commands
+from aef_core.cli.runs import stop_on_interrupt
+from aef_core.cli.shared import find_run, parse_settings
+from aef_core.config import home
+from aef_core.perturbation import PerturbationConfig
+from aef_core.reproduce import tour
+from aef_core.runs import Stopped, optimize
+
+from .conftest import make_faces, tiny_zoo
+
+COMMANDS = typer.main.get_command(app).commands
+
+
+@pytest.fixture(autouse=True)
+def _tiny(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The embedded zoo is large and stdin's Ctrl-C belongs to pytest."""
+    before = signal.getsignal(signal.SIGINT)
+    for module in (run_commands, photo_command):
+        monkeypatch.setattr(module, "open_zoo", lambda official: tiny_zoo())
+    monkeypatch.setenv("AEF_PROFILE", "smoke")
+    yield
+    signal.signal(signal.SIGINT, before)
+
+
+def call(*arguments: str) -> Result:
+    return CliRunner().invoke(app, list(arguments))
+
+
+def only_run() -> Path:
+    (file,) = home().glob("*/run.json")
+    return file.parent
+
+
+@pytest.mark.parametrize("name", list(COMMANDS))
+def test_every_command_explains_itself_with_examples(name: str) -> None:
+    assert COMMANDS[name].help
+    shown = call(name, "--help")
+    assert shown.exit_code == 0
+    assert f"python -m aef_core {name}" in shown.stdout
+
+
+def test_a_run_is_made_found_again_and_judged() -> None:
+    arguments = ("optimize", "--set", "tau=0.01", "--eps", "0.03", "--steps", "2", "--seed", "1")
+    first, again = call(*arguments), call(*arguments)
+    assert first.exit_code == again.exit_code == 0, first.output
+    run = find_run(str(only_run()))
+    assert str(only_run()) in first.stdout
+    assert run.config["settings"]["tau"] == 0.01
+    assert run.config["loop"]["eps"] == 0.03
+    assert {run.config["loop"]["steps"], run.config["loop"]["seed"]} == {2, 1}
+    table = call("evaluate", only_run().name[:6], "--n", "2")
+    assert table.exit_code == 0, table.output
+    for model in tiny_zoo():
+        assert model in first.stdout
+        assert model in table.stdout
+    assert "spread" in table.stdout
+
+
+def test_mistakes_name_the_cure() -> None:
+    with pytest.raises(ValueError, match="--set wants NAME=VALUE, got 'tau'"):
+        parse_settings(["tau"])
+    with pytest.raises(FileNotFoundError, match=r"no run 'zz' in .*: make one with optimize"):
+        find_run("zz")
+    for wrong in (("--set", "speed=3"), ("--eps", "-1"), ("--method", "magic")):
+        done = call("optimize", *wrong)
+        assert isinstance(done.exception, ValueError), done.output
+    assert not list(home().glob("*"))
+
+
+def test_settings_are_read_as_numbers_where_they_are() -> None:
+    read = parse_settings(["tau=1e-2", "k=3", "top=True", "name=x"])
+    assert read == {"tau": 0.01, "k": 3, "top": True, "name": "x"}
+
+
+def test_an_ambiguous_run_is_refused() -> None:
+    for name in ("abc1", "abc2"):
+        (home() / name).mkdir(parents=True)
+        (home() / name / "run.json").write_text("{}")
+    with pytest.raises(ValueError, match="'abc' fits 2 runs"):
+        find_run("abc")
+
+
+def test_ctrl_c_stops_after_the_step_and_the_same_call_goes_on() -> None:
+    zoo, faces, config = tiny_zoo(), make_faces(4), PerturbationConfig(steps=3, batch=4)
+    on_step = stop_on_interrupt()
+    signal.raise_signal(signal.SIGINT)
+    with pytest.raises(Stopped, match="stopped after step 1; the same command goes on"):
+        optimize(zoo, faces, "aef", config, on_step=on_step, progress=False)
+    resumed = optimize(zoo, faces, "aef", config, progress=False)
+    straight = optimize(zoo, faces, "aef", config, progress=False, keep=False)
+    assert (resumed.delta == straight.delta).all()
+    with pytest.raises(KeyboardInterrupt):
+        signal.raise_signal(signal.SIGINT)
+
+
+def test_photos_are_protected_with_a_run_and_bad_ones_reported(tmp_path, monkeypatch) -> None:
+    optimize(tiny_zoo(), make_faces(4), "aef", PerturbationConfig(steps=1), progress=False)
+    monkeypatch.setattr(photos, "face_squares", lambda pixels: [(5, 5, 55, 55)])
+    pixels = np.random.default_rng(0).integers(0, 256, (60, 70, 3), dtype=np.uint8)
+    Image.fromarray(pixels).save(tmp_path / "me.png")
+    arguments = [str(tmp_path / "none.png"), str(tmp_path / "me.png"), "--check"]
+    done = call("protect", *arguments, "--run", only_run().name, "--out", str(tmp_path / "out"))
+    assert done.exit_code == 1
+    assert "none.png: no such photo" in done.stderr
+    assert "1 face, PSNR" in done.stdout
+    assert "Not covered" in done.stdout
+    assert all(model in done.stdout for model in tiny_zoo())
+    assert [p.name for p in (tmp_path / "out").iterdir()] == ["me-protected.png"]
+
+
+def test_a_run_of_another_size_or_kind_is_refused() -> None:
+    other = PerturbationConfig(steps=1, universal=False)
+    optimize(tiny_zoo(), make_faces(4), "aef", other, progress=False)
+    done = call("evaluate", only_run().name)
+    assert "one perturbation per image" in str(done.exception)
+
+
+def test_the_tour_ends_where_the_extensions_begin(tmp_path: Path) -> None:
+    for name in ("00_a", "05_f", "06_g", "10_k", "draft"):
+        (tmp_path / f"{name}.ipynb").touch()
+    assert [p.stem for p in tour(folder=tmp_path)] == ["00_a", "05_f"]
+    assert [p.stem for p in tour(True, tmp_path)] == ["00_a", "05_f", "06_g", "10_k"]
