@@ -21,10 +21,9 @@ def detect_boxes(images: Tensor) -> list[tuple[Tensor, Tensor]]:
         boxes, scores = detector().detect(photo)
         if boxes is None:
             boxes, scores = np.zeros((0, 4)), np.zeros(0)
-        keep = np.asarray(scores, dtype=float) > SCORE_THRESHOLD
-        found.append(
-            (torch.tensor(np.asarray(boxes, dtype=float)[keep]), torch.tensor(scores[keep]))
-        )
+        boxes, scores = (torch.from_numpy(np.asarray(v, dtype=float)) for v in (boxes, scores))
+        keep = scores > SCORE_THRESHOLD
+        found.append((boxes[keep], scores[keep]))
     return found
 
 

@@ -5,11 +5,8 @@ three seeds outside the smoke profile; intervals over images. Per-image methods 
 themselves, as in use, so they are a ceiling of another kind. Specialists are the ceilings.
 """
 
-import math
-import time
 from collections.abc import Iterable, Mapping
 from dataclasses import replace
-from itertools import islice
 from pathlib import Path
 from typing import Any
 
@@ -19,12 +16,11 @@ from tqdm.auto import tqdm
 from aef_core.config import ASSETS
 from aef_core.faces import FaceBatch
 from aef_core.interruption import Zoo
-from aef_core.methods import make_method, protect_with
+from aef_core.methods import protect_with
 from aef_core.metrics import Evaluator, balance, bootstrap_means, interval
-from aef_core.perturbation import PerturbationConfig, perturb
+from aef_core.perturbation import PerturbationConfig
 from aef_core.runs import Run, evaluate_run
-from aef_core.study import Runs, refuse_overlap
-from aef_core.weighting import make_rule
+from aef_core.study import Runs, difference, refuse_overlap, verdict
 
 Entry = tuple[str, dict[str, Any]]
 
@@ -74,13 +70,13 @@ def main_table(
     seeds = tuple(seeds)
     runs, tables = _ceilings(zoo, train, evaluator, replace(config, seed=seeds[0]))
     alone = {name: runs[f"{CEILING}: {name}", seeds[0]] for name in zoo}
-    todo = [(label, s) for label in entries for s in (seeds if _universal(entries[label]) else
+    todo = [(label, s) for label in entries for s in (seeds if universal(entries[label]) else
                                                       seeds[:1])]  # fmt: skip
     for label, seed in tqdm(todo, desc="methods", unit="run", leave=False):
         name, settings = entries[label]
         if name == "max-min":
             settings = {"ceilings": output_ceilings(alone), **settings}
-        faces = train if _universal(entries[label]) else evaluator.faces
+        faces = train if universal(entries[label]) else evaluator.faces
         run = protect_with(name, zoo, faces, replace(config, seed=seed), settings=settings)
         runs[label, seed] = run
         tables.append(evaluate_run(run, evaluator).assign(method=label, seed=seed))
@@ -88,7 +84,8 @@ def main_table(
     return runs, table[["method", "seed", *(c for c in table if c not in ("method", "seed"))]]
 
 
-def _universal(entry: Entry) -> bool:
+def universal(entry: Entry) -> bool:
+    """Whether an entry makes one perturbation for all photos."""
     return entry[1].get("universal", True)
 
 
@@ -165,36 +162,27 @@ def view(numbers: pd.DataFrame, digits: int = 3) -> pd.DataFrame:
     return pd.DataFrame(columns)
 
 
-def planned_steps(
-    entries: Mapping[str, Entry], config: PerturbationConfig, n_train: int, judge: Evaluator,
-    seeds: int,
-) -> pd.Series:  # fmt: skip
-    """What the table costs, in plain steps (all generators forward and backward on a batch).
+def levels(numbers: pd.DataFrame, measure: str = "L2_mask") -> pd.DataFrame:
+    """Values of one measure of `summary`: a row per method, a column per generator and balance."""
+    rows = numbers[numbers["measure"] == measure]
+    wide = rows.pivot(index="method", columns="model", values="value")
+    return wide.loc[list(dict.fromkeys(rows["method"])), list(dict.fromkeys(rows["model"]))]
 
-    An edit of a photo costs about a third of a generator's share of a step. Poison, small as it is,
-    is left out.
+
+def paired(table: pd.DataFrame, method: str, others: Iterable[str]) -> pd.DataFrame:
+    """One method minus each of the others: worst generator and spread, with interval and word.
+
+    The word says whether the method is better or worse where the interval leaves zero on one side.
     """
-    n_test = len(judge.faces)
-    pairs = n_test * sum(len(model.edits) for model in judge.zoo.values())
-    judging = pairs / (3 * len(judge.zoo) * config.batch)
-    cost = {CEILING: config.steps + judging}
-    for label, entry in entries.items():
-        method, universal = make_method(entry[0], **entry[1]), _universal(entry)
-        loop = method.loop(config, n_train if universal else n_test)
-        steps = loop.steps - getattr(method, "poison_steps", 0)
-        work = steps * method.cost * loop.batch / config.batch
-        cost[label] = (work + judging) * (seeds if universal else 1)
-    return pd.Series(cost, name="plain steps")
-
-
-def seconds_per_step(zoo: Zoo, faces: FaceBatch, config: PerturbationConfig) -> float:
-    """Measured on this machine: two plain steps, after one to warm up."""
-    faces = faces[: min(len(faces), 2 * config.batch)]
-    loop = perturb(zoo, faces, make_rule("uniform"), replace(config, steps=3))
-    next(loop)
-    started = time.perf_counter()
-    done = len(list(islice(loop, 2)))
-    return (time.perf_counter() - started) / done
+    rows = {}
+    for other in others:
+        change = difference(table, method, other)
+        rows[other] = {
+            measure: "{value:+.4f} [{low:+.4f}, {high:+.4f}] ".format(**change.loc[measure])
+            + verdict(change.loc[measure], better)
+            for measure, better in {"min": "higher", "spread": "lower"}.items()
+        }
+    return pd.DataFrame(rows).T
 
 
 def results_path(data: str) -> Path:
@@ -227,8 +215,3 @@ def load_results(path: Path) -> tuple[dict[str, str], pd.DataFrame]:
     head = [line[2:].split(": ", 1) for line in lines if line.startswith("# ")]
     numbers = pd.read_csv(path, comment="#", keep_default_na=True)
     return dict(head), numbers.assign(model=numbers["model"].fillna(""))
-
-
-def minutes(seconds: float) -> str:
-    """A duration for people: "40 s", "7 min"."""
-    return f"{math.ceil(seconds)} s" if seconds < 90 else f"{math.ceil(seconds / 60)} min"

@@ -44,7 +44,6 @@ def test_every_method_is_bounded_seeded_recorded_and_found_again(name: str) -> N
         raise AssertionError("computed again")
 
     assert torch.equal(run(name, on_step=refuse).delta, first.delta)
-    assert torch.equal(run(name, keep=False).delta, first.delta)
     other = run(name, dataclasses.replace(CONFIG, seed=1))
     assert not torch.equal(other.delta, first.delta)
     assert other.path != first.path
@@ -162,19 +161,14 @@ def test_the_search_finds_factors_and_records_every_trial() -> None:
     zoo = {name: tiny_zoo()[name] for name in ("StarGAN", "AttGAN")}
     judge = Evaluator(zoo, make_faces(3, seed=1))
     config = dataclasses.replace(CONFIG, steps=1)
-    factors, history = search_factors(zoo, make_faces(4), judge, config, 3, "l2_mask")
+    factors, history = search_factors(zoo, make_faces(4), judge, config, 2, "l2_mask")
     assert set(factors) == set(zoo)
-    assert len(history) == 3
+    assert len(history) == 2
     assert history.loc[0, list(zoo)].tolist() == [1.0, 1.0]
-    assert history["value"].max() == pytest.approx(
-        history.loc[(history[list(zoo)] == pd_row(factors, zoo)).all(axis=1), "value"].iloc[0]
-    )
+    best = history.loc[history["value"].idxmax()]
+    assert factors == pytest.approx({name: best[name] for name in zoo})
     with pytest.raises(ValueError, match="unknown measure 'psnr'"):
         search_factors(zoo, make_faces(4), judge, config, 3, "psnr")
-
-
-def pd_row(factors: dict, zoo: dict) -> list[float]:
-    return [factors[name] for name in zoo]
 
 
 def test_haar_is_pywavelets() -> None:

@@ -46,6 +46,7 @@ def methods(
     from aef_core.faces import load_faces
     from aef_core.metrics import Evaluator
     from aef_core.perturbation import PerturbationConfig
+    from aef_core.planning import minutes, planned_steps, seconds_per_step
     from aef_core.runs import fingerprint
 
     p, zoo = get_profile(profile), open_zoo(official)
@@ -55,10 +56,10 @@ def methods(
     optimised = load_faces(source, "train", train or p.n_train, train_root or root, size)
     judged = Evaluator(zoo, load_faces(data, "test", faces or p.n_test, root, size))
     config = PerturbationConfig(steps=steps or mt.BUDGETS[p.name], step_size=p.step_size)
-    plan = mt.planned_steps(entries, config, len(optimised), judged, seeds)
-    seconds = mt.seconds_per_step(zoo, optimised, config)
+    plan = planned_steps(entries, config, len(optimised), judged, seeds)
+    seconds = seconds_per_step(zoo, optimised, config)
     print(f"{plan.sum():.0f} plain steps of {seconds:.2f} s: about "
-          f"{mt.minutes(plan.sum() * seconds)}", flush=True)  # fmt: skip
+          f"{minutes(plan.sum() * seconds)}", flush=True)  # fmt: skip
     runs, table = mt.main_table(zoo, optimised, judged, config, range(seeds), entries)
     numbers = mt.summary(table, runs)
     path = out or mt.results_path(data)

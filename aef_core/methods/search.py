@@ -1,6 +1,7 @@
 """CMUA's search for its step sizes, with Optuna's TPE in place of NNI's."""
 
-import optuna
+from typing import TYPE_CHECKING
+
 import pandas as pd
 
 from aef_core.faces import FaceBatch
@@ -9,6 +10,9 @@ from aef_core.methods.base import run_recipe
 from aef_core.methods.cmua import CMUA
 from aef_core.metrics import Evaluator, per_model
 from aef_core.perturbation import PerturbationConfig
+
+if TYPE_CHECKING:
+    import optuna
 
 MEASURES = ("sr_mask", "l2_mask")
 SPACE = (0.0, 10.0)  # of each factor, as in the published search_space.json
@@ -59,7 +63,9 @@ def search_factors(
     if trials < 1:
         raise ValueError(f"trials is out of range: {trials}, must be at least 1")
 
-    def value(trial: optuna.Trial) -> float:
+    import optuna  # takes a second, and only the search needs it
+
+    def value(trial: "optuna.Trial") -> float:
         factors = {name: trial.suggest_float(name, *SPACE) for name in zoo}
         run = run_recipe(CMUA(factors=factors), zoo, faces, config, keep=False, progress=False)
         levels = per_model(judge(run.delta))[measure].fillna(0.0)

@@ -1,0 +1,135 @@
+"""The main table: what is run, what is computed from it, what is kept; and the sloppy protocols."""
+
+import numpy as np
+import pandas as pd
+import pytest
+import torch
+from matplotlib import pyplot as plt
+
+from aef_core import main_table as mt
+from aef_core import protocol
+from aef_core.cli.methods import choose
+from aef_core.method_plots import strength_and_balance
+from aef_core.metrics import Evaluator, evaluate, protect
+from aef_core.perturbation import PerturbationConfig
+from aef_core.planning import minutes, planned_steps, seconds_per_step
+from aef_core.study import Runs
+
+from .conftest import make_faces, tiny_zoo
+
+CONFIG = PerturbationConfig(steps=2, step_size=0.02, batch=4)
+ENTRIES = {
+    "PGD": ("pgd", {}),
+    "max-min (ours)": ("max-min", {}),
+    "FGSM per image": ("fgsm", {"universal": False}),
+}
+
+
+def small_zoo() -> dict:
+    return {name: tiny_zoo()[name] for name in ("StarGAN", "HiSD")}
+
+
+@pytest.fixture(scope="module")
+def made(tmp_path_factory: pytest.TempPathFactory) -> tuple[Runs, pd.DataFrame]:
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("AEF_HOME", str(tmp_path_factory.mktemp("home")))
+        judge = Evaluator(small_zoo(), make_faces(4, seed=1))
+        return mt.main_table(small_zoo(), make_faces(), judge, CONFIG, (0, 1), ENTRIES)
+
+
+def test_every_method_and_seed_is_judged_and_specialists_come_first(made) -> None:
+    runs, table = made
+    assert list(table["method"].unique()) == [mt.CEILING, *ENTRIES]
+    assert set(runs) == {
+        ("specialists: StarGAN", 0), ("specialists: HiSD", 0), ("PGD", 0), ("PGD", 1),
+        ("max-min (ours)", 0), ("max-min (ours)", 1), ("FGSM per image", 0),
+    }  # fmt: skip
+    assert runs["FGSM per image", 0].delta.shape[0] == 4
+    ceilings = runs["max-min (ours)", 0].config["settings"]["ceilings"]
+    alone = [runs[f"specialists: {name}", 0].history["output_mse"].iloc[-1] for name in small_zoo()]
+    assert list(ceilings) == pytest.approx(alone)
+
+
+def test_the_faces_must_differ() -> None:
+    judge = Evaluator(small_zoo(), make_faces()[2:4])
+    with pytest.raises(ValueError, match="2 faces are in both sets"):
+        mt.main_table(small_zoo(), make_faces(), judge, CONFIG, (0,), ENTRIES)
+
+
+def test_the_summary_holds_the_plain_numbers(made, tmp_path) -> None:
+    runs, table = made
+    numbers = mt.summary(table, runs)
+    kept = table[(table["method"] == "PGD") & ~table["excluded"]]
+    means = kept.groupby("model")["l2_mask"].mean()
+    level = mt.levels(numbers)
+    for name in small_zoo():
+        assert level.loc["PGD", name] == pytest.approx(means[name])
+    assert level.loc["PGD", "min"] == pytest.approx(means.min())
+    assert level.loc["PGD", "spread"] == pytest.approx(means.max() - means.min())
+    rates = kept.groupby("model")["interrupted"].mean()
+    assert mt.levels(numbers, "SR_mask").loc["PGD", "mean"] == pytest.approx(rates.mean())
+    seconds = numbers[(numbers["measure"] == "seconds") & (numbers["method"] == "PGD")].iloc[0]
+    assert seconds["value"] == pytest.approx(np.mean([runs["PGD", s].seconds for s in (0, 1)]))
+    plain = numbers[numbers["model"].isin(small_zoo())]
+    assert (plain["low"] <= plain["value"] + 1e-9).all()
+    assert (plain["value"] <= plain["high"] + 1e-9).all()
+    shown = mt.view(numbers)
+    assert list(shown.index) == [mt.CEILING, *ENTRIES]
+    assert "[" in shown.loc["PGD", "L2_mask min"]
+    against = mt.paired(table, "PGD", ["max-min (ours)"])
+    assert against.loc["max-min (ours)", "min"].split("] ")[1] in (
+        "better", "worse", "no clear difference",
+    )  # fmt: skip
+    assert len(strength_and_balance(numbers).axes) == 2
+    plt.close("all")
+    mt.save_results(numbers, tmp_path / "methods-x.csv", judged_on="x test", steps=2)
+    about, again = mt.load_results(tmp_path / "methods-x.csv")
+    assert about == {"judged_on": "x test", "steps": "2"}
+    pd.testing.assert_frame_equal(again, numbers.reset_index(drop=True), rtol=1e-4)
+
+
+def test_numbers_not_measured_are_told_how_to(tmp_path) -> None:
+    with pytest.raises(FileNotFoundError, match=r"python -m aef_core methods --data lfw"):
+        mt.load_results(tmp_path / "methods-lfw.csv")
+
+
+def test_the_plan_counts_steps_and_judging() -> None:
+    judge = Evaluator(small_zoo(), make_faces(8, seed=1))
+    plan = planned_steps(ENTRIES, CONFIG, 6, judge, seeds=3)
+    judging = 8 * (5 + 5) / (3 * 2 * 4)
+    assert plan["PGD"] == pytest.approx(3 * (2 + judging))
+    assert plan["FGSM per image"] == pytest.approx(2 + judging)
+    assert seconds_per_step(small_zoo(), make_faces(), CONFIG) > 0
+    assert (minutes(30.2), minutes(91)) == ("31 s", "2 min")
+
+
+def test_the_command_names_what_the_table_has_not() -> None:
+    assert list(choose(["PGD"], ENTRIES)) == ["PGD"]
+    assert choose(None, ENTRIES) == ENTRIES
+    with pytest.raises(ValueError, match="the table has no method 'pgd'; it has: PGD"):
+        choose(["pgd"], ENTRIES)
+
+
+def test_sloppy_choices_change_what_they_say() -> None:
+    zoo, train, test = small_zoo(), make_faces(), make_faces(3, seed=1)
+    delta = 0.05 * torch.randn(1, 3, 32, 32, generator=torch.Generator().manual_seed(0)).sign()
+    rows = protocol.contrast(zoo, train, test, delta)
+    assert list(rows.index) == list(protocol.CHOICES)
+    table = evaluate(zoo, test, delta)
+    honest = table[~table["excluded"]].groupby("model")["l2_mask"].mean()
+    assert rows.loc["honest", "L2_mask"] == pytest.approx(honest.mean())
+    assert rows.loc["honest", "worst"] == pytest.approx(honest.min())
+    assert rows.loc["honest", "change in %"] == 0
+    assert rows.loc["empty masks as failures", "SR_mask"] <= rows.loc["honest", "SR_mask"]
+    for choice in ("judged on the optimising faces", "no 8-bit rounding", "no clamp"):
+        assert rows.loc[choice, "L2_mask"] != rows.loc["honest", "L2_mask"], choice
+
+
+def test_the_peers_ssim_is_another_number() -> None:
+    images = make_faces(3).images
+    noise = 0.05 * torch.randn(1, 3, 32, 32, generator=torch.Generator().manual_seed(0)).sign()
+    both = protocol.ssim_contrast(images, protect(images, noise))
+    assert 0 < both["standard"] < 1
+    assert both["standard"] != pytest.approx(both["peers'"], abs=1e-3)
+    equal = protocol.ssim_contrast(images, images)
+    assert equal.tolist() == pytest.approx([1, 1])
