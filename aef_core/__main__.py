@@ -4,9 +4,9 @@ import sys
 
 import typer
 
-from aef_core.cli import bench, photos, project, runs
+from aef_core.cli import bench, methods, photos, project, runs
 
-GROUPS = (project, runs, photos, bench)
+GROUPS = (project, runs, photos, methods, bench)
 
 app = typer.Typer(
     add_completion=False,
