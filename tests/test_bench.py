@@ -129,7 +129,10 @@ def test_the_kept_file_of_the_repository_can_be_compared_with() -> None:
 
 
 def test_flops_of_a_convolution_are_the_textbook_ones() -> None:
-    """StarGAN's trunk written out: 2 x output pixels x weights of each convolution."""
+    """StarGAN's trunk written out: 2 x pixels x weights of each convolution.
+
+    Its pixels are those of the output, of a transposed one those of the input.
+    """
     zoo = random_zoo("tiny", models=1)
     pixels = 64 * 64
     area = {0: 1, 3: 1 / 4, 6: 1 / 16, 9: 1 / 16, 10: 1 / 16, 13: 1 / 4, 16: 1}
@@ -137,7 +140,7 @@ def test_flops_of_a_convolution_are_the_textbook_ones() -> None:
     for i, layer in enumerate(zoo["StarGAN"].main):
         for m in layer.modules():
             if isinstance(m, torch.nn.ConvTranspose2d):  # each input pixel meets each weight
-                expected += 2 * pixels * area[i] / 4 * m.weight.numel()
+                expected += 2 * pixels * area[i] * m.weight.numel()
             elif isinstance(m, torch.nn.Conv2d):
                 expected += 2 * pixels * area[i] * m.weight.numel()
     counted = flops.image_flops(zoo, 64).loc["StarGAN"]

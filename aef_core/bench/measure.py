@@ -99,7 +99,7 @@ def peak_memory(step: Step, device: str | torch.device = "cpu") -> int:
         step()
         return torch.cuda.max_memory_allocated(device) - before
     with torch.profiler.profile(
-        activities=[torch.profiler.ProfilerActivity.CPU], profile_memory=True
+        activities=[torch.profiler.ProfilerActivity.CPU], profile_memory=True, acc_events=True
     ) as profile:
         step()
     now = peak = 0
