@@ -93,8 +93,9 @@ def predictors(table: pd.DataFrame, columns: Sequence[str]) -> Figure:
         ax.bar(range(len(values)), values, color=[MODEL_COLOURS[m] for m in values.index])
         ax.set_xticks(range(len(values)), values.index, rotation=45, ha="right", fontsize=8)
         ax.set_title(column, fontsize=9)
-        ax.ticklabel_format(axis="y", style="sci", scilimits=(-2, 3))
-        if values.min() < 0:
+        if 0 < 10 * values.min() < values.max():  # orders of magnitude apart
+            ax.set_yscale("log")
+        elif values.min() < 0:
             ax.axhline(0, color="0.3", lw=0.8)
     return fig
 
