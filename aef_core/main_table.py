@@ -13,6 +13,7 @@ from typing import Any
 import pandas as pd
 from tqdm.auto import tqdm
 
+from aef_core.ceilings import reached
 from aef_core.config import ASSETS
 from aef_core.faces import FaceBatch
 from aef_core.interruption import Zoo
@@ -104,11 +105,7 @@ def _ceilings(
 
 def output_ceilings(alone: Mapping[str, Run]) -> tuple[float, ...]:
     """Output MSE each specialist ended with (last quarter of its steps), in the zoo's order."""
-    levels = []
-    for run in alone.values():
-        late = run.history["output_mse"].iloc[-max(1, len(run.history) // 4) :]
-        levels.append(float(late.mean()))
-    return tuple(levels)
+    return tuple(reached(run, "output", max(1, len(run.history) // 4)) for run in alone.values())
 
 
 def summary(table: pd.DataFrame, runs: Runs) -> pd.DataFrame:

@@ -78,7 +78,8 @@ def protect_with(
         Budget (eps), step size, batch and seed; `steps` is the computation allowed, in plain steps.
         What the method itself fixes (momentum, feature term and so on) is taken from the method.
     keep, progress, **options
-        As in `runs.optimize`: runs are stored, found by their config and resumed.
+        As in `runs.optimize`: runs are stored, found by their config and resumed. Of the hooks,
+        DWT and TSDF's second stage bring their own budget.
     settings : dict, optional
         Settings of the method, e.g. `{"universal": False}`.
 

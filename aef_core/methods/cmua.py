@@ -9,8 +9,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from aef_core.faces import FaceBatch
-from aef_core.generators import DeepfakeModel
-from aef_core.interruption import NO_HOOKS, Hooks, Zoo
+from aef_core.interruption import Hooks, Zoo
 from aef_core.methods.base import Method
 from aef_core.perturbation import PerturbationConfig, State, batch_rows, perturb
 from aef_core.weighting import Weighting, make_rule
@@ -89,7 +88,8 @@ class CMUA(Method):
             fresh = replace(config, seed=config.seed + 1000 * (state.step + 1))
             levels, rows = {}, {}
             for name in names:
-                levels[name], rows[name] = self._image_level(name, zoo[name], batch, fresh, machine)
+                alone = {name: zoo[name]}
+                levels[name], rows[name] = self._image_level(alone, batch, fresh, hooks, machine)
                 first = state.step == 0 and len(levels) == 1
                 state.delta = fuse(None if first else state.delta, levels[name], self.momentum)
             self._record(state, zoo, names, levels, rows)
@@ -98,18 +98,18 @@ class CMUA(Method):
 
     def _image_level(
         self,
-        name: str,
-        model: DeepfakeModel,
+        alone: Zoo,
         batch: FaceBatch,
         config: PerturbationConfig,
+        hooks: Hooks,
         machine: tuple[Any, ...],
     ) -> tuple[Tensor, dict]:
         """eta of one generator, shape [1, 3, H, W], and the last line of its history."""
         attack = replace(config, steps=self.inner, batch=len(batch), universal=False)
-        alone = {name: model}
-        *_, last = perturb(alone, batch, make_rule("uniform"), attack, None, NO_HOOKS, *machine)
-        scaled = self.factors.get(name, 1.0) * last.delta.cpu()
-        return scaled.clamp(-config.eps, config.eps).mean(dim=0, keepdim=True), last.history[-1]
+        *_, last = perturb(alone, batch, make_rule("uniform"), attack, None, hooks, *machine)
+        scaled = self.factors.get(next(iter(alone)), 1.0) * last.delta.cpu()
+        bounded = hooks.budget.project(scaled, config.eps)
+        return bounded.mean(dim=0, keepdim=True), last.history[-1]
 
     def _record(
         self, state: State, zoo: Zoo, names: list[str], levels: dict[str, Tensor], rows: dict

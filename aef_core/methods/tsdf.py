@@ -93,22 +93,29 @@ class TSDF(Method):
             for state in perturb(zoo, faces, rule, interrupting, state, hooks, *machine):  # noqa: B020
                 yield state
         if self.poison_steps:
-            yield from self._poison(faces, config, state, machine)
+            device = next(next(iter(zoo.values())).parameters()).device
+            yield from self._poison(faces, config, state, device, hooks, *machine)
 
     def _poison(
-        self, faces: FaceBatch, config: PerturbationConfig, state: State, machine: tuple[Any, ...]
+        self,
+        faces: FaceBatch,
+        config: PerturbationConfig,
+        state: State,
+        device: torch.device,
+        hooks: Hooks,
+        *machine: Any,
     ) -> Iterator[State]:
         """The second stage: the same loop, another target, in the room the first one leaves."""
         if "interruption" not in state.extra:
             nothing = torch.zeros_like(state.delta)
             state = replace(state, delta=nothing, velocity=nothing.clone(), rule={},
                             extra={"interruption": state.delta.clone()})  # fmt: skip
-        first = state.extra["interruption"]
+        first = state.extra["interruption"].to(device)
         space = Separated(first, self.threshold * config.eps / 0.05, self.decay)
-        target = detection_target(first.device)
+        target = detection_target(device)
         # theta is scaled down by M, up to exp(-5 * 0.04) = 0.82; steps of a tenth of the box
         loop = replace(config, feature_steps=0, diversity=0.0, step_size=0.1 * config.eps)
-        hooks = Hooks(budget=space, objective=DETECTION)
+        hooks = replace(hooks, budget=space, objective=DETECTION)
         for moved in perturb(target, faces, make_rule("uniform"), loop, state, hooks, *machine):
             moved.cosines = moved.cosines[: config.steps - self.poison_steps]
             if moved.step == config.steps:
