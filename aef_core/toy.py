@@ -125,14 +125,16 @@ def replay(
     """
     wide = _wide(history, models)
     weigh = make_rule(rule, **settings)
-    weights = torch.stack(
-        [
-            weigh(Feedback(strength, size, output_mse=output))
-            for strength, size, output in zip(
-                *(wide[c] for c in ("strength", "grad_l1", "output_mse")), strict=True
-            )
-        ]
-    )
+    seen = zip(*(wide[c] for c in ("strength", "grad_l1", "output_mse")), strict=True)
+    try:
+        weights = torch.stack([weigh(Feedback(s, g, output_mse=out)) for s, g, out in seen])
+    except ValueError as error:
+        if "gramian" not in str(error):
+            raise
+        raise ValueError(
+            f"{rule} cannot be replayed: it needs the inner products of the gradients, which a "
+            "recorded run does not hold; play it in the live game, or run it"
+        ) from None
     names = wide["names"]
     return _history(names, wide["strength"], weights, wide["grad_l1"], wide["output_mse"])
 

@@ -1,0 +1,166 @@
+"""The interactive notebook as a reader meets it: JupyterLab, a real browser, the keyboard.
+
+Skipped where no Chromium is installed. `AEF_SCREENSHOTS` names a folder to keep the pictures in.
+"""
+
+import json
+import os
+import secrets
+import shutil
+import signal
+import socket
+import subprocess
+import sys
+import time
+import urllib.error
+import urllib.request
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import pytest
+
+from aef_core.config import REPOSITORY
+
+sync_api = pytest.importorskip("playwright.sync_api", reason="Playwright is not installed")
+
+NAME = "05_weight_dynamics.ipynb"
+PATIENCE = 900  # seconds, for machines that have other things to do
+BROWSERS = ("chromium", "chromium-browser", "google-chrome")
+SETTINGS = {
+    "apputils-extension/notification": {"checkForUpdates": False, "fetchNews": "false"},
+    "notebook-extension/tracker": {"windowingMode": "none"},  # every cell is in the page
+}
+
+
+@contextmanager
+def jupyterlab(folder: Path, scratch: Path) -> Iterator[str]:
+    """JupyterLab over `folder` on a free port of this machine; yields its address with the token.
+
+    Its settings, its kernels' connection files and the runs they make all stay in `scratch`.
+    """
+    for name, values in SETTINGS.items():
+        file = scratch / "settings" / "@jupyterlab" / f"{name}.jupyterlab-settings"
+        file.parent.mkdir(parents=True, exist_ok=True)
+        file.write_text(json.dumps(values))
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        port = free.getsockname()[1]
+    places = {
+        f"JUPYTER{part}_DIR": str(scratch / part.strip("_").lower())
+        for part in ("_CONFIG", "_DATA", "_RUNTIME", "LAB_SETTINGS", "LAB_WORKSPACES")
+    } | {"JUPYTERLAB_SETTINGS_DIR": str(scratch / "settings")}
+    token = secrets.token_hex(16)
+    command = [
+        sys.executable, "-m", "jupyterlab", "--no-browser", "--allow-root",
+        "--ServerApp.ip=127.0.0.1", f"--ServerApp.port={port}", "--ServerApp.port_retries=0",
+        f"--ServerApp.root_dir={folder}", f"--IdentityProvider.token={token}",
+        "--LabApp.check_for_updates_class=jupyterlab.NeverCheckForUpdate",
+    ]  # fmt: skip
+    own = {"AEF_PROFILE": "smoke", "AEF_HOME": str(scratch / "runs"), "MPLBACKEND": "agg"}
+    with (scratch / "server.log").open("wb") as log:
+        server = subprocess.Popen(
+            command, env=os.environ | places | own, stdout=log, stderr=log, start_new_session=True
+        )
+        try:
+            address = f"http://127.0.0.1:{port}"
+            wait_for(lambda: answers(f"{address}/api/status?token={token}"), "JupyterLab's start")
+            yield f"{address}/lab/tree/{NAME}?token={token}&reset"
+        finally:
+            os.killpg(server.pid, signal.SIGTERM)
+            try:
+                server.wait(30)
+            except subprocess.TimeoutExpired:
+                os.killpg(server.pid, signal.SIGKILL)
+                server.wait()
+
+
+def answers(url: str) -> bool:
+    try:
+        return urllib.request.urlopen(url, timeout=10).status == 200
+    except (urllib.error.URLError, OSError):
+        return False
+
+
+def wait_for(true, what: str) -> None:
+    deadline = time.monotonic() + PATIENCE
+    while not true():
+        if time.monotonic() > deadline:
+            pytest.fail(f"{what} took more than {PATIENCE} s")
+        time.sleep(0.5)
+
+
+@contextmanager
+def browser_page() -> Iterator:
+    """A page of headless Chromium that reaches nothing but this machine."""
+    with sync_api.sync_playwright() as playwright:
+        found = next(filter(None, map(shutil.which, BROWSERS)), None)
+        own = playwright.chromium.executable_path
+        if not found and not Path(own).exists():
+            pytest.skip(f"no browser: none of {', '.join(BROWSERS)}, nor Playwright's own")
+        browser = playwright.chromium.launch(
+            executable_path=found or own, args=["--no-sandbox"], timeout=PATIENCE * 1000
+        )
+        page = browser.new_page(viewport={"width": 1280, "height": 1100})
+        page.set_default_timeout(PATIENCE * 1000)
+        page.route(
+            lambda url: "//127.0.0.1" not in url and not url.startswith(("blob:", "data:")),
+            lambda route: route.abort(),
+        )
+        yield page
+        browser.close()
+
+
+def run_all(page, address: str, pictures: int) -> None:
+    """Open the notebook, run all cells through the menu, wait until every view has a picture."""
+    page.goto(address)
+    page.locator(".jp-Notebook .jp-CodeCell").first.wait_for()
+    page.locator(".lm-MenuBar-itemLabel").get_by_text("Run", exact=True).click()
+    page.locator(".lm-Menu-itemLabel").get_by_text("Run All Cells", exact=True).click()
+
+    def done() -> bool:
+        errors = page.locator("[data-mime-type='application/vnd.jupyter.error']")
+        assert errors.count() == 0, errors.first.inner_text()
+        drawn = page.locator("img.widget-image[src^='blob:']").count()
+        busy = page.locator(".jp-InputPrompt").get_by_text("[*]:").count()
+        return drawn == pictures and busy == 0
+
+    wait_for(done, "running the notebook")
+
+
+def press(page, which: int, key: str, times: int) -> tuple[str, str]:
+    """Move the tau slider of a view by keyboard; its picture's address before and after."""
+    picture = page.locator("img.widget-image").nth(which)
+    before = picture.get_attribute("src")
+    slider = page.locator(".widget-hslider:has(.widget-label:text-is('tau'))").nth(which)
+    slider.locator(".noUi-handle").focus()
+    for _ in range(times):
+        page.keyboard.press(key)
+    wait_for(lambda: picture.get_attribute("src") != before, "a new picture")
+    return before, picture.get_attribute("src")
+
+
+def keep(page, tmp_path: Path, which: int, name: str) -> Path:
+    """A screenshot of the page around a view."""
+    folder = Path(os.environ.get("AEF_SCREENSHOTS") or tmp_path)
+    folder.mkdir(parents=True, exist_ok=True)
+    page.locator("img.widget-image").nth(which).scroll_into_view_if_needed()
+    page.screenshot(path=folder / f"{name}.png")
+    return folder / f"{name}.png"
+
+
+@pytest.mark.browser
+@pytest.mark.slow
+def test_sliders_move_pictures_in_jupyterlab(tmp_path: Path) -> None:
+    copy = tmp_path / "notebooks"
+    shutil.copytree(REPOSITORY / "notebooks", copy)
+    with browser_page() as page, jupyterlab(copy, tmp_path) as address:
+        run_all(page, address, pictures=5)
+        caption = page.locator(".widget-html-content p").nth(1)
+        said = caption.inner_text()
+        before, after = press(page, 1, "ArrowRight", 8)  # the live game: tau from 0.004 upwards
+        assert before != after
+        wait_for(lambda: caption.inner_text() != said, "a new caption")
+        assert "tau 0.0" in caption.inner_text()
+        for which, name in enumerate(("replay", "game", "panel", "viewer", "comparer")):
+            assert keep(page, tmp_path, which, name).stat().st_size > 20_000
