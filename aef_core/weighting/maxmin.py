@@ -53,7 +53,7 @@ class MaxMin(Remembering):
     balance : {"output", "strength"}
     rate, gain : float, >= 0
         Per step, and per e-fold of relative strength. (0, gain) is AEF on log strengths, (rate, 0)
-        Hedge. Tuned on toy games and on optimisation faces only.
+        Hedge. Tuned on toy games only.
     memory : float, in [0, 1)
         Of E, against batch noise. share : float, in (0, 1), least weight in p.
 
