@@ -88,3 +88,8 @@ def guarded(callback: Callable[..., None]) -> Callable[..., None]:
                 self.say("")
 
     return safe
+
+
+def duration(seconds: float) -> str:
+    """Seconds, or minutes where they are many."""
+    return f"{seconds:.0f} s" if seconds < 90 else f"{seconds / 60:.0f} min"

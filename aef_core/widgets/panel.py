@@ -20,7 +20,7 @@ from aef_core.interruption import Zoo
 from aef_core.metrics import Evaluator, l2_mask, protect
 from aef_core.perturbation import PerturbationConfig, State
 from aef_core.runs import Stopped, find_run, optimize, run_identity
-from aef_core.widgets.common import View, guarded
+from aef_core.widgets.common import View, duration, guarded
 from aef_core.widgets.controls import LABELS, EditControls, RuleControls, rows, wide
 from aef_core.widgets.pictures import progress_picture
 from aef_core.widgets.viewer import verdict
@@ -43,12 +43,7 @@ class OptimisationPanel(View):
     rule, tau, beta
         Where the controls start.
 
-    Attributes
-    ----------
-    phase : str
-        "ready", "running", "paused" or "stopping".
-    run : Run or None
-        The finished run.
+    `phase` is "ready", "running", "paused" or "stopping"; `run` is the finished run, or None.
     """
 
     title = "optimisation panel"
@@ -123,7 +118,6 @@ class OptimisationPanel(View):
     def _look_up(self, change: Any = None) -> None:
         """What the store holds of this run: a result, a state to go on from, or nothing."""
         self._step, self._history, self._delta, self.run = 0, None, None, None
-        self._enter("ready")
         identity = run_identity(
             self.zoo, self.train, self.weigh.rule.value, self.chosen(), **self.weigh.settings()
         )
@@ -181,8 +175,8 @@ class OptimisationPanel(View):
             told = str(error) or type(error).__name__, True
         self._progress("")
         self._show()
-        self.say(*told)
         self._enter("ready")
+        self.say(*told)
 
     def _on_step(self, state: State) -> None:
         now = time.perf_counter()
@@ -193,7 +187,7 @@ class OptimisationPanel(View):
             self.redraw()
         self._step = state.step
         each = (now - self._began - self._paused) / max(1, state.step - self._from)
-        left = _minutes(each * (self.steps.value - state.step))
+        left = duration(each * (self.steps.value - state.step))
         self._progress(f"{each:.2g} s a step, about {left} left")
         self.say("")
         if not self._go.is_set() and not last:
@@ -254,7 +248,3 @@ class OptimisationPanel(View):
     def words(self) -> str:
         start = f"{self.weigh.words()}, seed {self.seed.value}"
         return f"{start}: step {self._step} of {self.steps.value}. {self._verdict.capitalize()}"
-
-
-def _minutes(seconds: float) -> str:
-    return f"{seconds:.0f} s" if seconds < 90 else f"{seconds / 60:.0f} min"
