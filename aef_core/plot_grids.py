@@ -87,7 +87,8 @@ def strength_against_balance(points: pd.DataFrame) -> Figure:
     Parameters
     ----------
     points : DataFrame with columns label, rule, mean, min
-        One row a rule and setting; `label` is written beside it. Rows of "aef" are joined in order.
+        From `qualitative.rule_points`; `label` is written beside a point, for "aef" its
+        temperature, whose points are joined in order.
     """
     fig, ax = plt.subplots(figsize=(5.6, 3.9))
     line = np.array([0, points["mean"].max() * 1.12])
@@ -95,7 +96,8 @@ def strength_against_balance(points: pd.DataFrame) -> Figure:
     ax.annotate("all alike", (points["min"].max() * 1.25,) * 2, fontsize=8, color="0.4",
                 xytext=(-4, 4), textcoords="offset points", ha="right")  # fmt: skip
     path = points[points["rule"] == "aef"]
-    ax.plot(path["mean"], path["min"], color=METHOD_COLOURS["aef"], lw=1.2, zorder=1)
+    ax.plot(path["mean"], path["min"], color=METHOD_COLOURS["aef"], lw=1.2, zorder=1,
+            label=r"AEF, beside each point its $\tau$")  # fmt: skip
     right = points["mean"].median()
     for row in points.itertuples():
         colour = METHOD_COLOURS.get(row.rule, "0.3")
@@ -107,6 +109,8 @@ def strength_against_balance(points: pd.DataFrame) -> Figure:
     ax.set(xlabel="mean L2_mask over generators (strength)",
            ylabel="L2_mask of the worst generator", xlim=(0, line[1]),
            ylim=(0, points["min"].max() * 1.35))  # fmt: skip
+    if len(path):
+        ax.legend(loc="upper right")
     return fig
 
 

@@ -5,11 +5,15 @@ For any `FaceBatch`: the embedded faces, CelebA, LFW, FF++ frames or a folder, a
 
 from collections.abc import Mapping
 
+import pandas as pd
 from torch import Tensor
 
 from aef_core.faces import FaceBatch
 from aef_core.interruption import Zoo
-from aef_core.metrics import Evaluator, protect
+from aef_core.metrics import Evaluator, balance, l2_mask, protect
+from aef_core.study import model_means
+
+STATIC = ("uniform", "grad-norm")
 
 Blocks = dict[str, dict[str, Tensor]]
 
@@ -44,3 +48,39 @@ def forgeries(
             label: judge.forge(photos, name, asked) for label, photos in protected.items()
         }
     return blocks
+
+
+def shown_numbers(blocks: Blocks) -> pd.DataFrame:
+    """L2_mask of the pictures in `forgeries`, mean over the faces: model, method, l2_mask.
+
+    NaN where a generator edits none of them.
+    """
+    rows = []
+    for name, pictures in blocks.items():
+        original, forged = pictures["original"], pictures["forged"]
+        for label in list(pictures)[2:]:
+            values = l2_mask(forged, pictures[label], original)
+            rows.append({"model": name, "method": label, "l2_mask": values.nanmean().item()})
+    return pd.DataFrame(rows)
+
+
+def rule_points(table: pd.DataFrame, taus: pd.DataFrame) -> pd.DataFrame:
+    """Strength and balance of static rules and of AEF over its temperature.
+
+    Parameters
+    ----------
+    table : DataFrame
+        From `study.compare`, with the methods "uniform" and "grad-norm" among others.
+    taus : DataFrame
+        From `study.sweep` over tau.
+
+    Returns
+    -------
+    DataFrame with columns label, rule, mean, min for `plot_grids.strength_against_balance`.
+    """
+    levels = {m: v for m, v in model_means(table).groupby("method") if m in STATIC}
+    points = [("averaging" if m == "uniform" else "static", m, v) for m, v in levels.items()]
+    points += [(f"{tau:g}", "aef", part["l2_mask"]) for tau, part in taus.groupby("tau")]
+    return pd.DataFrame([{"label": label, "rule": rule} | balance(v) for label, rule, v in points])[
+        ["label", "rule", "mean", "min"]
+    ]
