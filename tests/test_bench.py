@@ -139,9 +139,7 @@ def test_flops_of_a_convolution_are_the_textbook_ones() -> None:
     expected = 0.0
     for i, layer in enumerate(zoo["StarGAN"].main):
         for m in layer.modules():
-            if isinstance(m, torch.nn.ConvTranspose2d):  # each input pixel meets each weight
-                expected += 2 * pixels * area[i] * m.weight.numel()
-            elif isinstance(m, torch.nn.Conv2d):
+            if isinstance(m, torch.nn.Conv2d | torch.nn.ConvTranspose2d):
                 expected += 2 * pixels * area[i] * m.weight.numel()
     counted = flops.image_flops(zoo, 64).loc["StarGAN"]
     assert counted["forward"] == pytest.approx(expected)

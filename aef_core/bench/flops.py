@@ -10,6 +10,8 @@ import torch
 from torch.utils.flop_counter import FlopCounterMode
 
 from aef_core.bench.subjects import noise_faces
+from aef_core.faces import FaceBatch
+from aef_core.generators import DeepfakeModel
 from aef_core.interruption import Zoo
 
 PAPER_HOURS = 0.23  # AEF's training time as its paper's results table has it; hardware not known
@@ -32,17 +34,20 @@ def image_flops(zoo: Zoo, size: int, counted_at: int = 64) -> pd.DataFrame:
         Pixels a side.
     """
     faces = noise_faces(1, counted_at)
-    rows = {}
-    for name, model in zoo.items():
-        device = next(model.parameters()).device
-        x = faces.images.to(device).requires_grad_()
-        c = model.conditions(faces.attributes.to(device), model.edits[0])
-        with torch.no_grad():
-            forward = _count(lambda m=model, x=x, c=c: m(x, c))
-        step = _count(lambda m=model, x=x, c=c: _backward(m.forward_with_feature(x, c), x))
-        feature = _count(lambda m=model, x=x, c=c: _backward(m.encode(x, c)[:1], x))
-        rows[name] = {"forward": forward, "step": step, "feature_step": feature}
+    rows = {name: _model_flops(model, faces) for name, model in zoo.items()}
     return pd.DataFrame(rows).T * (size / counted_at) ** 2
+
+
+def _model_flops(model: DeepfakeModel, faces: FaceBatch) -> dict[str, int]:
+    device = next(model.parameters()).device
+    leaf = faces.images.to(device).requires_grad_()
+    x = leaf.clone()  # the counter's hooks do not stand a leaf as a module's input
+    c = model.conditions(faces.attributes.to(device), model.edits[0])
+    with torch.no_grad():
+        forward = _count(lambda: model(x, c))
+    step = _count(lambda: _backward(model.forward_with_feature(x, c), leaf))
+    feature = _count(lambda: _backward(model.encode(x, c)[:1], leaf))
+    return {"forward": forward, "step": step, "feature_step": feature}
 
 
 def _backward(results: tuple[torch.Tensor, ...], x: torch.Tensor) -> None:
