@@ -213,9 +213,9 @@ def _set_phase(
     """Learning rate and weights of the phase; the rate falls to zero at the end."""
     recipe.phase = phase = [p for p in config.phases if p.start <= iteration][-1]
     left = (config.iterations - iteration) / (config.iterations * (1 - config.decay_from))
-    for optimizer in optimizers:
+    for optimizer, pace in zip(optimizers, (phase.critic_pace, 1.0), strict=True):
         for group in optimizer.param_groups:
-            group["lr"] = phase.rate * min(1.0, left)
+            group["lr"] = pace * phase.rate * min(1.0, left)
 
 
 def _save(path: Path, state: dict, iteration: int) -> None:
