@@ -65,7 +65,7 @@ def jupyterlab(folder: Path, scratch: Path) -> Iterator[str]:
         try:
             address = f"http://127.0.0.1:{port}"
             wait_for(lambda: answers(f"{address}/api/status?token={token}"), "JupyterLab's start")
-            yield f"{address}/lab/tree/{NAME}?token={token}&reset"
+            yield f"{address}/lab/tree/{NAME}?token={token}"
         finally:
             os.killpg(server.pid, signal.SIGTERM)
             try:
@@ -115,6 +115,7 @@ def run_all(page, address: str, pictures: int) -> None:
     """Open the notebook, run all cells through the menu, wait until every view has a picture."""
     page.goto(address)
     page.locator(".jp-Notebook .jp-CodeCell").first.wait_for()
+    page.locator(".jp-Notebook-ExecutionIndicator[data-status='idle']").first.wait_for()
     page.locator(".lm-MenuBar-itemLabel").get_by_text("Run", exact=True).click()
     page.locator(".lm-Menu-itemLabel").get_by_text("Run All Cells", exact=True).click()
 
@@ -122,7 +123,7 @@ def run_all(page, address: str, pictures: int) -> None:
         errors = page.locator("[data-mime-type='application/vnd.jupyter.error']")
         assert errors.count() == 0, errors.first.inner_text()
         drawn = page.locator("img.widget-image[src^='blob:']").count()
-        busy = page.locator(".jp-InputPrompt").get_by_text("[*]:").count()
+        busy = page.locator(".jp-InputPrompt", has_text="[*]").count()
         return drawn == pictures and busy == 0
 
     wait_for(done, "running the notebook")
