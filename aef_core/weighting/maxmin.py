@@ -48,8 +48,9 @@ class MaxMin(Remembering):
     ----------
     ceilings : tuple of K floats, > 0
         c_k in units of B_k, in the order of the zoo. Empty: the largest N_k so far, since a
-        generator that stayed linear could gain eps * sum|g_k|; free, but less exact. All 1: the
-        absolute max_d min_k B_k, which gives up the rest for the most resistant generator.
+        generator that stayed linear could gain eps * sum|g_k|. Free and exact in linear games,
+        but far off where g_k is mostly the feature term: then give ceilings. All 1: the absolute
+        max_d min_k B_k, which gives up the rest for the most resistant generator.
     balance : {"output", "strength"}
     rate, gain : float, >= 0
         Per step, and per e-fold of relative strength. (0, gain) is AEF on log strengths, (rate, 0)
