@@ -136,7 +136,8 @@ def maxmin_gap(
     """
     models = list(history["model"].unique())
     c = pd.Series([1.0] * len(models) if ceilings is None else list(ceilings), index=models)
-    kept = history[history["step"] > history["step"].max() * (1 - last)]
+    steps = int(history["step"].max()) + 1
+    kept = history[history["step"] >= steps - math.ceil(last * steps)]
     relative = kept.pivot(index="step", columns="model", values=column)[models] / c
     multipliers = kept.pivot(index="step", columns="model", values="weight")[models] * c
     q = multipliers.div(multipliers.sum(axis=1), axis=0).mean()
