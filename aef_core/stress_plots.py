@@ -11,7 +11,7 @@ from matplotlib.figure import Figure
 from matplotlib.ticker import PercentFormatter
 
 from aef_core.metrics import SUCCESS_THRESHOLD
-from aef_core.style import METHOD_LABELS, MODEL_COLOURS
+from aef_core.style import METHOD_COLOURS, METHOD_LABELS, MODEL_COLOURS
 
 MARKERS = ("o", "s", "D", "^", "v", "P", "X")
 SHADES = ("0.55", "#ca9161", "#cc78bc", "#56b4e9", "#029e73")
@@ -168,14 +168,14 @@ def budget_plane(rows: pd.DataFrame) -> Figure:
     table = rows.reset_index()
     fig, axes = plt.subplots(1, 2, figsize=(8.4, 3.2))
     methods, budgets = table["method"].unique(), table["budget"].unique()
-    shade = dict(zip(methods, SHADES, strict=False))
+    shade = dict(zip(methods, SHADES, strict=False)) | METHOD_COLOURS
     mark = dict(zip(budgets, MARKERS, strict=False))
     for ax, column in zip(axes, ("min", "worst / best"), strict=True):
         for row in table.itertuples():
             ax.scatter(row.ssim, table.loc[row.Index, column], marker=mark[row.budget], s=55,
                        color=shade[row.method])  # fmt: skip
         ax.set_xlabel("SSIM of the published photo")
-        ax.set_ylim(0, None)
+        ax.set_ylim(0, 1.1 * table[column].max())
     axes[0].set_ylabel("worst generator's L2_mask")
     axes[1].set_ylabel("worst / best L2_mask")
     entries = [
