@@ -1,8 +1,10 @@
 """Time and memory of competing steps: interleaved, paired, as ratios with their spread."""
 
 import gc
+import os
 import time
 from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
 
 import pandas as pd
 import torch
@@ -98,9 +100,12 @@ def peak_memory(step: Step, device: str | torch.device = "cpu") -> int:
         torch.cuda.reset_peak_memory_stats(device)
         step()
         return torch.cuda.max_memory_allocated(device) - before
-    with torch.profiler.profile(
-        activities=[torch.profiler.ProfilerActivity.CPU], profile_memory=True, acc_events=True
-    ) as profile:
+    with (
+        _without_stderr(),
+        torch.profiler.profile(
+            activities=[torch.profiler.ProfilerActivity.CPU], profile_memory=True, acc_events=True
+        ) as profile,
+    ):
         step()
     now = peak = 0
     events = profile.profiler.kineto_results.events()
@@ -108,3 +113,16 @@ def peak_memory(step: Step, device: str | torch.device = "cpu") -> int:
         now += event.nbytes()
         peak = max(peak, now)
     return peak
+
+
+@contextmanager
+def _without_stderr() -> Iterator[None]:
+    """The profiler's C++ part remarks on missing GPUs and on what was allocated before it began."""
+    kept, nowhere = os.dup(2), os.open(os.devnull, os.O_WRONLY)
+    try:
+        os.dup2(nowhere, 2)
+        yield
+    finally:
+        os.dup2(kept, 2)
+        os.close(kept)
+        os.close(nowhere)
