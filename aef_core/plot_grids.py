@@ -102,10 +102,13 @@ def strength_against_balance(points: pd.DataFrame) -> Figure:
     for row in points.itertuples():
         colour = METHOD_COLOURS.get(row.rule, "0.3")
         ax.plot(row.mean, row.min, "o", color=colour, ms=7, mec="white", mew=0.8)
-        after = row.mean <= right
-        ax.annotate(row.label, (row.mean, row.min), fontsize=8, color=colour, va="bottom",
-                    xytext=(5 if after else -5, 4), textcoords="offset points",
-                    ha="left" if after else "right")  # fmt: skip
+        after, above = (
+            row.mean <= right,
+            row.rule == "aef",
+        )  # the rules AEF may coincide with: below
+        ax.annotate(row.label, (row.mean, row.min), fontsize=8, color=colour,
+                    xytext=(5 if after else -5, 4 if above else -4), textcoords="offset points",
+                    ha="left" if after else "right", va="bottom" if above else "top")  # fmt: skip
     ax.set(xlabel="mean L2_mask over generators (strength)",
            ylabel="L2_mask of the worst generator", xlim=(0, line[1]),
            ylim=(0, points["min"].max() * 1.35))  # fmt: skip
