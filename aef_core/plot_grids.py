@@ -105,7 +105,7 @@ def strength_against_balance(points: pd.DataFrame) -> Figure:
         after, above = (
             row.mean <= right,
             row.rule == "aef",
-        )  # the rules AEF may coincide with: below
+        )  # AEF may sit on the others
         ax.annotate(row.label, (row.mean, row.min), fontsize=8, color=colour,
                     xytext=(5 if after else -5, 4 if above else -4), textcoords="offset points",
                     ha="left" if after else "right", va="bottom" if above else "top")  # fmt: skip
