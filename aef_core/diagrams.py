@@ -21,8 +21,9 @@ Point = tuple[float, float]
 
 def strategies() -> Figure:
     """Fig. 1: fixed weights let the susceptible generator win; live weights seek an equilibrium."""
+    # outside the context: it would undo what a notebook's backend switches on at its first figure
+    fig, axes = plt.subplots(1, 2, figsize=(10.2, 3.7), layout="none")
     with mpl.rc_context(SERIF):
-        fig, axes = plt.subplots(1, 2, figsize=(10.2, 3.7), layout="none")
         fig.subplots_adjust(0.005, 0.01, 0.995, 0.99, wspace=0.03)
         _strategy(
             axes[0], "(a) averaging, static normalisation", "weights fixed in advance",
@@ -72,8 +73,8 @@ def _strategy(
 
 def framework() -> Figure:
     """Fig. 2: one step of the AEF loop, from photos to the next perturbation."""
+    fig, ax = plt.subplots(figsize=(10.2, 4.7), layout="none")
     with mpl.rc_context(SERIF):
-        fig, ax = plt.subplots(figsize=(10.2, 4.7), layout="none")
         fig.subplots_adjust(0.005, 0.01, 0.995, 0.99)
         _canvas(ax, (0.4, 18.4), (0.95, 9.35))
         aef = METHOD_COLOURS["aef"]

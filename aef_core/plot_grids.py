@@ -16,7 +16,7 @@ from torch import Tensor
 from aef_core.style import METHOD_COLOURS, METHOD_LABELS, MODEL_COLOURS
 
 
-def forgery_grid(blocks: Mapping[str, Mapping[str, Tensor]], tile: float = 0.8) -> Figure:
+def forgery_grid(blocks: Mapping[str, Mapping[str, Tensor]], tile: float = 0.62) -> Figure:
     """Rows: original, forged, forged under each method; one block of faces a generator.
 
     The layout of the paper's Figs. 3 to 5.
