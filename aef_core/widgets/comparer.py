@@ -97,7 +97,8 @@ class MethodComparer(View):
                    error_kw={"lw": 1, "capsize": 2})  # fmt: skip
         ax.axhline(SUCCESS_THRESHOLD, color="0.3", lw=1, ls=(0, (4, 3)))
         ax.text(len(methods) - 0.52, SUCCESS_THRESHOLD, "interrupted above", fontsize=8, ha="right",
-                va="bottom", color="0.3")  # fmt: skip
+                va="bottom", color="0.3",
+                bbox={"facecolor": "white", "edgecolor": "none", "pad": 1})  # fmt: skip
         ax.set_xticks(range(len(methods)), [METHOD_LABELS.get(m, m) for m in methods])
         ax.set(ylabel="mean L2_mask", xlim=(-0.5, len(methods) - 0.5))
         ax.set_ylim(bottom=0)
