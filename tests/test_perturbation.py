@@ -140,7 +140,7 @@ def test_a_specialist_sees_the_edits_of_the_joint_run() -> None:
 @pytest.mark.parametrize(
     ("setting", "value"),
     [("eps", 0.0), ("eps", -0.1), ("step_size", 0.0), ("steps", 0), ("batch", 0),
-     ("feature_weight", 1.5), ("momentum", 1.0), ("diversity", 2.0), ("init", 0.0)],
+     ("feature_weight", 1.5), ("momentum", 1.5), ("diversity", 2.0), ("init", 0.0)],
 )  # fmt: skip
 def test_settings_out_of_range_are_named(setting: str, value: float) -> None:
     with pytest.raises(ValueError, match=f"{setting} is out of range: {value}"):
