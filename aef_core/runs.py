@@ -120,16 +120,11 @@ def optimize(
     recipe : mapping, optional
         What `run.config` says of such a method, beyond rule and loop.
     execution : Execution, optional
-        Memory, precision, layout; part of the run's identity only where it changes more than
-        rounding.
+        Memory, precision, layout; in the run's identity where it changes more than rounding.
     **settings
         Hyper-parameters of the rule, e.g. `tau=0.01`.
 
-    Returns
-    -------
-    Run
-        The same one in every process, where several share the work (`aef_core.distributed`); the
-        first of them writes the folder.
+    Returns the `Run`, the same in every process that shares the work; the first writes it.
 
     Raises
     ------
@@ -156,14 +151,14 @@ def optimize(
     found, resumed, seconds = peers.agree(stored)
     if found:
         return found
-    machine = (execution, peers) if execution or peers.size > 1 else ()
     bar = tqdm(total=config.steps, initial=resumed.step if resumed else 0, desc=method,
                disable=not progress or peers.rank > 0, leave=False)  # fmt: skip
     started = time.perf_counter()
+    machine = (execution, peers) if execution or peers.size > 1 else ()
     for state in loop(zoo, faces, rule, config, resumed, hooks, *machine):
         seconds += time.perf_counter() - started
         bar.update()
-        stopped = _asked_to_stop(on_step, state)
+        stopped = _asked_to_stop(on_step, state) if on_step else None
         # after the last step there is nothing left to stop; else all processes stop together
         if peers.any(stopped is not None) and state.step < config.steps:
             bar.close()
@@ -188,13 +183,12 @@ def optimize(
     return run
 
 
-def _asked_to_stop(on_step: Callable[[State], None] | None, state: State) -> Stopped | None:
+def _asked_to_stop(on_step: Callable[[State], None], state: State) -> Stopped | None:
     try:
-        if on_step:
-            on_step(state)
+        on_step(state)
+        return None
     except Stopped as stopped:
         return stopped
-    return None
 
 
 def run_identity(
@@ -213,8 +207,7 @@ def run_identity(
 
 def find_run(identity: dict[str, Any]) -> tuple[Run | None, State | None]:
     """What the store holds of a run: it finished, or the state it stopped in, or neither."""
-    folder = home() / run_hash(identity)
-    if folder.exists():
+    if (folder := home() / run_hash(identity)).exists():
         return load_run(folder), None
     return None, _load_state(folder.with_suffix(".partial"))[0]
 
