@@ -83,9 +83,9 @@ def test_scores_by_hand(monkeypatch: pytest.MonkeyPatch) -> None:
     assert scores["precision"] == pytest.approx(1 / 2)
     assert scores["recall"] == pytest.approx(1 / 3)
     assert scores["f1"] == pytest.approx(2 / 5)
-    assert scores["duq"] == pytest.approx(0)
+    assert scores["duq"] == pytest.approx(0, abs=1e-6)
     assert scores["box_change"] == pytest.approx(-100 / 3)
-    assert scores["confidence"] == pytest.approx(0)
+    assert scores["confidence"] == pytest.approx(0, abs=1e-6)
 
 
 def test_no_perturbation_leaves_every_face_found(faces: FaceBatch) -> None:

@@ -30,12 +30,20 @@ def main(
     checkpoints: Annotated[Path, typer.Option(help="folder of <model>.ckpt files")],
     out: Annotated[Path, typer.Option(help="folder of the zoo")] = ASSETS / "celeba64",
 ) -> None:
-    """Turn training checkpoints into the embedded zoo and its table `zoo.json`."""
+    """Turn training checkpoints into the embedded zoo and its table `zoo.json`.
+
+    A generator without a checkpoint keeps the file it has.
+    """
     from aef_core.training.train_generator import ZOO64
 
-    table = {}
+    zoo = out / "zoo.json"
+    table = json.loads(zoo.read_text()) if zoo.exists() else {}
     for name, config in ZOO64.items():
-        stored = torch.load(checkpoints / f"{name}.ckpt", map_location="cpu", weights_only=True)
+        checkpoint = checkpoints / f"{name}.ckpt"
+        if not checkpoint.exists():
+            print(f"{name}: no {checkpoint.name} in {checkpoints}, kept as it is")
+            continue
+        stored = torch.load(checkpoint, map_location="cpu", weights_only=True)
         file = out / f"{name}.safetensors"
         weights = stored["average" if config.ship_average else "model"]
         training = {k: v for k, v in vars(config).items() if k != "settings"}
@@ -48,7 +56,7 @@ def main(
             "sha256": hashlib.sha256(file.read_bytes()).hexdigest(),
             "training": training,
         }
-    (out / "zoo.json").write_text(json.dumps(table, indent=1) + "\n")
+    zoo.write_text(json.dumps(table, indent=1) + "\n")
     print(f"{out}: {sum(f.stat().st_size for f in out.iterdir()) / 1e6:.1f} MB")
 
 
