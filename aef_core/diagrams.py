@@ -12,7 +12,7 @@ from matplotlib.colors import to_rgb
 from matplotlib.figure import Figure
 from matplotlib.patches import FancyArrowPatch, FancyBboxPatch, Rectangle
 
-from aef_core.style import METHOD_COLOURS, MODEL_COLOURS
+from aef_core.style import METHOD_COLOURS, MODEL_COLOURS, OWN_LAYOUT
 
 INK, QUIET = "0.15", "0.5"
 SERIF = {"mathtext.fontset": "stix"}
@@ -22,7 +22,7 @@ Point = tuple[float, float]
 def strategies() -> Figure:
     """Fig. 1: fixed weights let the susceptible generator win; live weights seek an equilibrium."""
     # outside the context: it would undo what a notebook's backend switches on at its first figure
-    fig, axes = plt.subplots(1, 2, figsize=(10.2, 3.7), layout="none")
+    fig, axes = plt.subplots(1, 2, figsize=(10.2, 3.7), layout=OWN_LAYOUT)
     with mpl.rc_context(SERIF):
         fig.subplots_adjust(0.005, 0.01, 0.995, 0.99, wspace=0.03)
         _strategy(
@@ -73,7 +73,7 @@ def _strategy(
 
 def framework() -> Figure:
     """Fig. 2: one step of the AEF loop, from photos to the next perturbation."""
-    fig, ax = plt.subplots(figsize=(10.2, 4.7), layout="none")
+    fig, ax = plt.subplots(figsize=(10.2, 4.7), layout=OWN_LAYOUT)
     with mpl.rc_context(SERIF):
         fig.subplots_adjust(0.005, 0.01, 0.995, 0.99)
         _canvas(ax, (0.4, 18.4), (0.95, 9.35))

@@ -13,7 +13,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from torch import Tensor
 
-from aef_core.style import METHOD_COLOURS, METHOD_LABELS, MODEL_COLOURS
+from aef_core.style import METHOD_COLOURS, METHOD_LABELS, MODEL_COLOURS, OWN_LAYOUT
 
 
 def forgery_grid(blocks: Mapping[str, Mapping[str, Tensor]], tile: float = 0.62) -> Figure:
@@ -33,7 +33,7 @@ def forgery_grid(blocks: Mapping[str, Mapping[str, Tensor]], tile: float = 0.62)
     left, top, gap = 1.15, 0.36, 0.14  # inches
     width = left + len(blocks) * (n * tile + gap)
     height = top + len(rows) * tile + 0.1  # air after "original" and "forged"
-    fig = plt.figure(figsize=(width, height), layout="none")
+    fig = plt.figure(figsize=(width, height), layout=OWN_LAYOUT)
     for b, (name, pictures) in enumerate(blocks.items()):
         x = left + b * (n * tile + gap)
         for r, label in enumerate(rows):

@@ -10,7 +10,7 @@ import torch
 from matplotlib.figure import Figure
 from torch import Tensor
 
-from aef_core.style import METHOD_LABELS, MODEL_COLOURS, save_figure, use_style
+from aef_core.style import METHOD_LABELS, MODEL_COLOURS, OWN_LAYOUT, save_figure, use_style
 
 __all__ = [
     "amplified",
@@ -45,7 +45,7 @@ def face_grid(
         n,
         figsize=(tile * n + 1.2, tile * len(rows) + 0.2),
         squeeze=False,
-        layout="none",
+        layout=OWN_LAYOUT,
         gridspec_kw={"wspace": 0.03, "hspace": 0.03},
     )
     for line, (label, images) in zip(axes, rows.items(), strict=True):

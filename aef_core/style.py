@@ -12,6 +12,7 @@ import pandas as pd
 import seaborn as sns
 import torch
 from matplotlib.figure import Figure
+from matplotlib.layout_engine import PlaceHolderLayoutEngine
 
 from aef_core.config import figures_dir
 
@@ -26,6 +27,11 @@ METHOD_LABELS = {
     "grad-norm": "static\nnormalisation",
     "aef": "AEF",
 }
+
+
+# For figures that place their axes themselves. Not layout="none": saving such a figure with a tight
+# box hands it back to the default layout (matplotlib 3.11).
+OWN_LAYOUT = PlaceHolderLayoutEngine(adjust_compatible=True, colorbar_gridspec=True)
 
 
 def use_style() -> None:
