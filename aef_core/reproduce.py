@@ -1,16 +1,20 @@
 """`make reproduce`: run the notebooks in order and print the results table."""
 
+import base64
+import io
 import os
 import time
 from pathlib import Path
 
 import nbformat
 import papermill
+from PIL import Image
 from tqdm.auto import tqdm
 
 from aef_core.config import REPOSITORY, get_profile, home
 
 FIRST_EXTENSION = 6  # notebooks below are the tour, from here on the extensions
+WIDEST, PAGE = 1400, 1100  # pixels: wider pictures are stored a page wide
 WIDGET = "application/vnd.jupyter.widget-view+json"
 
 
@@ -68,6 +72,9 @@ def keep_outputs(executed: Path, stored: Path) -> None:
         cell.metadata = {k: v for k, v in cell.metadata.items() if k == "tags" and v}
         if cell.cell_type == "code":
             cell.outputs = [o for o in cell.outputs if _lasts(o.get("data", {}))]
+            for data in (o.get("data", {}) for o in cell.outputs):
+                if "image/png" in data:
+                    data["image/png"] = _lighter(data["image/png"])
     nbformat.write(notebook, stored)
 
 
@@ -75,3 +82,17 @@ def _lasts(data: dict) -> bool:
     """Take the live widget out of an output's data; is it worth keeping then?"""
     was_widget = data.pop(WIDGET, None) is not None
     return not was_widget or "image/png" in data
+
+
+def _lighter(png: str) -> str:
+    """A picture in base64, without transparency and at most a page wide."""
+    picture = Image.open(io.BytesIO(base64.b64decode(png))).convert("RGBA")
+    paper = Image.new("RGBA", picture.size, "white")
+    paper.alpha_composite(picture)
+    flat = paper.convert("RGB")
+    if flat.width > WIDEST:
+        height = round(flat.height * PAGE / flat.width)
+        flat = flat.resize((PAGE, height), Image.Resampling.LANCZOS)
+    out = io.BytesIO()
+    flat.save(out, "PNG", optimize=True)
+    return base64.b64encode(out.getvalue()).decode()
