@@ -14,6 +14,10 @@ from matplotlib.figure import Figure
 
 WIDTH = 880  # CSS pixels of a view
 DPI = 200
+# JupyterLab cannot build the view of a picture that starts without bytes: one transparent pixel
+BLANK = base64.b64decode(
+    "iVBORw0KGgoAAAANSUhEUgAAAAEAAAABCAYAAAAfFcSJAAAADUlEQVR42mNkYPhfDwAChwGA60e6kgAAAABJRU5ErkJggg=="
+)
 _drawing = threading.RLock()  # matplotlib is not made for threads
 
 
@@ -41,7 +45,7 @@ class View(ipw.VBox):
 
     def __init__(self) -> None:
         super().__init__()
-        self.picture = ipw.Image(format="png", layout=ipw.Layout(width="100%"))
+        self.picture = ipw.Image(value=BLANK, format="png", layout=ipw.Layout(width="100%"))
         self.caption, self.message = ipw.HTML(), ipw.HTML()
         self.layout.max_width = f"{WIDTH}px"
 
