@@ -14,10 +14,6 @@ from matplotlib.figure import Figure
 
 WIDTH = 880  # CSS pixels of a view
 DPI = 200
-# JupyterLab cannot build the view of a picture that starts without bytes: one transparent pixel
-BLANK = base64.b64decode(
-    "iVBORw0KGgoAAAANSUhEUgAAAAEAAAABCAYAAAAfFcSJAAAADUlEQVR42mNkYPhfDwAChwGA60e6kgAAAABJRU5ErkJggg=="
-)
 _drawing = threading.RLock()  # matplotlib is not made for threads
 
 
@@ -45,7 +41,7 @@ class View(ipw.VBox):
 
     def __init__(self) -> None:
         super().__init__()
-        self.picture = ipw.Image(value=BLANK, format="png", layout=ipw.Layout(width="100%"))
+        self.picture = ipw.Image(format="png", layout=ipw.Layout(width="100%"))
         self.caption, self.message = ipw.HTML(), ipw.HTML()
         self.layout.max_width = f"{WIDTH}px"
 
@@ -61,7 +57,7 @@ class View(ipw.VBox):
         """Draw the picture and its caption again."""
         with _drawing:
             self.picture.value = png(self.static())
-        self.picture.tooltip = self.words()  # what a screen reader says of it
+        # no tooltip on the picture: ipywidgets 8 then fails to show it; the caption says the same
         self.caption.value = f"<p style='line-height:1.4'>{html.escape(self.words())}</p>"
 
     def say(self, text: str, error: bool = False) -> None:
