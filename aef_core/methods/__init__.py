@@ -19,6 +19,7 @@ from aef_core.methods.fgsm import FGSM, MIFGSM, PGD
 from aef_core.methods.search import search_factors
 from aef_core.methods.tsdf import TSDF
 from aef_core.perturbation import PerturbationConfig
+from aef_core.registry import make
 from aef_core.runs import Run
 
 __all__ = ["METHODS", "Method", "make_method", "method_table", "protect_with", "search_factors"]
@@ -44,14 +45,7 @@ def make_method(name: str, **settings: Any) -> Method:
     ValueError
         Unknown method, unknown setting or a setting out of range; the message lists what is known.
     """
-    if name not in METHODS:
-        raise ValueError(f"unknown method {name!r}; known: {', '.join(METHODS)}")
-    known = [f.name for f in fields(METHODS[name])]
-    for setting in settings:
-        if setting not in known:
-            has = ", ".join(known) or "none"
-            raise ValueError(f"method {name!r} has no setting {setting!r}; it has: {has}")
-    return METHODS[name](**settings)
+    return make(METHODS, name, settings)
 
 
 def protect_with(

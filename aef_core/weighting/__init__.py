@@ -7,9 +7,9 @@ networks, so swapping rules is one argument, and adding one is one class and one
 `gradients.py`: rules that see gradients; `maxmin.py`: ours.
 """
 
-from dataclasses import fields
 from typing import Any
 
+from aef_core.registry import make
 from aef_core.weighting.base import Feedback, Weighting
 from aef_core.weighting.dynamics import AEF, APGDA, DWA, DWTThreshold, ExponentiatedGradient
 from aef_core.weighting.gradients import MGDA, CAGrad, GradNorm, PCGrad, UPGrad
@@ -68,11 +68,4 @@ def make_rule(name: str, **settings: Any) -> Weighting:
     ValueError
         Unknown rule, unknown setting or a setting out of range; the message lists what is known.
     """
-    if name not in RULES:
-        raise ValueError(f"unknown method {name!r}; known: {', '.join(RULES)}")
-    known = [f.name for f in fields(RULES[name]) if f.init]
-    for setting in settings:
-        if setting not in known:
-            has = ", ".join(known) or "none"
-            raise ValueError(f"method {name!r} has no setting {setting!r}; it has: {has}")
-    return RULES[name](**settings)
+    return make(RULES, name, settings)

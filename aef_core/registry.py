@@ -1,0 +1,25 @@
+"""Things made by name from a literal registry, with errors that list what is known."""
+
+from collections.abc import Mapping
+from dataclasses import fields
+from typing import Any, TypeVar
+
+T = TypeVar("T")
+
+
+def make(registry: Mapping[str, type[T]], name: str, settings: Mapping[str, Any]) -> T:
+    """A fresh dataclass instance of a registry by its name.
+
+    Raises
+    ------
+    ValueError
+        Unknown name, unknown setting or a setting out of range; the message lists what is known.
+    """
+    if name not in registry:
+        raise ValueError(f"unknown method {name!r}; known: {', '.join(registry)}")
+    known = [f.name for f in fields(registry[name]) if f.init]
+    for setting in settings:
+        if setting not in known:
+            has = ", ".join(known) or "none"
+            raise ValueError(f"method {name!r} has no setting {setting!r}; it has: {has}")
+    return registry[name](**settings)
