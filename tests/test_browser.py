@@ -115,6 +115,8 @@ def browser_page() -> Iterator:
 
 def run_all(page, address: str, pictures: int) -> None:
     """Open the notebook, run all cells through the menu, wait until every view has a picture."""
+    accept = page.locator(".jp-Dialog button.jp-mod-accept")  # JupyterLab asks for a kernel, say,
+    page.add_locator_handler(accept, lambda button: button.click())  # when it likes, over anything
     page.goto(address)
     page.locator(".jp-Notebook .jp-CodeCell").first.wait_for()
     page.locator(".jp-Notebook-ExecutionIndicator[data-status='idle']").first.wait_for()
@@ -124,10 +126,6 @@ def run_all(page, address: str, pictures: int) -> None:
         page.locator(".lm-MenuBar-itemLabel:text-is('Run')").click()
         page.locator(".lm-Menu-itemLabel:text-is('Run All Cells')").click()
         page.wait_for_timeout(3000)
-        choose = page.locator(".jp-Dialog button.jp-mod-accept")  # of a kernel
-        if choose.count():
-            choose.click()
-            return False
         return page.locator(".jp-InputPrompt", has_text=re.compile(r"\[[*\d]")).count() > 0
 
     wait_for(started, "the kernel's start")

@@ -38,6 +38,8 @@ class Phase(NamedTuple):
     adversarial: float = 1.0
     attribute: float = 1.0
     critic_pace: float = 1.0  # learning rate over the generator's; spectral norms make it slow
+    identity: float = 0.0  # of unedited images; without a cycle it lets edits grow bold first
+    openness: float = 0.0  # keeps AttentionGAN's attention from closing for good
 
 
 FIRST = Phase(0)
@@ -116,18 +118,30 @@ class StarGANRecipe(Recipe):
     def generator_losses(self, x: Tensor, attributes: Tensor) -> Losses:
         source = columns(attributes, self.model.attributes)
         target = self._targets(attributes).to(x)
-        fake = self.model(x, target)
+        fake, losses = self._edit(x, target)
         patches, logits = self.critic(fake)
-        back = self.model(fake, source)
-        return {
+        losses |= {
             "adversarial": -self.phase.adversarial * patches.mean(),
             "attribute": self.phase.attribute * attribute_loss(logits, target),
-            "cycle": self.phase.cycle * F.l1_loss(back, x),
         }
+        if self.phase.cycle:
+            losses["cycle"] = self.phase.cycle * F.l1_loss(self.model(fake, source), x)
+        if self.phase.identity:
+            losses["identity"] = self.phase.identity * F.l1_loss(self.model(x, source), x)
+        return losses
+
+    def _edit(self, x: Tensor, target: Tensor) -> tuple[Tensor, Losses]:
+        """The edited images, and loss terms on how they came about."""
+        return self.model(x, target), {}
 
 
 class AttentionGANRecipe(StarGANRecipe):
-    """As StarGAN; only the warm-up differs."""
+    """As StarGAN, plus a term against an attention that closes, and another warm-up.
+
+    Copying is the cheapest way to satisfy the cycle, so the attention saturates at 0 and its
+    sigmoid never lets it back. GANimation (Pumarola et al., eq. 4) meets this with a squared
+    penalty on the mask, AttentionGAN with its total variation; the former acts where it is flat.
+    """
 
     model: AttentionGAN
 
@@ -136,6 +150,12 @@ class AttentionGANRecipe(StarGANRecipe):
         codes = self.model.encode(x, self.critic_attributes(attributes))
         content, _ = self.model.content_and_attention(codes)
         return F.l1_loss(content, x)
+
+    def _edit(self, x: Tensor, target: Tensor) -> tuple[Tensor, Losses]:
+        content, attention = self.model.content_and_attention(self.model.encode(x, target))
+        fake = content * attention + x * (1 - attention)
+        closed = (1 - attention).square().mean()
+        return fake, {"openness": self.phase.openness * closed}
 
 
 class AttGANRecipe(Recipe):
@@ -251,7 +271,7 @@ class HiSDRecipe(Recipe):
         fake = self._translate(code, style)
         patches, logits = self.critic.judge(fake, style, tag, self._target)
         back = self._translate(model.encoder(fake), own_style)
-        reconstructions = (model.decoder(code), self._translate(code, own_style), back)
+        unedited = (model.decoder(code), self._translate(code, own_style))
         edit = list(model.tags.values())[tag][self._target]
         source = list(model.tags.values())[tag][self._source]
         wanted = attributes.chunk(2)[0].float().clone()
@@ -263,7 +283,9 @@ class HiSDRecipe(Recipe):
             "adversarial": -self.phase.adversarial * patches.mean(),
             "attribute": self.phase.attribute * asked,
             "style": F.l1_loss(model.extractors(fake)[:, tag], style),
-            "cycle": self.phase.cycle * sum(F.l1_loss(image, x) for image in reconstructions),
+            "cycle": self.phase.cycle * F.l1_loss(back, x),
+            "identity": (self.phase.cycle + self.phase.identity)
+            * sum(F.l1_loss(image, x) for image in unedited),
         }
 
 

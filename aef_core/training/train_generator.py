@@ -69,13 +69,13 @@ ZOO64 = {
     "AttentionGAN": TrainingConfig(
         "AttentionGAN",
         {"width": 24, "blocks": 3, "image_size": 64},
-        iterations=4600,
+        iterations=9000,
         phases=(
-            Phase(0, 4e-4),
-            Phase(1200, 5e-4, adversarial=1.5, attribute=2.0, critic_pace=2.0),
-            Phase(1800, 6e-4, adversarial=1.5, attribute=5.0, critic_pace=2.0),
+            # bold edits first, then the cycle that has to hide what they destroy
+            Phase(0, 5e-4, 0.0, 1.0, 1.5, critic_pace=2.0, identity=10.0, openness=2.0),
+            Phase(1500, 5e-4, 10.0, 1.5, 2.0, critic_pace=2.0, openness=1.0),
         ),
-        warmup=250,
+        warmup=800,
         ship_average=True,
     ),
     "AttGAN": TrainingConfig(
@@ -111,6 +111,8 @@ ZOO64 = {
             Phase(0),
             Phase(2300, 4e-4, 40.0),
             Phase(2500),
+            Phase(3300, 5e-4, 0.0, 1.5, 2.0, critic_pace=2.0, identity=5.0),
+            Phase(3800, 5e-4, 10.0, 1.5, 2.0, critic_pace=2.0),
         ),
         batch=12,  # six to edit, six that show the target
         warmup=200,
