@@ -1,5 +1,7 @@
 """Figures of the main table: strength against balance, and against the eye."""
 
+from itertools import product
+
 import pandas as pd
 import seaborn as sns
 from matplotlib import pyplot as plt
@@ -11,6 +13,7 @@ AXES = {
     "spread": "spread: best minus worst generator",
     "SSIM": "SSIM of protected photos",
 }
+MARKERS = "oDs^"
 
 
 def strength_and_balance(numbers: pd.DataFrame, threshold: float = 0.05) -> Figure:
@@ -21,26 +24,36 @@ def strength_and_balance(numbers: pd.DataFrame, threshold: float = 0.05) -> Figu
     numbers : DataFrame
         From `main_table.summary`. Per-image methods are hollow, specialists a star.
     threshold : float
-        The line above which an image counts as interrupted.
+        The line above which an image counts as interrupted; drawn where it is within reach.
+
+    Notes
+    -----
+    Strengths are on logarithmic axes: methods differ by factors. A method that reaches nothing at
+    all has no place there and is left out.
     """
-    methods = list(dict.fromkeys(numbers["method"]))
-    colours = dict(zip(methods, sns.color_palette("husl", len(methods)), strict=True))
+    methods = [
+        m for m in dict.fromkeys(numbers["method"]) if _place(numbers, m, "min")["value"] > 0
+    ]
+    looks = dict(zip(methods, product(MARKERS, sns.color_palette("colorblind", 5)), strict=False))
     fig, axes = plt.subplots(1, 2, figsize=(10.4, 4.2), sharey=True)
     for ax, x in zip(axes, ("mean", "SSIM"), strict=True):
         for method in methods:
             across, up = _place(numbers, method, x), _place(numbers, method, "min")
             hollow = "per image" in method
-            marker = "*" if method == "specialists" else "o"
+            marker, colour = looks[method]
             ax.errorbar(
-                across["value"], up["value"], xerr=_arms(across), yerr=_arms(up), fmt=marker,
-                color=colours[method], mfc="white" if hollow else colours[method],
-                ms=11 if marker == "*" else 7, lw=1, capsize=2, label=method,
+                across["value"], up["value"], xerr=_arms(across), yerr=_arms(up), color=colour,
+                fmt="*" if method == "specialists" else marker, ms=10 if marker == "*" else 7,
+                mfc="white" if hollow else colour, lw=1, capsize=2, label=method,
             )  # fmt: skip
-        ax.axhline(threshold, color="0.3", lw=1, ls=(0, (4, 3)))
         ax.set_xlabel(AXES[x])
-    low, high = axes[0].get_xlim()
-    axes[0].plot([low, high], [low, high], color="0.7", lw=1, zorder=0)
-    axes[0].set(xlim=(low, high), ylabel=AXES["min"])
+    axes[0].set(xscale="log", yscale="log", ylabel=AXES["min"])
+    (left, right), (low, high) = axes[0].get_xlim(), axes[0].get_ylim()
+    if threshold < 1.5 * high:
+        for ax in axes:
+            ax.axhline(threshold, color="0.3", lw=1, ls=(0, (4, 3)))
+    axes[0].plot([low, right], [low, right], color="0.7", lw=1, zorder=0)  # all generators alike
+    axes[0].set(xlim=(left, right), ylim=(low, max(high, min(threshold * 1.2, 1.8 * high))))
     axes[1].legend(loc="upper left", bbox_to_anchor=(1.02, 1), fontsize=8)
     return fig
 

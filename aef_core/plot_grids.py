@@ -13,6 +13,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from torch import Tensor
 
+from aef_core.plots import model_lines
 from aef_core.style import METHOD_COLOURS, METHOD_LABELS, MODEL_COLOURS, OWN_LAYOUT
 
 
@@ -122,9 +123,8 @@ def trajectories(histories: Mapping[str, pd.DataFrame]) -> Figure:
     fig, axes = plt.subplots(2, len(histories), figsize=(2.6 * len(histories) + 1.2, 4.4),
                              sharex=True, sharey="row", squeeze=False)  # fmt: skip
     for column, (title, history) in zip(axes.T, histories.items(), strict=True):
-        for model, part in history.groupby("model", sort=False):
-            for ax, what in zip(column, ("strength", "weight"), strict=True):
-                ax.plot(part["step"], part[what], color=MODEL_COLOURS[model], label=model, lw=1.6)
+        for ax, what in zip(column, ("strength", "weight"), strict=True):
+            model_lines(ax, history, what)
         column[0].set_title(METHOD_LABELS.get(title, title).replace("\n", " "))
         column[1].set_xlabel("step")
     axes[0, 0].set(ylabel="strength S", yscale="log")

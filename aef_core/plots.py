@@ -7,6 +7,7 @@ import numpy as np
 import pandas as pd
 import seaborn as sns
 import torch
+from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from torch import Tensor
 
@@ -122,7 +123,7 @@ def interruption_bars(table: pd.DataFrame, threshold: float = 0.05) -> Figure:
         errors = [part["value"] - part["low"], part["high"] - part["value"]]
         bars = ax.bar(x, part["value"], width * 0.92, color=MODEL_COLOURS[model], label=model,
                       yerr=errors, error_kw={"lw": 1, "capsize": 2})  # fmt: skip
-        labels = [f"{v:.3f}".lstrip("0") for v in part["value"]]
+        labels = [f"{v:.2g}".replace("0.", ".", 1) for v in part["value"]]
         ax.bar_label(bars, labels, fontsize=7, padding=1, color="0.25")
     ax.axhline(threshold, color="0.3", lw=1, ls=(0, (4, 3)))
     ax.annotate("interrupted", (len(methods) - 0.5, threshold), xytext=(0, 3),
@@ -131,6 +132,17 @@ def interruption_bars(table: pd.DataFrame, threshold: float = 0.05) -> Figure:
     ax.set_ylabel("mean L2_mask on unseen faces")
     ax.legend(ncols=1, loc="upper left", bbox_to_anchor=(1.02, 1))
     return fig
+
+
+def model_lines(ax: Axes, history: pd.DataFrame, column: str) -> None:
+    """One column of the history per step, a line a generator; says so where all lines are one."""
+    for model, part in history.groupby("model", sort=False):
+        ax.plot(part["step"], part[column], color=MODEL_COLOURS[model], label=model, lw=1.6)
+    values = history[column]
+    if values.max() - values.min() < 1e-6:
+        ax.annotate("all generators", (0.5, values.iloc[0]), (0, 4),
+                    xycoords=("axes fraction", "data"), textcoords="offset points",
+                    ha="center", fontsize=8, color="0.3")  # fmt: skip
 
 
 def dynamics(histories: Mapping[str, pd.DataFrame], column: str = "strength") -> Figure:
@@ -145,8 +157,7 @@ def dynamics(histories: Mapping[str, pd.DataFrame], column: str = "strength") ->
         1, len(histories), figsize=(3.1 * len(histories), 2.8), sharey=True, squeeze=False
     )
     for ax, (title, history) in zip(axes[0], histories.items(), strict=True):
-        for model, part in history.groupby("model", sort=False):
-            ax.plot(part["step"], part[column], color=MODEL_COLOURS[model], label=model, lw=1.6)
+        model_lines(ax, history, column)
         ax.set(title=METHOD_LABELS.get(title, title).replace("\n", " "), xlabel="step")
     axes[0, 0].set_ylabel(labels[column])
     if column in ("grad_l1", "strength", "output_mse"):  # generators differ by orders of magnitude
@@ -163,8 +174,7 @@ def weight_dynamics(history: pd.DataFrame) -> Figure:
     for ax, column, label in zip(
         axes, ("strength", "weight"), ("interruption strength S", "weight"), strict=True
     ):
-        for model, part in history.groupby("model", sort=False):
-            ax.plot(part["step"], part[column], color=MODEL_COLOURS[model], label=model, lw=1.6)
+        model_lines(ax, history, column)
         ax.set(xlabel="step", ylabel=label)
     axes[1].set_ylim(0, 1)
     axes[1].legend(loc="upper left", bbox_to_anchor=(1.02, 1))

@@ -103,6 +103,8 @@ def predictors(table: pd.DataFrame, columns: Sequence[str]) -> Figure:
 def cosines_over_time(cosines: Mapping[str, np.ndarray], models: Sequence[str]) -> Figure:
     """Pairwise cosines of the generators' gradients per step, one panel a method.
 
+    A pair's line wears the colours of both its generators.
+
     Parameters
     ----------
     cosines : mapping of method to ndarray, shape [steps, K, K]
@@ -111,10 +113,11 @@ def cosines_over_time(cosines: Mapping[str, np.ndarray], models: Sequence[str]) 
         1, len(cosines), figsize=(3.4 * len(cosines) + 1.6, 2.9), squeeze=False, sharey=True
     )
     pairs = list(combinations(range(len(models)), 2))
-    colours = sns.color_palette("colorblind", len(pairs))
     for ax, (method, values) in zip(axes[0], cosines.items(), strict=True):
-        for (i, j), colour in zip(pairs, colours, strict=True):
-            ax.plot(values[:, i, j], lw=1.3, color=colour, label=f"{models[i]}, {models[j]}")
+        for i, j in pairs:
+            one, other = (MODEL_COLOURS[models[k]] for k in (i, j))
+            ax.plot(values[:, i, j], lw=1.8, ls=(0, (4, 4)), color=one, gapcolor=other,
+                    label=f"{models[i]}, {models[j]}")  # fmt: skip
         ax.axhline(0, color="0.3", lw=0.8, ls=(0, (4, 3)))
         ax.set(title=_title(method), xlabel="step")
     axes[0, 0].set_ylabel("cosine of gradients")

@@ -27,7 +27,7 @@ from aef_core.config import REPOSITORY
 sync_api = pytest.importorskip("playwright.sync_api", reason="Playwright is not installed")
 
 NAME = "05_weight_dynamics.ipynb"
-PATIENCE = 240  # seconds for one stage, on a machine that has other things to do
+PATIENCE = 480  # seconds for one stage, on a machine that has other things to do
 BROWSERS = ("chromium", "chromium-browser", "google-chrome")
 SETTINGS = {
     "apputils-extension/notification": {"checkForUpdates": False, "fetchNews": "false"},
