@@ -23,7 +23,7 @@ def main() -> None:
     from aef_core.distributed import LostPeer, joined
     from aef_core.execution import OutOfMemory
     from aef_core.perturbation import Diverged
-    from aef_core.runs import DamagedRun
+    from aef_core.run_store import DamagedRun
     from aef_core.zoo import BadCheckpoint
 
     told = (ValueError, OSError, BadCheckpoint, DamagedRun, Diverged, LostPeer, OutOfMemory)

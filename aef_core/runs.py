@@ -1,29 +1,15 @@
-"""Runs: config + history + perturbation in one folder, written atomically, found by their config.
-
-A finished run is `<home>/<hash>/` with `run.json` (config, versions, checksums), `history.csv`,
-`cosines.npy` and `delta.safetensors`. While it is being made, `<home>/<hash>.partial` holds the
-state it would resume from.
-"""
+"""Runs: an optimisation is made once, found again by its config, resumed where it stopped."""
 
 import hashlib
 import json
 import os
-import pickle
-import platform
-import shutil
-import tempfile
 import time
 from collections.abc import Callable, Iterator, Mapping
-from dataclasses import asdict, dataclass
-from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pandas as pd
-import safetensors.torch
 import torch
-from safetensors import SafetensorError
-from torch import Tensor
 from tqdm.auto import tqdm
 
 from aef_core import distributed
@@ -34,13 +20,17 @@ from aef_core.faces import FaceBatch
 from aef_core.interruption import NO_HOOKS, Hooks, Zoo
 from aef_core.metrics import Evaluator
 from aef_core.perturbation import PerturbationConfig, State, perturb
+from aef_core.run_store import (
+    Run,
+    load_run,
+    load_state,
+    run_hash,
+    save_run,
+    save_state,
+)
 from aef_core.weighting import make_rule
 
 FORMAT = 1  # raise it when the meaning of a config or of a file changes
-
-
-class DamagedRun(RuntimeError):
-    """A run folder exists but is not whole; the message names the file and the cure."""
 
 
 class Stopped(Exception):
@@ -48,34 +38,6 @@ class Stopped(Exception):
 
     The same call of `optimize` later goes on where this one stopped, to the same bits.
     """
-
-
-@dataclass(frozen=True)
-class Run:
-    """A finished optimisation.
-
-    Attributes
-    ----------
-    delta : Tensor, shape [1 or N, 3, H, W], values in [-eps, eps]
-    history : DataFrame
-        One row per step and generator: step, model, strength, output_mse, feature_mse, weight,
-        grad_l1.
-    cosines : ndarray, shape [steps, K, K]
-        Cosines between the generators' gradients at each step.
-    config : dict
-        Everything that determined the result.
-    seconds : float
-        Wall-clock time of the optimisation, without the caller's `on_step`.
-    path : Path or None
-        Its folder, None if it was not kept.
-    """
-
-    delta: Tensor
-    history: pd.DataFrame
-    cosines: np.ndarray
-    config: dict[str, Any]
-    seconds: float
-    path: Path | None = None
 
 
 def optimize(
@@ -146,7 +108,7 @@ def optimize(
     def stored() -> tuple[Run | None, State | None, float]:
         if keep and folder.exists():
             return load_run(folder), None, 0.0
-        return (None, *(_load_state(partial) if keep else (None, 0.0)))
+        return (None, *(load_state(partial) if keep else (None, 0.0)))
 
     found, resumed, seconds = peers.agree(stored)
     if found:
@@ -163,12 +125,12 @@ def optimize(
         if peers.any(stopped is not None) and state.step < config.steps:
             bar.close()
             if keep and peers.rank == 0:
-                _save_state(partial, state, seconds)
+                save_state(partial, state, seconds)
             raise stopped or Stopped(f"stopped after step {state.step} with another process")
         started = time.perf_counter()
         due = state.step % checkpoint_every == 0 and state.step < config.steps
         if keep and peers.rank == 0 and due:
-            _save_state(partial, state, seconds)
+            save_state(partial, state, seconds)
     bar.close()
     run = Run(
         state.delta.cpu(),
@@ -179,7 +141,7 @@ def optimize(
         folder if keep else None,
     )
     if keep:
-        peers.agree(lambda: (_save_run(folder, run), partial.unlink(missing_ok=True)))
+        peers.agree(lambda: (save_run(folder, run), partial.unlink(missing_ok=True)))
     return run
 
 
@@ -209,13 +171,7 @@ def find_run(identity: dict[str, Any]) -> tuple[Run | None, State | None]:
     """What the store holds of a run: it finished, or the state it stopped in, or neither."""
     if (folder := home() / run_hash(identity)).exists():
         return load_run(folder), None
-    return None, _load_state(folder.with_suffix(".partial"))[0]
-
-
-def run_hash(identity: dict[str, Any]) -> str:
-    """Twelve hexadecimal digits that stand for a config, whatever the order of its keys."""
-    text = json.dumps(identity, sort_keys=True)
-    return hashlib.sha256(text.encode()).hexdigest()[:12]
+    return None, load_state(folder.with_suffix(".partial"))[0]
 
 
 def fingerprint(model: torch.nn.Module) -> str:
@@ -225,32 +181,6 @@ def fingerprint(model: torch.nn.Module) -> str:
         digest.update(key.encode())
         digest.update(value.detach().cpu().contiguous().numpy().tobytes())
     return digest.hexdigest()[:12]
-
-
-def load_run(folder: str | Path) -> Run:
-    """Read a stored run, refusing one that is not whole.
-
-    Raises
-    ------
-    FileNotFoundError
-        No such folder.
-    DamagedRun
-        A file is missing, unreadable or does not match its checksum.
-    """
-    folder = Path(folder)
-    if not folder.is_dir():
-        raise FileNotFoundError(f"{folder}: no such run")
-    try:
-        meta = json.loads((folder / "run.json").read_text())
-        for name, expected in meta["sha256"].items():
-            if _sha256(folder / name) != expected:
-                raise DamagedRun(f"{folder / name} was changed: delete {folder} and run again")
-        delta = safetensors.torch.load_file(folder / "delta.safetensors")["delta"]
-        history = pd.read_csv(folder / "history.csv")
-        cosines = np.load(folder / "cosines.npy")
-    except (OSError, KeyError, ValueError, SafetensorError) as error:
-        raise DamagedRun(f"{folder} is damaged ({error}): delete it and run again") from None
-    return Run(delta, history, cosines, meta["config"], meta["seconds"], folder)
 
 
 def evaluate_run(run: Run, evaluator: Evaluator, budget: Budget = BOX) -> pd.DataFrame:
@@ -285,46 +215,3 @@ def list_runs() -> pd.DataFrame:
             | {"models": ", ".join(config["zoo"]), "faces": config["faces"]["source"]}
         )
     return pd.DataFrame(rows)
-
-
-def _save_run(folder: Path, run: Run) -> None:
-    """Write beside, then rename: the folder appears whole or not at all."""
-    folder.parent.mkdir(parents=True, exist_ok=True)
-    temporary = Path(tempfile.mkdtemp(prefix=f".{folder.name}-", dir=folder.parent))
-    safetensors.torch.save_file({"delta": run.delta.contiguous()}, temporary / "delta.safetensors")
-    run.history.to_csv(temporary / "history.csv", index=False)
-    np.save(temporary / "cosines.npy", run.cosines)
-    meta = {
-        "config": run.config,
-        "seconds": round(run.seconds, 3),
-        "versions": {"python": platform.python_version(), "torch": torch.__version__},
-        "sha256": {f.name: _sha256(f) for f in sorted(temporary.iterdir())},
-    }
-    (temporary / "run.json").write_text(json.dumps(meta, indent=1))
-    try:
-        os.replace(temporary, folder)
-    except OSError:  # another process finished the same run first: same config, same bits
-        shutil.rmtree(temporary)
-
-
-def _sha256(path: Path) -> str:
-    return hashlib.sha256(path.read_bytes()).hexdigest()
-
-
-def _save_state(path: Path, state: State, seconds: float) -> None:
-    path.parent.mkdir(parents=True, exist_ok=True)
-    temporary = path.with_suffix(".tmp")
-    torch.save(asdict(state) | {"seconds": seconds}, temporary)
-    os.replace(temporary, path)
-
-
-def _load_state(path: Path) -> tuple[State | None, float]:
-    if not path.exists():
-        return None, 0.0
-    try:
-        stored = torch.load(path, map_location="cpu", weights_only=True)
-        seconds = stored.pop("seconds")
-        return State(**stored), seconds
-    except (pickle.UnpicklingError, RuntimeError, EOFError, KeyError, TypeError) as error:
-        reason = (str(error) or type(error).__name__).splitlines()[0]
-        raise DamagedRun(f"{path} is damaged ({reason}): delete it and run again") from None

@@ -191,7 +191,12 @@ class AttGANRecipe(Recipe):
             "adversarial": -self.phase.adversarial * patches.mean(),
             "attribute": 10 * self.phase.attribute * attributes_lost,
             "reconstruction": 100 * F.l1_loss(same, x),
+            **self._more_losses(x, fake, own),
         }
+
+    def _more_losses(self, x: Tensor, fake: Tensor, own: Tensor) -> Losses:
+        """Terms beyond the published ones; none here (`fragility` adds a cycle)."""
+        return {}
 
 
 class HiSDRecipe(Recipe):

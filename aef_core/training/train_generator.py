@@ -9,6 +9,7 @@ iteration comes from (seed, iteration), so a resumed run draws what an uninterru
 import json
 import os
 import time
+from collections.abc import Callable
 from copy import deepcopy
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -21,7 +22,7 @@ from tqdm.auto import tqdm, trange
 
 from aef_core.config import default_device
 from aef_core.faces import FaceBatch, load_faces
-from aef_core.generators import ARCHITECTURES, HAIR_COLOURS
+from aef_core.generators import ARCHITECTURES, HAIR_COLOURS, DeepfakeModel
 from aef_core.generators.hisd import OFFICIAL_TAGS
 from aef_core.training.networks import update_average
 from aef_core.training.recipes import FIRST, Phase, Recipe, build_recipe
@@ -73,7 +74,7 @@ ZOO64 = {
         phases=(
             # bold edits first, then the cycle that has to hide what they destroy
             Phase(0, 5e-4, 0.0, 1.0, 1.5, critic_pace=2.0, identity=10.0, openness=2.0),
-            Phase(1500, 5e-4, 10.0, 1.5, 2.0, critic_pace=2.0, openness=1.0),
+            Phase(1500, 5e-4, 10.0, 1.5, 2.0, critic_pace=2.0, openness=5.0),
         ),
         warmup=800,
         ship_average=True,
@@ -86,10 +87,11 @@ ZOO64 = {
             "layers": 4,
             "image_size": 64,
         },
-        iterations=2000,
+        iterations=2700,
         phases=(
             Phase(0),
             Phase(900, 4e-4, adversarial=1.5, attribute=2.0, critic_pace=2.0),
+            Phase(2000, 4e-4, adversarial=1.5, attribute=3.0, critic_pace=2.0),
         ),
         batch=16,
     ),
@@ -135,11 +137,13 @@ def train(
     checkpoint_every: int = 100,
     weights: dict[str, Tensor] | None = None,
     iteration: int = 0,
+    build: Callable[[DeepfakeModel, int], Recipe] = build_recipe,
 ) -> Path:
     """Train and keep `<out>/<model>.ckpt`, resuming from it if it is there.
 
     A fresh run starts from `weights` if given, for example those of the shipped generator, which
-    had seen so many an `iteration`; then only the critic warms up.
+    had seen so many an `iteration`; then only the critic warms up. An experiment may `build`
+    another recipe than the published one.
 
     Returns the checkpoint's path. The log is `<out>/<model>.jsonl`, one line per 20 iterations.
     """
@@ -147,7 +151,7 @@ def train(
     device, path = default_device(), out / f"{config.model}.ckpt"
     torch.manual_seed(config.seed)
     model = ARCHITECTURES[config.model](**config.settings)
-    recipe = build_recipe(model, config.critic_width)
+    recipe = build(model, config.critic_width)
     for network in (model, recipe.critic):
         network.to(device, memory_format=torch.channels_last).train()
     average = deepcopy(model)
