@@ -149,13 +149,13 @@ def view(numbers: pd.DataFrame) -> pd.DataFrame:
     columns = {}
     for measure, model in dict.fromkeys(zip(numbers["measure"], numbers["model"], strict=True)):
         name = f"{measure} {model}".strip()
-        digits = 4 if measure == "L2_mask" else 3  # the worst generators differ in the fourth
-        part = wide[measure, model].map(lambda v: f"{v:.{digits}f}" if pd.notna(v) else "")
+        shape = "{:.4f}" if measure == "L2_mask" else "{:.3f}"  # the worst differ in the fourth
+        part = wide[measure, model].map(shape.format, na_action="ignore").fillna("")
         if model in ("min", "spread"):
             bounds = numbers[(numbers["measure"] == measure) & (numbers["model"] == model)]
             bounds = bounds.set_index("method").loc[order]
             ends = zip(part, bounds["low"], bounds["high"], strict=True)
-            part = [f"{v} [{a:.{digits}f}, {b:.{digits}f}]" for v, a, b in ends]
+            part = [f"{v} [{shape.format(a)}, {shape.format(b)}]" for v, a, b in ends]
         columns[name] = pd.Series(part, index=order)
     return pd.DataFrame(columns)
 
