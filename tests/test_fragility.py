@@ -1,0 +1,197 @@
+"""The fragility experiment: what it measures is known by hand, and it resumes where it stopped."""
+
+import math
+from pathlib import Path
+
+import pandas as pd
+import pytest
+import torch
+from torch import nn
+
+from aef_core.generators import AttGAN, DeepfakeModel
+from aef_core.hiding import (
+    OCTAVES,
+    Filtered,
+    band_power,
+    damaged,
+    low_pass,
+    own_conditions,
+    way_back,
+)
+from aef_core.perturbation import PerturbationConfig
+from aef_core.training import fragility
+from aef_core.training.fragility import (
+    Arm,
+    CycledAttGANRecipe,
+    Schedule,
+    arms,
+    experiment,
+    recipe_of,
+    settings,
+    unchanged_statistics,
+)
+from aef_core.training.fragility_measures import Judge, Table
+from aef_core.training.recipes import AttGANRecipe, Phase, build_recipe
+
+from .conftest import make_faces
+
+TINY = {
+    "StarGAN": {"width": 4, "blocks": 1, "image_size": 32},
+    "AttGAN": {"attributes": ("Black_Hair", "Male"), "width": 4, "layers": 3, "image_size": 32},
+}
+
+
+def wave(cycles: int, size: int = 32) -> torch.Tensor:
+    """A vertical stripe pattern of so many periods, mean square 1/2."""
+    x = torch.arange(size) / size
+    return torch.cos(2 * math.pi * cycles * x).expand(1, 3, size, size).clone()
+
+
+def test_low_pass_halves_the_power_at_its_cutoff() -> None:
+    stripes = wave(8)  # 8 of 32 pixels: a quarter of a cycle per pixel
+    assert low_pass(stripes, 0.25).square().mean().item() == pytest.approx(0.25, rel=1e-4)
+    flat = torch.full((1, 3, 32, 32), 0.3)
+    torch.testing.assert_close(low_pass(flat, 0.05), flat)
+    assert low_pass(stripes, math.inf) is stripes
+
+
+def test_band_power_finds_the_stripe_and_sums_to_the_mean_square() -> None:
+    power = band_power(wave(5))  # 5 / 32, in the band [1/8, 1/4)
+    assert power.argmax().item() == OCTAVES.index(1 / 8)
+    assert power.sum().item() == pytest.approx(0.5, rel=1e-4)
+    noise = torch.randn(3, 3, 32, 32)
+    assert band_power(noise).sum().item() == pytest.approx(noise.square().mean().item(), rel=1e-3)
+
+
+def test_damages_by_hand() -> None:
+    x = torch.linspace(-1, 1, 12).view(1, 3, 2, 2)
+    assert set(damaged(x, "levels", 2).unique().tolist()) == {-1.0, 1.0}
+    assert damaged(x, "none", 0.0) is x
+    assert torch.equal(damaged(x, "noise", 0.1), damaged(x, "noise", 0.1))
+    with pytest.raises(ValueError, match="unknown damage 'ink'; known: none, noise"):
+        damaged(x, "ink", 1)
+
+
+class Copier(DeepfakeModel):
+    """Edits nothing, whatever is asked; so every damage passes through unchanged."""
+
+    name, image_size, edits, attributes = "Copier", 32, ("Male",), ("Male",)
+
+    def encode(self, x: torch.Tensor, c: torch.Tensor) -> tuple[torch.Tensor, ...]:
+        return (x,)
+
+    def decode(
+        self, codes: tuple[torch.Tensor, ...], x: torch.Tensor, c: torch.Tensor
+    ) -> torch.Tensor:
+        return codes[0]
+
+    def conditions(self, attributes: torch.Tensor, edit: str) -> torch.Tensor:
+        return attributes[:, :1].float()
+
+
+def test_the_way_back_of_a_copier_costs_exactly_the_damage() -> None:
+    faces = make_faces(3)
+    table = way_back(Copier(), faces, {"none": (0.0,), "levels": (4,)})
+    means = table.groupby(["damage", "of"])["error"].mean()
+    assert means["none", "forgery"] == means["none", "photo"] == 0
+    lost = (damaged(faces.images, "levels", 4) - faces.images).abs().mean().item()
+    assert means["levels", "forgery"] == pytest.approx(lost, rel=1e-5)
+    assert means["levels", "photo"] == pytest.approx(lost, rel=1e-5)
+
+
+def test_every_generator_finds_its_way_back(zoo: dict[str, DeepfakeModel]) -> None:
+    faces = make_faces(5)
+    for name, model in zoo.items():
+        own = own_conditions(model, faces.images, faces.attributes)
+        assert len(own) == 5
+        table = way_back(model, faces)
+        assert table["error"].notna().all(), name
+        assert table["image"].nunique() == 5
+
+
+def test_a_smoothing_forger_edits_the_smoothed_photo(zoo: dict[str, DeepfakeModel]) -> None:
+    faces, model = make_faces(2), zoo["StarGAN"]
+    c = model.conditions(faces.attributes, "Male")
+    smooth = Filtered(model, 0.2)
+    torch.testing.assert_close(smooth(faces.images, c), model(low_pass(faces.images, 0.2), c))
+    assert smooth.state_dict()["cutoff"] == 0.2, "a run with another cutoff is another run"
+
+
+def test_the_shipped_attgan_never_gets_a_cycle() -> None:
+    """Only the experiment's recipe has the term, and only where the phase weighs it."""
+    faces, model = make_faces(4), AttGAN(**TINY["AttGAN"])
+    x, attributes = faces.images, faces.attributes
+    assert type(build_recipe(model, 4)) is AttGANRecipe
+    published, ours = build_recipe(model, 4), recipe_of(model, 4)
+    assert isinstance(ours, CycledAttGANRecipe)
+    published.phase = ours.phase = Phase(0, cycle=20.0)
+    assert "cycle" not in published.generator_losses(x, attributes)
+    assert ours.generator_losses(x, attributes)["cycle"] > 0
+    ours.phase = Phase(0, cycle=0.0)
+    assert "cycle" not in ours.generator_losses(x, attributes)
+
+
+def test_the_way_back_leaves_running_statistics_alone() -> None:
+    norm = nn.BatchNorm2d(3)
+    with unchanged_statistics(norm):
+        norm(torch.randn(4, 3, 8, 8) + 5)
+    assert norm.running_mean.abs().max() == 0
+    norm(torch.randn(4, 3, 8, 8) + 5)
+    assert norm.running_mean.min() > 0.1
+
+
+def test_arms_differ_in_cycle_and_identity_alone() -> None:
+    for name in fragility.SMALL:
+        configs = [settings(name, 0, arm, 10) for turn in arms(name) for arm in turn]
+        assert len({c.phases[0] for c in configs}) == 1, "one common start"
+        bare = {c.phases[1]._replace(cycle=0, identity=0) for c in configs}
+        assert len(bare) == 1
+        assert len({c.phases[1] for c in configs}) == len(configs)
+        assert arms(name)[0][0].cycle == 0 < arms(name)[0][1].cycle
+
+
+@pytest.fixture
+def small(monkeypatch: pytest.MonkeyPatch) -> tuple:
+    """The experiment with tiny generators, two faces and two steps."""
+    monkeypatch.setattr(fragility, "SMALL", TINY)
+    full = fragility.settings
+
+    def shorter(*arguments: object) -> object:
+        return fragility.replace(full(*arguments), warmup=1, critic_width=4, batch=4)
+
+    monkeypatch.setattr(fragility, "settings", shorter)
+    faces, test = make_faces(20), make_faces(48, seed=1)
+    config = PerturbationConfig(steps=2, step_size=2.5e-3, batch=4, feature_weight=0.0)
+    compared = (Arm("identity", 0, 10), Arm("cycle", 10, 0))
+    jobs = [(0, "StarGAN", compared), (0, "AttGAN", compared)]
+    return faces, Judge(faces[:8], test, config), jobs, Schedule(start=2, iterations=2, every=1)
+
+
+def test_the_experiment_resumes_and_repeats_itself(small: tuple, tmp_path: Path) -> None:
+    faces, judge, jobs, plan = small
+    whole = tmp_path / "whole.csv"
+    experiment(faces, judge, Table(whole), tmp_path / "a", jobs, plan)
+
+    class Stop(Exception):
+        pass
+
+    class Impatient(Table):
+        def add(self, *block: object) -> None:
+            super().add(*block)
+            if len(self.rows["iteration"].unique()) > 1:
+                raise Stop
+
+    halves = tmp_path / "halves.csv"
+    with pytest.raises(Stop):
+        experiment(faces, judge, Impatient(halves), tmp_path / "b", jobs, plan)
+    experiment(faces, judge, Table(halves), tmp_path / "b", jobs, plan)
+    pd.testing.assert_frame_equal(pd.read_csv(whole), pd.read_csv(halves))
+
+    table = pd.read_csv(whole)
+    assert set(table["iteration"]) == {2, 3, 4}
+    assert set(table["arm"]) == {"start", "identity", "cycle"}
+    last = table[table["iteration"] == 4]
+    assert {"edit success", "specialist L2_mask", "specialist power"} <= set(last["measure"])
+    again = table.copy()
+    experiment(faces, judge, Table(whole), tmp_path / "a", jobs, plan)
+    pd.testing.assert_frame_equal(pd.read_csv(whole), again)
