@@ -20,7 +20,7 @@ import torch.nn.functional as F
 import typer
 from torch import Tensor, nn
 
-from aef_core.config import ASSETS
+from aef_core.cycle_study import RESULTS
 from aef_core.faces import FaceBatch, load_faces
 from aef_core.generators import ARCHITECTURES, AttGAN, DeepfakeModel
 from aef_core.generators.stargan import STARGAN_ATTRIBUTES
@@ -29,7 +29,6 @@ from aef_core.training.networks import Critic
 from aef_core.training.recipes import AttGANRecipe, Losses, Phase, Recipe, build_recipe
 from aef_core.training.train_generator import TrainingConfig, train
 
-RESULTS = ASSETS / "results" / "fragility.csv"
 START, EVERY = 400, 250  # iterations of the common start, between two checkpoints
 SEED = 20261121
 CONSTANT_RATE = 1 - 1e-9  # the learning rate never falls, so every checkpoint is like the last

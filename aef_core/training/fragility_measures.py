@@ -5,12 +5,10 @@ from pathlib import Path
 
 import numpy as np
 import pandas as pd
-import torch
 
-from aef_core.classifier import predict_attributes
+from aef_core.cycle_study import edit_success
 from aef_core.faces import FaceBatch
 from aef_core.generators import DeepfakeModel
-from aef_core.generators.base import attribute_index
 from aef_core.hiding import OCTAVES, Filtered, band_power, way_back
 from aef_core.metrics import Evaluator, bootstrap_means, interval
 from aef_core.perturbation import PerturbationConfig
@@ -21,20 +19,6 @@ CUTOFFS = (0.25, 0.125)  # of the smoothing forger, cycles per pixel
 ATTACKED, WAYS_BACK = 48, 40  # test faces
 
 Measures = list[dict[str, float | str]]
-
-
-@torch.no_grad()
-def edit_success(model: DeepfakeModel, faces: FaceBatch) -> float:
-    """Share of edits the independent classifier sees, mean over edits; as `zoo_bars` counts it."""
-    shares = []
-    for edit in model.edits:
-        column = attribute_index(edit)
-        target = model.target_attributes(faces.attributes, edit)[:, column]
-        asked = target != faces.attributes[:, column]
-        forged = model(faces.images[asked], model.conditions(faces.attributes[asked], edit))
-        seen = predict_attributes(forged)[:, column]
-        shares.append((seen == target[asked]).float().mean().item())
-    return float(np.mean(shares))
 
 
 class Judge:

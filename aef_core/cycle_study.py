@@ -1,0 +1,226 @@
+"""Reading the fragility experiment: with and without the cycle, at equal time and equal success.
+
+The numbers were measured on CelebA by `aef_core.training.fragility` and are kept in the package.
+"""
+
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import torch
+from scipy.stats import t as student
+
+from aef_core.classifier import predict_attributes
+from aef_core.config import ASSETS
+from aef_core.faces import FaceBatch
+from aef_core.generators import DeepfakeModel
+from aef_core.generators.base import attribute_index
+from aef_core.hiding import OCTAVES, Filtered, band_power, way_back
+from aef_core.interruption import Zoo
+from aef_core.metrics import evaluate
+from aef_core.runs import Run, optimize
+from aef_core.study import Lab
+
+RESULTS = ASSETS / "results" / "fragility.csv"
+RUN = ["architecture", "seed", "arm", "cycle", "iteration"]
+FRAGILITY, SUCCESS = "specialist L2_mask", "edit success"
+
+
+def load_results(path: Path = RESULTS) -> pd.DataFrame:
+    """The kept numbers, tidy: one row a checkpoint and measure (value, and low, high over images).
+
+    Columns: architecture, seed, arm, cycle (its weight), iteration, measure, setting, value, low,
+    high. `iteration` counts from the beginning of the common start.
+    """
+    return pd.read_csv(path)
+
+
+def checkpoints(table: pd.DataFrame) -> pd.DataFrame:
+    """One row a checkpoint: `RUN`, edit success, and L2_mask with its interval over images."""
+    fragile = table[table["measure"] == FRAGILITY].set_index(RUN)[["value", "low", "high"]]
+    success = table[table["measure"] == SUCCESS].set_index(RUN)["value"]
+    named = fragile.rename(columns={"value": "l2_mask"})
+    return named.assign(success=success).reset_index()
+
+
+def last_checkpoints(table: pd.DataFrame) -> pd.DataFrame:
+    """The last checkpoint of every arm, as `checkpoints` has it."""
+    rows = checkpoints(table)
+    arms = rows[rows["arm"] != "start"]
+    return arms.loc[arms.groupby(["architecture", "seed", "arm"], sort=False)["iteration"].idxmax()]
+
+
+def against_identity(table: pd.DataFrame, at: str = "equal time") -> pd.DataFrame:
+    """Every arm with a cycle beside the arm without, of the same architecture and seed.
+
+    Parameters
+    ----------
+    table : DataFrame
+        From `load_results`.
+    at : {"equal time", "equal success"}
+        Compare the last checkpoint of an arm with the identity arm's of the same iteration, or with
+        that checkpoint of the common start or the identity arm whose edit success is nearest.
+
+    Returns
+    -------
+    DataFrame, one row an architecture, arm and seed: success and l2_mask of both (`... without`
+    for the identity arm's) and their ratio.
+    """
+    if at not in ("equal time", "equal success"):
+        raise ValueError(f"unknown comparison {at!r}; known: equal time, equal success")
+    rows, every = [], checkpoints(table)
+    for row in last_checkpoints(table).itertuples():
+        same = every[(every["architecture"] == row.architecture) & (every["seed"] == row.seed)]
+        rivals = same[same["arm"] == "identity"]
+        if at == "equal time":
+            rivals = rivals[rivals["iteration"] == row.iteration]
+        else:
+            rivals = same[same["arm"].isin(["identity", "start"])]
+        if row.arm == "identity" or rivals.empty:
+            continue
+        rival = rivals.loc[(rivals["success"] - row.success).abs().idxmin()]
+        rows.append(
+            {
+                "architecture": row.architecture,
+                "arm": row.arm,
+                "seed": row.seed,
+                "success": row.success,
+                "success without": rival["success"],
+                "l2_mask": row.l2_mask,
+                "l2_mask without": rival["l2_mask"],
+                "ratio": row.l2_mask / rival["l2_mask"],
+            }
+        )
+    return pd.DataFrame(rows)
+
+
+def ratio_interval(values: pd.Series, level: float = 0.95) -> pd.Series:
+    """Geometric mean of ratios over seeds and its Student interval (on the logarithm).
+
+    One seed has no interval: low and high are NaN.
+    """
+    logs = np.log(values.to_numpy(float))
+    n, mean = len(logs), logs.mean()
+    half = np.nan
+    if n > 1:
+        half = student.ppf((1 + level) / 2, n - 1) * logs.std(ddof=1) / np.sqrt(n)
+    low, high = np.exp([mean - half, mean + half])
+    return pd.Series({"seeds": n, "ratio": np.exp(mean), "low": low, "high": high})
+
+
+def summary(table: pd.DataFrame, at: str = "equal time") -> pd.DataFrame:
+    """`against_identity` over seeds: mean success and L2_mask, ratio with interval over seeds."""
+    pairs = against_identity(table, at).groupby(["architecture", "arm"], sort=False)
+    means = pairs[["success", "success without", "l2_mask", "l2_mask without"]].mean()
+    return means.join(pairs["ratio"].apply(ratio_interval).unstack())
+
+
+def kept_ways_back(table: pd.DataFrame) -> pd.DataFrame:
+    """What damages add to the ways back of the trained arms, as `growth_of_ways_back` has it.
+
+    Mean over seeds; column panel names architecture and arm.
+    """
+    told = table["measure"].str.extract(r"way back of (?P<of>\w+): (?P<damage>.+)")
+    rows = table.join(told).dropna(subset=["of"])
+    rows = rows.assign(panel=rows["architecture"] + ", " + rows["arm"], level=rows["setting"])
+    by = ["panel", "damage", "level", "of"]
+    return _added(rows.groupby(by, sort=False)["value"].mean().rename("error").reset_index())
+
+
+def kept_smoothing(table: pd.DataFrame) -> pd.DataFrame:
+    """L2_mask and edit success of the trained arms under a smoothing forger, mean over seeds.
+
+    The defender is aware of the filter. Columns: a pair per cutoff, infinity for none.
+    """
+    last = table[table["arm"] != "start"]
+    last = last[last["iteration"] == last["iteration"].max()]
+    names = {FRAGILITY: "L2_mask", SUCCESS: "success"}
+    pattern = rf"^(?P<what>{FRAGILITY}|{SUCCESS})(?: at cutoff (?P<cutoff>.+))?$"
+    rows = last.join(last["measure"].str.extract(pattern)).dropna(subset=["what"])
+    rows = rows.assign(what=rows["what"].map(names), cutoff=rows["cutoff"].fillna("inf"))
+    by = ["architecture", "arm", "what", "cutoff"]
+    means = rows.groupby(by, sort=False)["value"].mean()
+    return means.unstack(["what", "cutoff"]).sort_index(axis=1)
+
+
+def growth_of_ways_back(zoo: Zoo, faces: FaceBatch) -> pd.DataFrame:
+    """How much a damage adds to the error of the way back, for forgeries and for photos.
+
+    Returns
+    -------
+    DataFrame with columns panel (the generator), damage, level, of, error (mean over faces) and
+    added: error minus that of the undamaged.
+    """
+    parts = []
+    for name, model in zoo.items():
+        by = ["damage", "level", "of"]
+        means = way_back(model, faces).groupby(by, sort=False)["error"].mean().reset_index()
+        parts.append(means.assign(panel=name))
+    return _added(pd.concat(parts, ignore_index=True))
+
+
+def _added(rows: pd.DataFrame) -> pd.DataFrame:
+    """With a column `added`: the error minus that of the undamaged, of the same panel and kind."""
+    clean = rows[rows["damage"] == "none"].set_index(["panel", "of"])["error"]
+    index = pd.MultiIndex.from_frame(rows[["panel", "of"]])
+    return rows.assign(added=rows["error"].to_numpy() - clean.loc[index].to_numpy())
+
+
+def spectra(runs: dict[str, Run]) -> pd.DataFrame:
+    """Share of each specialist's power per octave of frequency: model, low, high, share.
+
+    The row "random" is a pattern of random signs: what a perturbation without preference has.
+    """
+    shape = next(iter(runs.values())).delta.shape
+    generator = np.random.default_rng(0)
+    noise = runs[next(iter(runs))].delta.new_tensor(generator.choice([-1.0, 1.0], size=shape))
+    rows = []
+    for name, delta in {**{n: r.delta for n, r in runs.items()}, "random": noise}.items():
+        power = band_power(delta)
+        for k, share in enumerate((power / power.sum()).tolist()):
+            rows.append({"model": name, "low": OCTAVES[k], "high": OCTAVES[k + 1], "share": share})
+    return pd.DataFrame(rows)
+
+
+def smoothing_forger(lab: Lab, cutoffs: tuple[float, ...], runs: dict[str, Run]) -> pd.DataFrame:
+    """A forger who low-pass filters photos first, against two defenders.
+
+    "unaware" publishes the plain specialist of `runs`; "aware" optimises through the same filter.
+
+    Returns
+    -------
+    DataFrame with columns model, cutoff (infinity: no filter), defender, l2_mask, success (of the
+    edits, whatever the defender does).
+    """
+    rows = []
+    for name, model in lab.zoo.items():
+        for cutoff in (float("inf"), *cutoffs):
+            smooth = {name: Filtered(model, cutoff).eval()}
+            setting = {"model": name, "cutoff": cutoff}
+            setting["success"] = edit_success(smooth[name], lab.test)
+            tries = {"unaware": runs[name]}
+            if np.isfinite(cutoff):
+                tries["aware"] = optimize(smooth, lab.train, "uniform", lab.config)
+            for defender, run in tries.items():
+                table = evaluate(smooth, lab.test, run.delta)
+                value = table.loc[~table["excluded"], "l2_mask"].mean()
+                rows.append({**setting, "defender": defender, "l2_mask": value})
+    return pd.DataFrame(rows)
+
+
+@torch.no_grad()
+def edit_success(model: DeepfakeModel, faces: FaceBatch) -> float:
+    """Share of edits the independent classifier sees, mean over edits; as `zoo_bars` counts it.
+
+    Over faces that were not as asked before; an edit no face lacks is left out.
+    """
+    shares = []
+    for edit in model.edits:
+        column = attribute_index(edit)
+        target = model.target_attributes(faces.attributes, edit)[:, column]
+        asked = target != faces.attributes[:, column]
+        if asked.any():
+            forged = model(faces.images[asked], model.conditions(faces.attributes[asked], edit))
+            seen = predict_attributes(forged)[:, column]
+            shares.append((seen == target[asked]).float().mean().item())
+    return float(np.mean(shares))

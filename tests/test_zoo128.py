@@ -1,0 +1,83 @@
+"""The 128-pixel configs train; a labeller's doubts keep faces out. No data, random faces."""
+
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+import torch
+
+from aef_core.generators import ARCHITECTURES
+from aef_core.generators.base import ATTRIBUTES, attribute_index
+from aef_core.training.train_generator import train
+from aef_core.training.zoo128 import TRAINED, ZOO128, ZOOS, confident, join, training_faces
+
+from .conftest import make_faces
+
+NARROW = {"width": 2, "extractor_width": 2, "mapper_width": 4, "style_dim": 4, "noise_dim": 4}
+
+
+def test_the_depth_is_the_official_one_and_the_files_stay_small() -> None:
+    names = ("StarGAN", "AttentionGAN", "AttGAN", "HiSD")
+    settings = {name: ZOO128[name].settings for name in names}
+    assert [settings[n]["blocks"] for n in ("StarGAN", "AttentionGAN", "HiSD")] == [6, 6, 7]
+    assert settings["AttGAN"]["layers"] == 5
+    values = 0
+    for name, config in ZOO128.items():
+        model = ARCHITECTURES[name](**config.settings)
+        assert model.image_size == 128
+        values += sum(v.numel() for v in model.state_dict().values())
+    assert 2 * values < 30e6, "float16"
+
+
+@pytest.mark.parametrize("name", ZOO128)
+def test_a_narrow_one_trains_through_its_phases(name: str, tmp_path: Path) -> None:
+    config = ZOO128[name]
+    settings = config.settings | {k: v for k, v in NARROW.items() if k in config.settings}
+    phases = (config.phases[0], config.phases[1]._replace(start=1))
+    small = replace(
+        config, settings=settings, phases=phases, iterations=2, batch=2, warmup=1, critic_width=2
+    )
+    path = train(small, make_faces(30, size=128), tmp_path)
+    stored = torch.load(path, weights_only=True)
+    assert stored["iteration"] == 2
+    assert all(v.isfinite().all() for v in stored["model"].values())
+    model = ARCHITECTURES[name](**settings)
+    model.load_state_dict(stored["model"])
+
+
+class Oracle(torch.nn.Module):
+    """Logits that grow with a face's brightness."""
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        return 10 * x.mean(dim=(1, 2, 3))[:, None].expand(-1, len(ATTRIBUTES))
+
+
+def test_faces_the_labeller_doubts_are_left_out() -> None:
+    levels = torch.tensor([0.5, 0.05, -0.5, -0.02])
+    images = levels[:, None, None, None].expand(4, 3, 8, 8).clone()
+    kept = confident(Oracle(), images, ["a", "b", "c", "d"])
+    assert kept.names == ("a", "c")
+    assert kept.attributes[:, attribute_index(TRAINED[0])].tolist() == [1, 0]
+    with pytest.raises(ValueError, match="sure of none of 2 faces"):
+        confident(Oracle(), images[[1, 3]], ["b", "d"])
+    both = join(make_faces(3, size=8), kept)
+    assert len(both) == 5
+    assert both.source == "memory+lfw"
+
+
+def test_lfw_needs_a_labeller(monkeypatch: pytest.MonkeyPatch) -> None:
+    import aef_core.training.zoo128 as module
+
+    asked = {}
+
+    def fake(source: str, split: str, root: Path, size: int) -> object:
+        asked["size"] = size
+        return make_faces(2, size=16)
+
+    monkeypatch.setattr(module, "load_faces", fake)
+    assert len(training_faces("celeba64", Path("celeba"))) == 2
+    assert asked["size"] == 64
+    with pytest.raises(ValueError, match="name a labeller"):
+        training_faces("faces128", Path("celeba"), lfw=Path("lfw"))
+    assert asked["size"] == 128
+    assert set(ZOOS) == {"celeba64", "faces128"}
