@@ -15,7 +15,8 @@ from torch import Tensor
 from aef_core.config import ASSETS, default_device
 from aef_core.generators import ARCHITECTURES, DeepfakeModel
 
-EMBEDDED = ("celeba64",)
+EMBEDDED = ("celeba64",)  # in every installation
+PREFERRED = ("faces128", *EMBEDDED)  # `load_zoo()` takes the first that is there
 
 
 class BadCheckpoint(RuntimeError):
@@ -60,7 +61,7 @@ OFFICIAL: dict[str, OfficialCheckpoint] = {
 
 
 def load_zoo(
-    name: str = "celeba64",
+    name: str | None = None,
     root: str | Path | None = None,
     models: list[str] | None = None,
     device: str | torch.device | None = None,
@@ -69,8 +70,9 @@ def load_zoo(
 
     Parameters
     ----------
-    name : {"celeba64", "official"}
-        "celeba64" is embedded; "official" needs `root` (see docs/official-weights.md).
+    name : {"faces128", "celeba64", "official"}, optional
+        The embedded zoo of 128 pixels where it is installed, else "celeba64", by default;
+        "official" needs `root` (see docs/official-weights.md).
     root : path, optional
         Folder that holds the official checkpoints, laid out as `OFFICIAL` says.
     models : list of str, optional
@@ -85,17 +87,24 @@ def load_zoo(
     BadCheckpoint
         A file is missing, corrupt, or its keys or shapes are not the architecture's.
     """
-    if name not in (*EMBEDDED, "official"):
-        raise ValueError(f"unknown zoo {name!r}; known: {', '.join(EMBEDDED)}, official")
+    embedded = installed()
+    name = name or embedded[0]
+    if name not in (*embedded, "official"):
+        raise ValueError(f"unknown zoo {name!r}; known: {', '.join(embedded)}, official")
     if name == "official" and root is None:
         raise ValueError("load_zoo('official') needs root=; see docs/official-weights.md")
     wanted = list(ARCHITECTURES) if models is None else list(models)
     for model in wanted:
         if model not in ARCHITECTURES:
             raise ValueError(f"unknown model {model!r}; known: {', '.join(ARCHITECTURES)}")
-    load = (lambda m: _embedded(name, m)) if name in EMBEDDED else (lambda m: _official(root, m))
+    load = (lambda m: _embedded(name, m)) if name in embedded else (lambda m: _official(root, m))
     device = torch.device(device) if device else default_device()
     return {m: load(m).eval().requires_grad_(False).to(device) for m in wanted}
+
+
+def installed() -> tuple[str, ...]:
+    """Names of the embedded zoos this installation has, the preferred one first."""
+    return tuple(n for n in PREFERRED if (ASSETS / n / "zoo.json").exists())
 
 
 def zoo_table(name: str = "celeba64") -> dict[str, dict]:

@@ -8,6 +8,7 @@ import pytest
 import torch
 from torch import nn
 
+from aef_core.cycle_study import against_identity, ratio_interval, summary
 from aef_core.generators import AttGAN, DeepfakeModel
 from aef_core.hiding import (
     OCTAVES,
@@ -19,7 +20,7 @@ from aef_core.hiding import (
     way_back,
 )
 from aef_core.perturbation import PerturbationConfig
-from aef_core.training import fragility
+from aef_core.training import fragility, fragility_measures
 from aef_core.training.fragility import (
     Arm,
     CycledAttGANRecipe,
@@ -160,11 +161,16 @@ def small(monkeypatch: pytest.MonkeyPatch) -> tuple:
         return fragility.replace(full(*arguments), warmup=1, critic_width=4, batch=4)
 
     monkeypatch.setattr(fragility, "settings", shorter)
-    faces, test = make_faces(20), make_faces(48, seed=1)
+    monkeypatch.setattr(fragility_measures, "ATTACKED", 6)
+    monkeypatch.setattr(fragility_measures, "WAYS_BACK", 4)
+    monkeypatch.setattr(fragility_measures, "CUTOFFS", (0.25,))
+    faces, test = make_faces(8), make_faces(8, seed=1)
     config = PerturbationConfig(steps=2, step_size=2.5e-3, batch=4, feature_weight=0.0)
-    compared = (Arm("identity", 0, 10), Arm("cycle", 10, 0))
-    jobs = [(0, "StarGAN", compared), (0, "AttGAN", compared)]
-    return faces, Judge(faces[:8], test, config), jobs, Schedule(start=2, iterations=2, every=1)
+    jobs = [
+        (0, "StarGAN", (Arm("identity", 0, 10), Arm("cycle", 10, 0))),
+        (0, "AttGAN", (Arm("cycle", 20, 0),)),
+    ]
+    return faces, Judge(faces, test, config), jobs, Schedule(start=1, iterations=2, every=1)
 
 
 def test_the_experiment_resumes_and_repeats_itself(small: tuple, tmp_path: Path) -> None:
@@ -188,10 +194,49 @@ def test_the_experiment_resumes_and_repeats_itself(small: tuple, tmp_path: Path)
     pd.testing.assert_frame_equal(pd.read_csv(whole), pd.read_csv(halves))
 
     table = pd.read_csv(whole)
-    assert set(table["iteration"]) == {2, 3, 4}
+    assert set(table["iteration"]) == {1, 2, 3}
     assert set(table["arm"]) == {"start", "identity", "cycle"}
-    last = table[table["iteration"] == 4]
+    last = table[table["iteration"] == 3]
     assert {"edit success", "specialist L2_mask", "specialist power"} <= set(last["measure"])
     again = table.copy()
     experiment(faces, judge, Table(whole), tmp_path / "a", jobs, plan)
     pd.testing.assert_frame_equal(pd.read_csv(whole), again)
+
+
+def kept(values: list[tuple]) -> pd.DataFrame:
+    """A table as the experiment keeps it, of (seed, arm, iteration, success, l2_mask)."""
+    rows = []
+    for seed, arm, iteration, success, level in values:
+        key = {"architecture": "StarGAN", "seed": seed, "arm": arm, "iteration": iteration}
+        key["cycle"] = 10.0 * (arm == "cycle")
+        for measure, value in (("edit success", success), ("specialist L2_mask", level)):
+            rows.append({**key, "measure": measure, "setting": float("nan"), "value": value,
+                         "low": value, "high": value})  # fmt: skip
+    return pd.DataFrame(rows)
+
+
+def test_arms_are_compared_at_equal_time_and_at_equal_success() -> None:
+    table = kept(
+        [(seed, "start", 4, 0.5, 0.001) for seed in (0, 1)]
+        + [(seed, "identity", 6, 0.6, 0.002) for seed in (0, 1)]
+        + [(seed, "identity", 8, 0.8, 0.004) for seed in (0, 1)]
+        + [(0, "cycle", 8, 0.61, 0.008), (1, "cycle", 8, 0.52, 0.032)]
+    )
+    time = against_identity(table, "equal time").set_index("seed")
+    assert time["ratio"].tolist() == pytest.approx([2, 8])
+    success = against_identity(table, "equal success").set_index("seed")
+    assert success["success without"].tolist() == [0.6, 0.5], "the start's where that is nearer"
+    assert success["ratio"].tolist() == pytest.approx([4, 32])
+    row = summary(table, "equal time").loc[("StarGAN", "cycle")]
+    assert row["ratio"] == pytest.approx(4), "geometric mean"
+    assert row["low"] < 1 < row["ratio"] < row["high"], "two seeds prove little"
+    with pytest.raises(ValueError, match="known: equal time, equal success"):
+        against_identity(table, "dawn")
+
+
+def test_an_interval_over_seeds_is_student_s_and_one_seed_has_none() -> None:
+    found = ratio_interval(pd.Series([1.0, 4.0]))
+    assert found["ratio"] == pytest.approx(2)
+    # logs 0 and 2 log 2: standard error log 2, quantile 12.706
+    assert found["high"] == pytest.approx(2 * 2**12.7062, rel=1e-3)
+    assert ratio_interval(pd.Series([3.0]))[["low", "high"]].isna().all()

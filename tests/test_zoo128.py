@@ -6,10 +6,16 @@ from pathlib import Path
 import pytest
 import torch
 
+import aef_core.zoo as zoo_module
+from aef_core.config import ASSETS
 from aef_core.generators import ARCHITECTURES
 from aef_core.generators.base import ATTRIBUTES, attribute_index
+from aef_core.training import zoo128
+from aef_core.training.export import main as export
 from aef_core.training.train_generator import train
 from aef_core.training.zoo128 import TRAINED, ZOO128, ZOOS, confident, join, training_faces
+from aef_core.zoo import installed, load_zoo
+from aef_core.zoo_bars import BARS
 
 from .conftest import make_faces
 
@@ -45,6 +51,24 @@ def test_a_narrow_one_trains_through_its_phases(name: str, tmp_path: Path) -> No
     model.load_state_dict(stored["model"])
 
 
+def test_an_exported_128_pixel_zoo_is_what_load_zoo_picks(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    assert installed()[-1] == "celeba64"
+    settings = ZOO128["StarGAN"].settings | {"width": 2}
+    small = replace(ZOO128["StarGAN"], settings=settings)
+    monkeypatch.setitem(zoo128.ZOOS, "faces128", {"StarGAN": small})
+    model = ARCHITECTURES["StarGAN"](**settings)
+    torch.save({"model": model.state_dict(), "iteration": 7}, tmp_path / "StarGAN.ckpt")
+    export(tmp_path, zoo="faces128", out=tmp_path / "faces128")
+    (tmp_path / "celeba64").symlink_to(ASSETS / "celeba64")
+    monkeypatch.setattr(zoo_module, "ASSETS", tmp_path)
+    assert installed() == ("faces128", "celeba64")
+    assert load_zoo(models=["StarGAN"], device="cpu")["StarGAN"].image_size == 128
+    assert load_zoo("celeba64", models=["StarGAN"])["StarGAN"].image_size == 64
+    assert set(BARS) == set(ZOOS)
+
+
 class Oracle(torch.nn.Module):
     """Logits that grow with a face's brightness."""
 
@@ -66,15 +90,13 @@ def test_faces_the_labeller_doubts_are_left_out() -> None:
 
 
 def test_lfw_needs_a_labeller(monkeypatch: pytest.MonkeyPatch) -> None:
-    import aef_core.training.zoo128 as module
-
     asked = {}
 
     def fake(source: str, split: str, root: Path, size: int) -> object:
         asked["size"] = size
         return make_faces(2, size=16)
 
-    monkeypatch.setattr(module, "load_faces", fake)
+    monkeypatch.setattr(zoo128, "load_faces", fake)
     assert len(training_faces("celeba64", Path("celeba"))) == 2
     assert asked["size"] == 64
     with pytest.raises(ValueError, match="name a labeller"):

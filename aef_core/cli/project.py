@@ -34,15 +34,19 @@ def zoo(
     ] = None,
     n: Annotated[int, typer.Option(help="faces to measure on")] = 120,
     write: Annotated[bool, typer.Option(help="keep the numbers in the model card")] = False,
+    name: Annotated[str, typer.Option(help="celeba64, or faces128 where it is")] = "celeba64",
 ) -> None:
-    """Show the embedded zoo and measure it: are its edits right, can it be interrupted?
+    """Show an embedded zoo and measure it: are its edits right, can it be interrupted?
 
     Takes about two minutes. Measured on held-out CelebA faces with --celeba, else on the embedded
     test faces.
     """
+    from aef_core.zoo import installed
     from aef_core.zoo_bars import report
 
-    report(celeba, n, write)
+    if name not in installed():
+        raise typer.BadParameter(f"unknown zoo {name!r}; known: {', '.join(installed())}")
+    report(celeba, n, write, name)
 
 
 @app.command(epilog=examples("faces"))

@@ -28,17 +28,21 @@ def save_half(path: Path, state: dict[str, Tensor], metadata: dict[str, Any]) ->
 
 def main(
     checkpoints: Annotated[Path, typer.Option(help="folder of <model>.ckpt files")],
-    out: Annotated[Path, typer.Option(help="folder of the zoo")] = ASSETS / "celeba64",
+    zoo: Annotated[str, typer.Option(help="celeba64 or faces128")] = "celeba64",
+    out: Annotated[Path | None, typer.Option(help="folder, the package's by default")] = None,
 ) -> None:
     """Turn training checkpoints into the embedded zoo and its table `zoo.json`.
 
     A generator without a checkpoint keeps the file it has.
     """
-    from aef_core.training.train_generator import ZOO64
+    from aef_core.training.zoo128 import ZOOS
 
+    if zoo not in ZOOS:
+        raise typer.BadParameter(f"unknown zoo {zoo!r}; known: {', '.join(ZOOS)}")
+    out = out or ASSETS / zoo
     zoo = out / "zoo.json"
     table = json.loads(zoo.read_text()) if zoo.exists() else {}
-    for name, config in ZOO64.items():
+    for name, config in ZOOS[zoo].items():
         checkpoint = checkpoints / f"{name}.ckpt"
         if not checkpoint.exists():
             print(f"{name}: no {checkpoint.name} in {checkpoints}, kept as it is")

@@ -30,9 +30,9 @@ def augment(x: Tensor) -> Tensor:
     return (x * (0.85 + 0.3 * torch.rand(len(x), 1, 1, 1))).clamp(-1, 1)
 
 
-def train(faces: FaceBatch) -> AttributeClassifier:
+def train(faces: FaceBatch, seed: int = SEED) -> AttributeClassifier:
     """Balanced cross-entropy: a rare attribute counts as much as its absence."""
-    torch.manual_seed(SEED)
+    torch.manual_seed(seed)
     device, model = default_device(), AttributeClassifier()
     model.to(device)
     positives = faces.attributes.float().mean(dim=0).to(device)
@@ -67,15 +67,16 @@ def main(
     celeba: Annotated[Path, typer.Option(help="folder or zip with CelebA and its attributes")],
     out: Annotated[Path, typer.Option(help="file to write")] = ASSETS / "classifier64.safetensors",
     threads: Annotated[int, typer.Option(help="CPU threads, 0: all")] = 0,
+    seed: Annotated[int, typer.Option(help="another one for a labeller of faces")] = SEED,
 ) -> None:
     """Train, measure on held-out faces, and write the embedded attribute classifier."""
     if threads:
         torch.set_num_threads(threads)
-    model = train(load_faces("celeba", "train", root=celeba))
+    model = train(load_faces("celeba", "train", root=celeba), seed)
     table = accuracies(model, load_faces("celeba", "test", root=celeba))
     print(table.to_string())
     balanced = dict(zip(table.index, table["balanced"].tolist(), strict=True))
-    save_half(out, model.state_dict(), {"seed": SEED, "balanced_accuracy": balanced})
+    save_half(out, model.state_dict(), {"seed": seed, "balanced_accuracy": balanced})
 
 
 if __name__ == "__main__":

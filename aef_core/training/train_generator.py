@@ -21,7 +21,7 @@ from torch import Tensor
 from tqdm.auto import tqdm, trange
 
 from aef_core.config import default_device
-from aef_core.faces import FaceBatch, load_faces
+from aef_core.faces import FaceBatch
 from aef_core.generators import ARCHITECTURES, HAIR_COLOURS, DeepfakeModel
 from aef_core.generators.hisd import OFFICIAL_TAGS
 from aef_core.training.networks import update_average
@@ -255,19 +255,27 @@ def main(
     threads: Annotated[int, typer.Option(help="CPU threads, 0: all")] = 0,
     iterations: Annotated[int, typer.Option(help="end after so many, shipped ones counted")] = 0,
     continue_shipped: Annotated[bool, typer.Option(help="start from the shipped weights")] = False,
+    zoo: Annotated[str, typer.Option(help="celeba64 or faces128")] = "celeba64",
+    lfw: Annotated[Path | None, typer.Option(help="LFW's zip: more faces, labelled by ...")] = None,
+    labeller: Annotated[Path | None, typer.Option(help="... a file of train_classifier")] = None,
 ) -> None:
-    """Train one generator of the embedded 64-pixel zoo."""
+    """Train one generator of an embedded zoo."""
+    from aef_core.training.zoo128 import ZOOS, training_faces  # built on this module
+
     if model not in ZOO64:
         raise typer.BadParameter(f"unknown model {model!r}; known: {', '.join(ZOO64)}")
+    if zoo not in ZOOS:
+        raise typer.BadParameter(f"unknown zoo {zoo!r}; known: {', '.join(ZOOS)}")
     if threads:
         torch.set_num_threads(threads)
-    config = replace(ZOO64[model], iterations=iterations or ZOO64[model].iterations)
+    config = ZOOS[zoo][model]
+    config = replace(config, iterations=iterations or config.iterations)
     weights = None
     iteration = 0
     if continue_shipped:
-        weights = load_zoo("celeba64", models=[model])[model].state_dict()
-        iteration = zoo_table("celeba64")[model]["training"]["iterations"]
-    faces = load_faces("celeba", "train", root=celeba, size=64)
+        weights = load_zoo(zoo, models=[model])[model].state_dict()
+        iteration = zoo_table(zoo)[model]["training"]["iterations"]
+    faces = training_faces(zoo, celeba, lfw, labeller)
     train(config, faces, out, weights=weights, iteration=iteration)
 
 
