@@ -25,13 +25,16 @@ Loaded = tuple[list[np.ndarray], list | None, list[str]]
 
 
 def _embedded(root: object, split: str, n: int | None, size: int) -> Loaded:
-    with Image.open(ASSETS / f"faces64_{split}.png") as sheet:
+    # sheets of that size if there are any, else the 64-pixel ones resized
+    stored = size if (ASSETS / f"faces{size}_{split}.png").exists() else 64
+    with Image.open(ASSETS / f"faces{stored}_{split}.png") as sheet:
         grid = np.asarray(sheet.convert("RGB"))
-    tiles = grid.reshape(grid.shape[0] // 64, 64, -1, 64, 3).swapaxes(1, 2).reshape(-1, 64, 64, 3)
-    with open(ASSETS / "faces64.csv", newline="") as file:
+    tiles = grid.reshape(grid.shape[0] // stored, stored, -1, stored, 3).swapaxes(1, 2)
+    tiles = tiles.reshape(-1, stored, stored, 3)
+    with open(ASSETS / f"faces{stored}.csv", newline="") as file:
         rows = [row for row in csv.DictReader(file) if row["split"] == split][:n]
     images = [tiles[int(row["index"])] for row in rows]
-    if size != 64:
+    if size != stored:
         images = [_resize(Image.fromarray(image), size) for image in images]
     labels = [[int(row[name]) for name in ATTRIBUTES] for row in rows]
     return images, labels, [row["name"] for row in rows]

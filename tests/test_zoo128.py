@@ -3,15 +3,19 @@
 from dataclasses import replace
 from pathlib import Path
 
+import numpy as np
 import pytest
 import torch
 
 import aef_core.zoo as zoo_module
+from aef_core import face_sources
 from aef_core.config import ASSETS
+from aef_core.faces import load_faces, to_uint8
 from aef_core.generators import ARCHITECTURES
 from aef_core.generators.base import ATTRIBUTES, attribute_index
-from aef_core.training import zoo128
+from aef_core.training import embedded_faces, zoo128
 from aef_core.training.export import main as export
+from aef_core.training.face_pool import Candidate
 from aef_core.training.train_generator import train
 from aef_core.training.zoo128 import TRAINED, ZOO128, ZOOS, confident, join, training_faces
 from aef_core.zoo import installed, load_zoo
@@ -67,6 +71,23 @@ def test_an_exported_128_pixel_zoo_is_what_load_zoo_picks(
     assert load_zoo(models=["StarGAN"], device="cpu")["StarGAN"].image_size == 128
     assert load_zoo("celeba64", models=["StarGAN"])["StarGAN"].image_size == 64
     assert set(BARS) == set(ZOOS)
+
+
+def test_sheets_of_128_pixels_are_loaded_at_their_own_size(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    pictures = np.random.default_rng(0).integers(0, 256, (16, 128, 128, 3), np.uint8)
+    labels = dict.fromkeys(ATTRIBUTES, 0) | {"Male": 1}
+    chosen = [Candidate(tile, (0, 1, 2), labels, 0.0, 0.0, 0.0, 0.0) for tile in pictures]
+    embedded_faces.save(tmp_path, {"train": chosen})
+    monkeypatch.setattr(face_sources, "ASSETS", tmp_path)
+    faces = load_faces("embedded", "train", size=128)
+    assert faces.images.shape == (16, 3, 128, 128)
+    assert faces.attributes[:, attribute_index("Male")].all()
+    # the backdrop is out of focus, the head is as it was
+    middle = to_uint8(faces.images)[:, :, 40:80, 50:78].permute(0, 2, 3, 1).numpy()
+    close = np.abs(middle.astype(int) - pictures[:, 40:80, 50:78]).max()
+    assert close <= 8
 
 
 class Oracle(torch.nn.Module):

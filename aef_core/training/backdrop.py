@@ -10,7 +10,7 @@ from scipy.ndimage import gaussian_filter
 
 CENTRE, RADII = (32.0, 32.0), (27.0, 20.0)  # of the head in a 64-pixel tile: (y, x)
 EDGE = 0.22  # width of the transition, in radii
-BLUR = 4.5  # standard deviation in pixels
+BLUR = 4.5 / 64  # standard deviation, of the tile's side
 
 
 def head_mask(size: int = 64) -> np.ndarray:
@@ -26,7 +26,7 @@ def defocus(tile: np.ndarray) -> np.ndarray:
 
     Parameters
     ----------
-    tile : array of uint8, shape [64, 64, 3]
+    tile : array of uint8, shape [S, S, 3]
 
     Returns
     -------
@@ -35,7 +35,7 @@ def defocus(tile: np.ndarray) -> np.ndarray:
     mask = head_mask(len(tile))
     # the blur sees the backdrop only, or the face would glow into it
     outside = np.broadcast_to(1 - 0.97 * mask, tile.shape)
-    sigma = (BLUR, BLUR, 0)
+    sigma = (BLUR * len(tile), BLUR * len(tile), 0)
     colours = gaussian_filter(tile * outside, sigma, mode="nearest")
     blurred = colours / gaussian_filter(outside, sigma, mode="nearest")
     return np.round(mask * tile + (1 - mask) * blurred).clip(0, 255).astype(np.uint8)

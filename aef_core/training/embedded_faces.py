@@ -6,6 +6,8 @@ than needed; the parents' agreement, a face detector and a quota of attributes d
 
     pip install dlib-bin face-recognition-models
     python -m aef_core.training.embedded_faces --celeba ZIP --lfw ZIP --out aef_core/assets
+
+`--size 128 --per-split 512` makes larger ones, of twice as many candidates.
 """
 
 import argparse
@@ -26,10 +28,12 @@ from aef_core.training.morphing import HEIGHT, WIDTH, morph
 from aef_core.training.people import Landmarks, Photographs, add_labels, read_celeba, read_lfw
 
 COLUMNS = 16
-CANDIDATES = {"train": 1000, "test": 600}
+CANDIDATES = {"train": 1000, "test": 600}  # for PER_SPLIT faces
 
 
-def make_candidates(photos: Photographs, pool: Pool, seed: int, split: str) -> list[Candidate]:
+def make_candidates(
+    photos: Photographs, pool: Pool, seed: int, split: str, size: int = TILE, per: int = PER_SPLIT
+) -> list[Candidate]:
     """Morphs of the trios that agree best, small groups (say men with glasses) over-represented."""
     rng = np.random.default_rng(seed)
     leaders = np.arange(pool.n) + pool.n * rng.integers(0, 2, pool.n)
@@ -42,29 +46,31 @@ def make_candidates(photos: Photographs, pool: Pool, seed: int, split: str) -> l
         groups.setdefault(kind, []).append(int(k))
     order = [(rank / len(g) ** 0.7, k) for g in groups.values() for rank, k in enumerate(g)]
     made = []
-    for _, k in tqdm(sorted(order)[: CANDIDATES[split]], desc=f"{split}: morphs"):
+    wanted = CANDIDATES[split] * per // PER_SPLIT
+    for _, k in tqdm(sorted(order)[:wanted], desc=f"{split}: morphs"):
         parents, distance = trios[k]
         people = [pool.people[i] for i in parents]
         images = torch.stack([photos.tensor(p) for p in people])
         face, discord, lead = morph(images, np.stack([p.points for p in people]))
-        tile = to_tile(face)
+        tile = to_tile(face, size)
         scores = (distance, discord, lead, clutter(tile))
         made.append(Candidate(tile, parents, labels[k], *scores))
     return made
 
 
-def to_tile(face: Tensor) -> np.ndarray:
-    """The centre square, reduced with antialiasing: what a 64-pixel CelebA crop looks like."""
+def to_tile(face: Tensor, size: int = TILE) -> np.ndarray:
+    """The centre square, reduced with antialiasing: what a CelebA crop of that size looks like."""
     pixels = (face.permute(1, 2, 0) * 255).round().to(torch.uint8).numpy()
     top = (HEIGHT - WIDTH) // 2
     square = Image.fromarray(pixels).crop((0, top, WIDTH, top + WIDTH))
-    return np.asarray(square.resize((TILE, TILE), Image.Resampling.BICUBIC))
+    return np.asarray(square.resize((size, size), Image.Resampling.BICUBIC))
 
 
 def clutter(tile: np.ndarray) -> float:
     """Fine detail in the upper corners: lettering on a wall, heads of others."""
     gray = tile.mean(-1) / 255
-    corners = np.stack((gray[:26, :14], gray[:26, :-15:-1]))
+    high, wide = (round(n * len(tile) / 64) for n in (26, 14))
+    corners = np.stack((gray[:high, :wide], gray[:high, : -wide - 1 : -1]))
     return float(np.abs(np.diff(corners, axis=1)).mean() + np.abs(np.diff(corners, axis=2)).mean())
 
 
@@ -97,16 +103,17 @@ def report(split: str, chosen: list[Candidate], pool: Pool, identity: Identity) 
 def save(folder: Path, splits: dict[str, list[Candidate]]) -> None:
     """Contact sheets, and one row of labels per face."""
     folder.mkdir(parents=True, exist_ok=True)
-    with open(folder / "faces64.csv", "w", newline="") as file:
+    size = len(next(iter(splits.values()))[0].tile)
+    with open(folder / f"faces{size}.csv", "w", newline="") as file:
         writer = csv.writer(file, lineterminator="\n")
         writer.writerow(("split", "index", "name", *ATTRIBUTES))
         for split, chosen in splits.items():
-            rows = PER_SPLIT // COLUMNS
+            rows = len(chosen) // COLUMNS
             tiles = np.stack([defocus(c.tile) for c in chosen]).reshape(
-                rows, COLUMNS, TILE, TILE, 3
+                rows, COLUMNS, size, size, 3
             )
-            sheet = tiles.swapaxes(1, 2).reshape(rows * TILE, COLUMNS * TILE, 3)
-            Image.fromarray(sheet).save(folder / f"faces64_{split}.png", optimize=True)
+            sheet = tiles.swapaxes(1, 2).reshape(rows * size, COLUMNS * size, 3)
+            Image.fromarray(sheet).save(folder / f"faces{size}_{split}.png", optimize=True)
             for index, candidate in enumerate(chosen):
                 name = f"nobody-{split}-{index:03d}"
                 writer.writerow((split, index, name, *(candidate.labels[a] for a in ATTRIBUTES)))
@@ -119,6 +126,8 @@ def main() -> None:
     parser.add_argument("--lfw", help="zip of LFW deep-funneled: more parents for the test faces")
     parser.add_argument("--out", type=Path, required=True, help="folder of the sheets")
     parser.add_argument("--seed", type=int, default=7)
+    parser.add_argument("--size", type=int, default=TILE, help="pixels of a face")
+    parser.add_argument("--per-split", type=int, default=PER_SPLIT, help="a multiple of 16")
     args = parser.parse_args()
 
     torch.set_num_threads(1)  # one order of summation, so that the sheets come out the same
@@ -133,10 +142,11 @@ def main() -> None:
     splits, pools = {}, {}
     for number, (split, people) in enumerate((("train", train), ("test", test))):
         pool = Pool(people, header)
-        candidates = make_candidates(photos, pool, args.seed + number, split)
-        splits[split] = choose(candidates, pool, identity, finder, avoid)
-        if len(splits[split]) < PER_SPLIT:
-            raise SystemExit(f"{split}: only {len(splits[split])} of {PER_SPLIT} passed the gate")
+        wanted = (args.size, args.per_split)
+        candidates = make_candidates(photos, pool, args.seed + number, split, *wanted)
+        splits[split] = choose(candidates, pool, identity, finder, avoid, args.per_split)
+        if (found := len(splits[split])) < args.per_split:
+            raise SystemExit(f"{split}: only {found} of {args.per_split} passed the gate")
         avoid = [pool.people[p] for c in splits[split] for p in c.parents]
         np.random.default_rng(args.seed).shuffle(splits[split])  # best-first would bias a prefix
         pools[split] = pool

@@ -10,13 +10,13 @@ from aef_core.training.face_pool import Candidate, Pool
 from aef_core.training.morphing import WIDTH
 from aef_core.training.people import MIRRORED, Person, Photographs, optional_tools
 
-TILE, PER_SPLIT = 64, 256
+TILE, PER_SPLIT = 64, 256  # of the shipped sheets
 SURE = 0.99  # MTCNN's confidence that a tile shows a face
 SAME_PERSON = 0.5  # distance of dlib's identity codes; its authors' threshold is 0.6
 
 
 class FaceFinder:
-    """MTCNN's confidence that a tile, enlarged four times, shows a face; 0 where it finds none."""
+    """MTCNN's confidence that a tile, enlarged to 256, shows a face; 0 where it finds none."""
 
     def __init__(self) -> None:
         try:
@@ -26,7 +26,7 @@ class FaceFinder:
         self.network = MTCNN(keep_all=True, device="cpu")
 
     def __call__(self, tile: np.ndarray) -> float:
-        large = Image.fromarray(tile).resize((4 * TILE, 4 * TILE), Image.Resampling.BICUBIC)
+        large = Image.fromarray(tile).resize((256, 256), Image.Resampling.BICUBIC)
         return float(self.network.detect(large)[1][0] or 0)
 
 
@@ -69,12 +69,20 @@ PASSES = ((0.070, 3, 1), (0.070, 5, 2), (0.085, 5, 2))
 QUOTA = 0.03  # of badness accepted for each face that an attribute is behind
 
 
+def skin(tile: np.ndarray) -> np.ndarray:
+    """The middle of a tile, where the face is."""
+    unit = len(tile) / 64
+    top, bottom, left, right = (round(v * unit) for v in (24, 44, 20, 44))
+    return tile[top:bottom, left:right]
+
+
 def choose(
     candidates: list[Candidate],
     pool: Pool,
     identity: Identity,
     finder: FaceFinder,
     avoid: list[Person],
+    per_split: int = PER_SPLIT,
 ) -> list[Candidate]:
     """Best first, while the quota is kept, no photograph is overused, and parents are strangers.
 
@@ -88,7 +96,7 @@ def choose(
         weight * rank([getattr(c, key) for c in candidates]) for key, weight in BADNESS.items()
     )
     for candidate in candidates:
-        candidate.labels["dark"] = int(candidate.tile[24:44, 20:44].mean() / 255 < DARK)
+        candidate.labels["dark"] = int(skin(candidate.tile).mean() / 255 < DARK)
     has = np.array([[c.labels[name] for name in WANTED] for c in candidates])
     share = np.array(list(WANTED.values()))
     strangers = np.array([identity.of(p) for p in avoid]).reshape(-1, 128)
@@ -96,8 +104,8 @@ def choose(
     discord = np.array([c.discord for c in candidates]) / np.where(glasses, 1.4, 1.0)
     chosen, uses, passes = [], Counter(), iter(PASSES)
     open_ = np.zeros(len(candidates), bool)
-    progress = tqdm(total=PER_SPLIT, desc="choosing")
-    while len(chosen) < PER_SPLIT:
+    progress = tqdm(total=per_split, desc="choosing")
+    while len(chosen) < per_split:
         if not open_.any():
             most_discord, most_uses, most_shared = next(passes, (None,) * 3)
             if most_discord is None:
