@@ -13,7 +13,7 @@ from safetensors import SafetensorError
 from torch import Tensor
 
 from aef_core.config import ASSETS, default_device
-from aef_core.generators import ARCHITECTURES, DeepfakeModel
+from aef_core.generators import ARCHITECTURES, UNSEEN, DeepfakeModel
 
 EMBEDDED = ("celeba64",)  # in every installation
 PREFERRED = ("faces128", *EMBEDDED)  # `load_zoo()` takes the first that is there
@@ -102,6 +102,20 @@ def load_zoo(
     return {m: load(m).eval().requires_grad_(False).to(device) for m in wanted}
 
 
+def load_unseen(device: str | torch.device | None = None) -> dict[str, DeepfakeModel]:
+    """Embedded generators of other families than the zoo's, frozen, in eval mode.
+
+    No perturbation is optimised against them: they show what transfers. `device` as in `load_zoo`.
+
+    Raises
+    ------
+    BadCheckpoint
+        A file is missing or corrupt.
+    """
+    device = torch.device(device) if device else default_device()
+    return {m: _embedded("unseen", m).eval().requires_grad_(False).to(device) for m in UNSEEN}
+
+
 def installed() -> tuple[str, ...]:
     """Names of the embedded zoos this installation has, the preferred one first."""
     return tuple(n for n in PREFERRED if (ASSETS / n / "zoo.json").exists())
@@ -119,7 +133,7 @@ def _embedded(zoo: str, name: str) -> DeepfakeModel:
         raise BadCheckpoint(f"{path} is missing: reinstall the package")
     if hashlib.sha256(path.read_bytes()).hexdigest() != entry["sha256"]:
         raise BadCheckpoint(f"{path} does not match its SHA-256 in zoo.json: reinstall the package")
-    model = ARCHITECTURES[entry["architecture"]](**entry["settings"])
+    model = (ARCHITECTURES | UNSEEN)[entry["architecture"]](**entry["settings"])
     model.load_state_dict(read_weights(path))
     return model
 

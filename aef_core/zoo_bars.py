@@ -13,6 +13,7 @@ from aef_core.detection import detected
 from aef_core.faces import FaceBatch, load_faces
 from aef_core.generators import AttGAN, DeepfakeModel, HiSD
 from aef_core.generators.base import attribute_index, columns
+from aef_core.generators.vae import VAE
 from aef_core.metrics import SUCCESS_THRESHOLD, Evaluator, psnr
 from aef_core.perturbation import PerturbationConfig
 from aef_core.runs import optimize
@@ -71,6 +72,8 @@ def reconstruct(model: DeepfakeModel, faces: FaceBatch) -> Tensor:
     """What the generator returns when asked to change nothing."""
     if isinstance(model, HiSD):
         return model.decoder(model.encoder(faces.images))
+    if isinstance(model, VAE):
+        return model.generate(model.posterior(faces.images)[0])
     own = columns(faces.attributes, model.attributes)
     return model(faces.images, own - 0.5 if isinstance(model, AttGAN) else own)
 

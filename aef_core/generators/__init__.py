@@ -5,6 +5,7 @@ from aef_core.generators.attgan import AttGAN
 from aef_core.generators.base import ATTRIBUTES, HAIR_COLOURS, DeepfakeModel
 from aef_core.generators.hisd import HiSD
 from aef_core.generators.stargan import STARGAN_ATTRIBUTES, StarGAN
+from aef_core.generators.vae import VAE
 
 ARCHITECTURES: dict[str, type[DeepfakeModel]] = {
     "StarGAN": StarGAN,
@@ -13,11 +14,16 @@ ARCHITECTURES: dict[str, type[DeepfakeModel]] = {
     "HiSD": HiSD,
 }
 
+UNSEEN: dict[str, type[DeepfakeModel]] = {"VAE": VAE}
+"""Of other families, to be judged on and never optimised against."""
+
 __all__ = [
     "ARCHITECTURES",
     "ATTRIBUTES",
     "HAIR_COLOURS",
     "STARGAN_ATTRIBUTES",
+    "UNSEEN",
+    "VAE",
     "AttGAN",
     "AttentionGAN",
     "DeepfakeModel",

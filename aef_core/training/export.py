@@ -26,6 +26,26 @@ def save_half(path: Path, state: dict[str, Tensor], metadata: dict[str, Any]) ->
     safetensors.torch.save_file(half, path, {"aef": json.dumps(metadata)})
 
 
+def save_table(folder: Path, entries: dict[str, tuple[str, dict, dict]], table: str) -> None:
+    """Write `<folder>/<table>`: of each weights file architecture, settings, checksum, training.
+
+    `entries` maps a name to architecture, settings and training record; weights are expected in
+    `<folder>/<name>.safetensors`. Names that are in the table already and not in `entries` stay.
+    """
+    path = folder / table
+    known = json.loads(path.read_text()) if path.exists() else {}
+    for name, (architecture, settings, training) in entries.items():
+        file = folder / f"{name}.safetensors"
+        known[name] = {
+            "architecture": architecture,
+            "settings": settings,
+            "file": file.name,
+            "sha256": hashlib.sha256(file.read_bytes()).hexdigest(),
+            "training": training,
+        }
+    path.write_text(json.dumps(known, indent=1) + "\n")
+
+
 def main(
     checkpoints: Annotated[Path, typer.Option(help="folder of <model>.ckpt files")],
     zoo: Annotated[str, typer.Option(help="celeba64 or faces128")] = "celeba64",
@@ -40,27 +60,17 @@ def main(
     if zoo not in ZOOS:
         raise typer.BadParameter(f"unknown zoo {zoo!r}; known: {', '.join(ZOOS)}")
     out = out or ASSETS / zoo
-    zoo = out / "zoo.json"
-    table = json.loads(zoo.read_text()) if zoo.exists() else {}
     for name, config in ZOOS[zoo].items():
         checkpoint = checkpoints / f"{name}.ckpt"
         if not checkpoint.exists():
             print(f"{name}: no {checkpoint.name} in {checkpoints}, kept as it is")
             continue
         stored = torch.load(checkpoint, map_location="cpu", weights_only=True)
-        file = out / f"{name}.safetensors"
         weights = stored["average" if config.ship_average else "model"]
         training = {k: v for k, v in vars(config).items() if k != "settings"}
         training["iterations"] = stored["iteration"]
-        save_half(file, weights, training)
-        table[name] = {
-            "architecture": config.model,
-            "settings": config.settings,
-            "file": file.name,
-            "sha256": hashlib.sha256(file.read_bytes()).hexdigest(),
-            "training": training,
-        }
-    zoo.write_text(json.dumps(table, indent=1) + "\n")
+        save_half(out / f"{name}.safetensors", weights, training)
+        save_table(out, {name: (config.model, config.settings, training)}, "zoo.json")
     print(f"{out}: {sum(f.stat().st_size for f in out.iterdir()) / 1e6:.1f} MB")
 
 

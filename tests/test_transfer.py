@@ -1,0 +1,169 @@
+"""Leave-one-out, the floor, the shares; and the generator of another family."""
+
+from dataclasses import replace
+
+import pytest
+import torch
+from matplotlib import pyplot as plt
+
+from aef_core import transfer, transfer_plots
+from aef_core.faces import load_faces
+from aef_core.generators import VAE
+from aef_core.metrics import Evaluator
+from aef_core.perturbation import PerturbationConfig
+from aef_core.training.train_vae import attribute_vectors, loss_of, train
+from aef_core.zoo import load_unseen, zoo_table
+from aef_core.zoo_bars import edit_quality
+
+from .conftest import make_faces, tiny_zoo
+
+CONFIG = PerturbationConfig(steps=2, step_size=0.02, batch=4)
+ENTRIES = {k: transfer.ENTRIES[k] for k in ("averaging", "grad-norm", "max-min (ours)")}
+TINY = {"width": 4, "layers": 2, "latent": 3, "image_size": 32}
+
+
+def two() -> dict:
+    return {name: tiny_zoo()[name] for name in ("StarGAN", "HiSD")}
+
+
+@pytest.fixture(scope="module")
+def folds(tmp_path_factory: pytest.TempPathFactory) -> tuple:
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("AEF_HOME", str(tmp_path_factory.mktemp("home")))
+        zoo, train_faces = two(), make_faces()
+        judge = Evaluator(zoo, make_faces(4, seed=1))
+        alone = transfer.specialists(zoo, train_faces, CONFIG)
+        whole = transfer.on_all(zoo, train_faces, CONFIG, alone, (0, 1), ENTRIES)
+        table = transfer.leave_one_out(judge, train_faces, CONFIG, alone, whole, ENTRIES)
+        left_out = {
+            left: transfer.made_with(
+                ENTRIES["grad-norm"], {k: m for k, m in zoo.items() if k != left},
+                train_faces, CONFIG, alone,
+            )
+            for left in zoo
+        }  # fmt: skip
+    return judge, whole, table, left_out
+
+
+def test_a_fold_never_sees_the_generator_it_is_judged_on(folds) -> None:
+    judge, whole, table, left_out = folds
+    assert set(whole) == {(m, s) for m in ENTRIES for s in (0, 1)}
+    for left, run in left_out.items():
+        assert list(run.config["zoo"]) == [k for k in judge.zoo if k != left]
+        expected = judge(run.delta).query("model == @left")["l2_mask"].to_numpy()
+        rows = table.query("method == 'grad-norm' and role == @transfer.OUTSIDE and model == @left")
+        assert rows["l2_mask"].to_numpy() == pytest.approx(expected, nan_ok=True)
+    inside = table[table["role"] == transfer.INSIDE]
+    assert set(inside["model"]) == set(judge.zoo)
+
+
+def test_grad_norm_is_judged_on_outputs_as_the_methods_are(folds) -> None:
+    run = folds[1]["grad-norm", 0]
+    assert run.config["loop"]["feature_weight"] == 0
+    assert run.history["strength"].to_numpy() == pytest.approx(run.history["output_mse"].to_numpy())
+
+
+def test_ceilings_go_with_the_generators_that_are_left(folds) -> None:
+    whole = folds[1]["max-min (ours)", 1]
+    assert len(whole.config["settings"]["ceilings"]) == 2
+
+
+def test_shares_and_balance_are_the_plain_ratios(folds) -> None:
+    table = folds[2]
+    means = table[~table["excluded"]].groupby(["method", "role", "model"])["l2_mask"].mean()
+    shares = transfer.shares_left(table).set_index(["method", "model"])
+    for (method, model), row in shares.iterrows():
+        inside, outside = (means[method, r, model] for r in (transfer.INSIDE, transfer.OUTSIDE))
+        assert row["share"] == pytest.approx(outside / inside)
+        assert row["low"] <= row["share"] + 1e-9
+        assert row["share"] <= row["high"] + 1e-9
+    even = transfer.balance_in_and_out(table)
+    for (method, role), row in even.iterrows():
+        level = means[method, role]
+        assert row["min"] == pytest.approx(level.min())
+        assert row["worst / best"] == pytest.approx(level.min() / level.max())
+        assert row["min_low"] <= row["min"] <= row["min_high"] + 1e-9
+
+
+def test_the_floor_is_a_coin_at_the_bound(folds) -> None:
+    judge, whole, table, _ = folds
+    pattern = transfer.random_pattern(judge.faces.images[:1], 0.05, seed=3)
+    assert pattern.shape == (1, 3, 32, 32)
+    assert pattern.unique().tolist() == pytest.approx([-0.05, 0.05])
+    assert abs(pattern.mean()) < 0.005
+    floor = transfer.random_table(judge, 0.05, (0, 1))
+    assert floor["l2_mask"].dropna().gt(0).all()
+    levels = transfer.unseen_levels(whole, judge, floor)
+    random = levels[levels["method"] == transfer.RANDOM]
+    assert random["over_floor"].abs().max() == 0
+    assert transfer.RANDOM not in transfer.clearly_above(levels)
+    one = levels[levels["model"] == "StarGAN"]
+    least = floor.groupby("model")["l2_mask"].mean()
+    shares = transfer.shares_left(table)
+    assert transfer_plots.over_floor(one).axes
+    assert len(transfer_plots.in_and_out(shares, least, 2 * least).axes) == 2
+    assert len(transfer_plots.evenness(transfer.balance_in_and_out(table)).axes) == 2
+    plt.close("all")
+
+
+def test_the_vae_walks_along_its_vectors() -> None:
+    torch.manual_seed(0)
+    model = VAE(**TINY).eval().requires_grad_(False)
+    faces = make_faces(4)
+    c = model.conditions(faces.attributes, "Male")
+    assert torch.equal(model(faces.images, c), model(faces.images, 0 * c))  # no vectors yet
+    model.vectors.normal_()
+    code = model.posterior(faces.images)[0]
+    walked = model.generate(code + torch.einsum("ba,alhw->blhw", c, model.vectors))
+    assert torch.allclose(model(faces.images, c), walked)
+    assert torch.allclose(model(faces.images, 0 * c), model.generate(code))
+    flipped = 2 * (1 - 2 * faces.attributes[:, 7].float())
+    assert torch.equal(c[:, 7], flipped)
+    with pytest.raises(ValueError, match="VAE has no edit 'Bald'"):
+        model.conditions(faces.attributes, "Bald")
+
+
+def test_attribute_vectors_recover_a_planted_effect() -> None:
+    torch.manual_seed(1)
+    model, faces = VAE(**TINY).eval().requires_grad_(False), make_faces(200)
+    truth = torch.randn_like(model.vectors)
+    planted = torch.einsum("ba,alhw->blhw", faces.attributes.float(), truth)
+    model.posterior = _in_order(planted)
+    found = attribute_vectors(model, faces)
+    assert torch.allclose(found, truth, atol=0.2)  # a ridge of one face in 200
+
+
+def _in_order(codes: torch.Tensor):
+    parts = iter(codes.split(256))
+    return lambda x: (next(parts), None)
+
+
+def test_training_the_vae_lowers_its_loss_and_goes_on_where_it_stopped(tmp_path, monkeypatch):
+    from aef_core.training import train_vae
+
+    monkeypatch.setattr(train_vae, "SETTINGS", TINY)
+    faces = make_faces(32)
+    before = loss_of(VAE(**TINY), faces.images)[1].item()
+    once = train(faces, tmp_path / "once", steps=12, every=6)
+    assert loss_of(once, faces.images)[1].item() < before
+    stopped = torch.load(tmp_path / "once" / "vae.ckpt", weights_only=True)
+    assert stopped[-1] == 12
+
+
+def test_the_embedded_vae_edits() -> None:
+    """The bar of its edits; its numbers on CelebA are in its table."""
+    unseen = load_unseen("cpu")
+    assert list(unseen) == ["VAE"]
+    record = zoo_table("unseen")["VAE"]["training"]["celeba_test"]
+    assert record["edit success"] >= 0.8
+    quality = edit_quality(unseen["VAE"], load_faces("embedded", "test", n=24))
+    assert quality["edit success"] >= 0.6
+    assert quality["reconstruction PSNR"] > 15
+
+
+def test_other_faces_are_refused(folds) -> None:
+    judge, whole = folds[:2]
+    with pytest.raises(ValueError, match="faces are in both sets"):
+        transfer.leave_one_out(
+            judge, replace(judge.faces), CONFIG, {}, whole, {"averaging": ENTRIES["averaging"]}
+        )
