@@ -3,9 +3,24 @@
 import numpy as np
 import pandas as pd
 from matplotlib import pyplot as plt
+from matplotlib.axes import Axes
 from matplotlib.figure import Figure
+from matplotlib.ticker import LogLocator, NullFormatter, NullLocator
 
 from aef_core.style import MODEL_COLOURS
+
+
+def _log(ax: Axes) -> None:
+    """A logarithmic axis with a few plain labels, also where it spans less than a decade."""
+    ax.set_xscale("log")
+    low, high = ax.get_xlim()
+    wide = high / low > 30
+    ax.xaxis.set_major_locator(LogLocator(subs=(1.0,) if wide else (1.0, 2.0, 5.0), numticks=6))
+    ax.xaxis.set_major_formatter(lambda x, _: f"{x:.0e}".replace("e-0", "e-") if x else "0")
+    ax.xaxis.set_minor_formatter(NullFormatter())
+    if not wide:
+        ax.xaxis.set_minor_locator(NullLocator())
+    ax.set_xlim(low, high)
 
 
 def in_and_out(shares: pd.DataFrame, floor: pd.Series, ceiling: pd.Series) -> Figure:
@@ -32,10 +47,11 @@ def in_and_out(shares: pd.DataFrame, floor: pd.Series, ceiling: pd.Series) -> Fi
         ax.plot(part["inside"], rows, "o", color=colour, label="optimised on")
         ax.plot(ceiling[model], len(methods), "*", color=colour, ms=10, clip_on=False)
         ax.axvline(floor[model], color="0.3", lw=1, ls=":")
-        ax.set(xscale="log", title=model, xlabel="mean L2_mask", ylim=(-0.6, len(methods) + 0.3))
+        ax.set(title=model, xlabel="mean L2_mask", ylim=(-0.6, len(methods) + 0.3))
+        _log(ax)
     first = np.atleast_1d(axes)[0]
     first.set_yticks([*rows, len(methods)], [*methods, "specialist"])
-    first.legend(loc="lower left", fontsize=7)
+    np.atleast_1d(axes)[-1].legend(loc="upper left", bbox_to_anchor=(1.02, 1))
     return fig
 
 
@@ -52,7 +68,8 @@ def over_floor(levels: pd.DataFrame) -> Figure:
     arms = np.clip([levels["value"] - levels["low"], levels["high"] - levels["value"]], 0, None)
     ax.errorbar(levels["value"], rows, xerr=arms, fmt="o", color="0.25", lw=1, capsize=2)
     ax.set_yticks(rows, levels["method"])
-    ax.set(xscale="log", xlabel=f"mean L2_mask of the unseen {levels['model'].iloc[0]}")
+    ax.set_xlabel(f"mean L2_mask of the unseen {levels['model'].iloc[0]}")
+    _log(ax)
     return fig
 
 
@@ -74,7 +91,8 @@ def evenness(balance: pd.DataFrame) -> Figure:
             arms = np.clip([value - part[f"{what}_low"], part[f"{what}_high"] - value], 0, None)
             ax.errorbar(value, rows + lift, xerr=arms, fmt="o", color="0.25", lw=1, capsize=2,
                         mfc="0.25" if role == roles[0] else "white", label=role)  # fmt: skip
-    axes[0].set(xscale="log", xlabel="L2_mask of the worst generator")
+    axes[0].set_xlabel("L2_mask of the worst generator")
+    _log(axes[0])
     axes[1].set(xlabel="worst / best generator")
     axes[0].set_yticks(rows, methods)
     axes[1].legend(loc="upper left", bbox_to_anchor=(1.02, 1))
