@@ -21,18 +21,18 @@ from aef_core.metrics import evaluate
 from aef_core.runs import Run, optimize
 from aef_core.study import Lab
 
-RESULTS = ASSETS / "results" / "fragility.csv"
+RESULTS = ASSETS / "results"
 RUN = ["architecture", "seed", "arm", "cycle", "iteration"]
 FRAGILITY, SUCCESS = "specialist L2_mask", "edit success"
 
 
-def load_results(path: Path = RESULTS) -> pd.DataFrame:
+def load_results(folder: Path = RESULTS) -> pd.DataFrame:
     """The kept numbers, tidy: one row a checkpoint and measure (value, and low, high over images).
 
     Columns: architecture, seed, arm, cycle (its weight), iteration, measure, setting, value, low,
     high. `iteration` counts from the beginning of the common start.
     """
-    return pd.read_csv(path)
+    return pd.concat(map(pd.read_csv, sorted(folder.glob("fragility-*.csv"))), ignore_index=True)
 
 
 def checkpoints(table: pd.DataFrame) -> pd.DataFrame:

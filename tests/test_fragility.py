@@ -8,7 +8,15 @@ import pytest
 import torch
 from torch import nn
 
-from aef_core.cycle_study import against_identity, ratio_interval, summary
+from aef_core.cycle_study import (
+    against_identity,
+    checkpoints,
+    kept_smoothing,
+    kept_ways_back,
+    load_results,
+    ratio_interval,
+    summary,
+)
 from aef_core.generators import AttGAN, DeepfakeModel
 from aef_core.hiding import (
     OCTAVES,
@@ -175,32 +183,45 @@ def small(monkeypatch: pytest.MonkeyPatch) -> tuple:
 
 def test_the_experiment_resumes_and_repeats_itself(small: tuple, tmp_path: Path) -> None:
     faces, judge, jobs, plan = small
-    whole = tmp_path / "whole.csv"
-    experiment(faces, judge, Table(whole), tmp_path / "a", jobs, plan)
+    whole, halves = tmp_path / "whole", tmp_path / "halves"
+    experiment(faces, judge, whole, tmp_path / "a", jobs, plan)
 
     class Stop(Exception):
         pass
 
-    class Impatient(Table):
-        def add(self, *block: object) -> None:
-            super().add(*block)
-            if len(self.rows["iteration"].unique()) > 1:
-                raise Stop
+    def impatient(table: Table, *block: object) -> None:
+        add(table, *block)
+        if table.rows["iteration"].nunique() > 1:
+            raise Stop
 
-    halves = tmp_path / "halves.csv"
-    with pytest.raises(Stop):
-        experiment(faces, judge, Impatient(halves), tmp_path / "b", jobs, plan)
-    experiment(faces, judge, Table(halves), tmp_path / "b", jobs, plan)
-    pd.testing.assert_frame_equal(pd.read_csv(whole), pd.read_csv(halves))
+    add = Table.add
+    with pytest.MonkeyPatch.context() as patch, pytest.raises(Stop):
+        patch.setattr(Table, "add", impatient)
+        experiment(faces, judge, halves, tmp_path / "b", jobs, plan)
+    experiment(faces, judge, halves, tmp_path / "b", jobs, plan)
+    table = load_results(whole)
+    pd.testing.assert_frame_equal(table, load_results(halves))
 
-    table = pd.read_csv(whole)
     assert set(table["iteration"]) == {1, 2, 3}
     assert set(table["arm"]) == {"start", "identity", "cycle"}
     last = table[table["iteration"] == 3]
     assert {"edit success", "specialist L2_mask", "specialist power"} <= set(last["measure"])
-    again = table.copy()
-    experiment(faces, judge, Table(whole), tmp_path / "a", jobs, plan)
-    pd.testing.assert_frame_equal(pd.read_csv(whole), again)
+    experiment(faces, judge, whole, tmp_path / "a", jobs, plan)
+    pd.testing.assert_frame_equal(load_results(whole), table)
+    with pytest.raises(ValueError, match=r"holds starts of \[1\] iterations, not 2"):
+        experiment(faces, judge, whole, tmp_path / "a", jobs, Schedule(start=2))
+
+
+def test_the_kept_numbers_can_be_read_and_compared() -> None:
+    table = load_results()
+    rows = checkpoints(table)
+    assert rows["success"].between(0, 1).all()
+    assert (rows["l2_mask"] > 0).all()
+    assert not rows.duplicated(["architecture", "seed", "arm", "iteration"]).any()
+    for at in ("equal time", "equal success"):
+        assert (summary(table, at)["ratio"] > 0).all()
+    assert kept_ways_back(table)["added"].notna().all()
+    assert not kept_smoothing(table).empty
 
 
 def kept(values: list[tuple]) -> pd.DataFrame:

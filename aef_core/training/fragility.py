@@ -5,7 +5,9 @@
 Per seed and architecture one common start, trained without a cycle; then arms that differ in
 nothing but the weights of cycle and identity loss: same data, same draws, same critic, same
 optimiser state, same number of iterations. Each checkpoint is judged on held-out faces. The command
-can be stopped at any time: it resumes from its checkpoints and skips what its table holds.
+can be stopped at any time: it resumes from its checkpoints and skips what its tables hold, one an
+architecture, so that processes may share the architectures. Another schedule needs another folder
+of checkpoints and other tables. A first look: `--seeds 1 --start 400 --iterations 500 --every 250`.
 """
 
 import shutil
@@ -29,7 +31,7 @@ from aef_core.training.networks import Critic
 from aef_core.training.recipes import AttGANRecipe, Losses, Phase, Recipe, build_recipe
 from aef_core.training.train_generator import TrainingConfig, train
 
-START, EVERY = 400, 250  # iterations of the common start, between two checkpoints
+START, EVERY = 1200, 400  # iterations of the common start, between two checkpoints
 SEED = 20261121
 CONSTANT_RATE = 1 - 1e-9  # the learning rate never falls, so every checkpoint is like the last
 
@@ -102,7 +104,7 @@ class Schedule:
     """How long the common start and the arms last, and how often they are judged."""
 
     start: int = START
-    iterations: int = 2 * EVERY  # of each arm
+    iterations: int = 3 * EVERY  # of each arm
     every: int = EVERY
 
     def checkpoints(self) -> range:
@@ -140,10 +142,12 @@ def run_arm(
 
 
 def experiment(
-    faces: FaceBatch, judge: Judge, table: Table, out: Path, jobs: list[tuple], plan: Schedule
+    faces: FaceBatch, judge: Judge, results: Path, out: Path, jobs: list[tuple], plan: Schedule
 ) -> None:
     """Run jobs (seed, architecture, arms): arms take turns, so that they can always be compared."""
     for seed, architecture, compared in jobs:
+        table = Table(results / f"fragility-{architecture}.csv")
+        table.refuse_other_start(plan.start)
         folder = out / f"{architecture}-{seed}"
         begun = {"architecture": architecture, "seed": seed}
         start = Arm("start", 0, 0 if architecture == "AttGAN" else 10)
@@ -162,21 +166,22 @@ def experiment(
 def main(
     celeba: Annotated[Path, typer.Option(help="folder or zip with CelebA and its attributes")],
     out: Annotated[Path, typer.Option(help="folder of checkpoints")] = Path("runs/fragility"),
-    results: Annotated[Path, typer.Option(help="the table")] = RESULTS,
+    results: Annotated[Path, typer.Option(help="folder of the tables")] = RESULTS,
     seeds: Annotated[int, typer.Option(help="seeds 0, 1, ...")] = 3,
-    iterations: Annotated[int, typer.Option(help="of each arm")] = 2 * EVERY,
+    iterations: Annotated[int, typer.Option(help="of each arm")] = 3 * EVERY,
     start: Annotated[int, typer.Option(help="iterations of the common start")] = START,
+    every: Annotated[int, typer.Option(help="iterations between checkpoints")] = EVERY,
     threads: Annotated[int, typer.Option(help="CPU threads, 0: all")] = 0,
     architectures: Annotated[str, typer.Option(help="in this order")] = ",".join(SMALL),
 ) -> None:
-    """Train every arm of every seed; keep the measured numbers in a table."""
+    """Train every arm of every seed; keep the measured numbers in tables."""
     names = architectures.split(",")
     for name in names:
         if name not in SMALL:
             raise typer.BadParameter(f"unknown architecture {name!r}; known: {', '.join(SMALL)}")
     if threads:
         torch.set_num_threads(threads)
-    plan = Schedule(start, iterations)
+    plan = Schedule(start, iterations, every)
     rounds = max(len(arms(n)) for n in names)
     jobs = [
         (seed, name, arms(name)[turn])
@@ -187,7 +192,7 @@ def main(
     ]
     faces = load_faces("celeba", "train", root=celeba)
     judge = Judge(faces[:64], load_faces("celeba", "test", n=120, root=celeba))
-    experiment(faces, judge, Table(results), out, jobs, plan)
+    experiment(faces, judge, results, out, jobs, plan)
 
 
 if __name__ == "__main__":

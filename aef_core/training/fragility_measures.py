@@ -87,6 +87,14 @@ class Table:
             return False
         return bool(np.logical_and.reduce([self.rows[k] == v for k, v in key.items()]).any())
 
+    def refuse_other_start(self, start: int) -> None:
+        """Numbers of two schedules do not belong in one table."""
+        if self.rows.empty:
+            return
+        begun = set(self.rows.loc[self.rows["arm"] == "start", "iteration"])
+        if begun != {start}:
+            raise ValueError(f"{self.path} holds starts of {sorted(begun)} iterations, not {start}")
+
     def add(self, key: Mapping[str, object], measures: Measures) -> None:
         """Append a block and write the file anew, atomically."""
         block = pd.DataFrame([{**key, **m} for m in measures])
