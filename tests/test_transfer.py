@@ -117,7 +117,7 @@ def test_the_vae_walks_along_its_vectors() -> None:
     walked = model.generate(code + torch.einsum("ba,alhw->blhw", c, model.vectors))
     assert torch.allclose(model(faces.images, c), walked)
     assert torch.allclose(model(faces.images, 0 * c), model.generate(code))
-    flipped = 2 * (1 - 2 * faces.attributes[:, 7].float())
+    flipped = model.strength * (1 - 2 * faces.attributes[:, 7].float())
     assert torch.equal(c[:, 7], flipped)
     with pytest.raises(ValueError, match="VAE has no edit 'Bald'"):
         model.conditions(faces.attributes, "Bald")
