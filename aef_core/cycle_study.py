@@ -108,6 +108,13 @@ def ratio_interval(values: pd.Series, level: float = 0.95) -> pd.Series:
     return pd.Series({"seeds": n, "ratio": np.exp(mean), "low": low, "high": high})
 
 
+def told(row: pd.Series) -> str:
+    """A ratio in words, with its interval if there is one."""
+    if not np.isfinite(row["low"]):
+        return f"x {row['ratio']:.2f} (one seed, no interval)"
+    return f"x {row['ratio']:.2f} [{row['low']:.2f}, {row['high']:.2f}]"
+
+
 def summary(table: pd.DataFrame, at: str = "equal time") -> pd.DataFrame:
     """`against_identity` over seeds: mean success and L2_mask, ratio with interval over seeds."""
     pairs = against_identity(table, at).groupby(["architecture", "arm"], sort=False)
