@@ -115,6 +115,7 @@ def _sha256(path: Path) -> str:
 
 
 def save_state(path: Path, state: State, seconds: float) -> None:
+    """Keep where a run stands, and the seconds it took so far; atomic."""
     path.parent.mkdir(parents=True, exist_ok=True)
     temporary = path.with_suffix(".tmp")
     torch.save(asdict(state) | {"seconds": seconds}, temporary)
@@ -122,6 +123,13 @@ def save_state(path: Path, state: State, seconds: float) -> None:
 
 
 def load_state(path: Path) -> tuple[State | None, float]:
+    """The state and seconds kept in a file, or None and 0 where there is none.
+
+    Raises
+    ------
+    DamagedRun
+        The file is not a whole state.
+    """
     if not path.exists():
         return None, 0.0
     try:
