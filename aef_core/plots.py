@@ -123,7 +123,7 @@ def interruption_bars(table: pd.DataFrame, threshold: float = 0.05) -> Figure:
         errors = [part["value"] - part["low"], part["high"] - part["value"]]
         bars = ax.bar(x, part["value"], width * 0.92, color=MODEL_COLOURS[model], label=model,
                       yerr=errors, error_kw={"lw": 1, "capsize": 2})  # fmt: skip
-        labels = [f"{v:.2g}".replace("0.", ".", 1) for v in part["value"]]
+        labels = [f"{v:#.2g}".replace("0.", ".", 1) for v in part["value"]]
         ax.bar_label(bars, labels, fontsize=7, padding=1, color="0.25")
     ax.axhline(threshold, color="0.3", lw=1, ls=(0, (4, 3)))
     ax.annotate("interrupted", (len(methods) - 0.5, threshold), xytext=(0, 3),
