@@ -95,7 +95,7 @@ def strength_against_balance(points: pd.DataFrame) -> Figure:
     line = np.array([0, points["mean"].max() * 1.12])
     ax.plot(line, line, color="0.6", lw=1)
     ax.annotate("all alike", (points["min"].max() * 1.25,) * 2, fontsize=8, color="0.4",
-                xytext=(-4, 4), textcoords="offset points", ha="right")  # fmt: skip
+                xytext=(5, 2), textcoords="offset points", ha="left")  # fmt: skip
     path = points[points["rule"] == "aef"]
     ax.plot(path["mean"], path["min"], color=METHOD_COLOURS["aef"], lw=1.2, zorder=1,
             label=r"AEF, beside each point its $\tau$")  # fmt: skip
