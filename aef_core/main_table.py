@@ -18,10 +18,11 @@ from aef_core.config import ASSETS
 from aef_core.faces import FaceBatch
 from aef_core.interruption import Zoo
 from aef_core.methods import protect_with
-from aef_core.metrics import Evaluator, balance, bootstrap_means, interval
+from aef_core.metrics import Evaluator
 from aef_core.perturbation import PerturbationConfig
 from aef_core.runs import Run, evaluate_run
 from aef_core.study import Runs, difference, refuse_overlap, verdict
+from aef_core.uncertainty import balance_draws, bootstrap_means, interval
 
 Entry = tuple[str, dict[str, Any]]
 
@@ -112,14 +113,15 @@ def summary(table: pd.DataFrame, runs: Runs) -> pd.DataFrame:
     """All numbers of the main table, long: method, measure, model, value, low, high.
 
     `model` is a generator, or min, mean or spread over generators, or empty. Intervals are 95 %
-    bootstrap intervals over images; for seconds, the range over seeds.
+    bootstrap intervals over images, of the balance over images and seeds; for seconds, the range
+    over seeds.
     """
     rows = []
     for column, measure in MEASURES.items():
         draws = bootstrap_means(table, ["method", "model"], column)
         for method in table["method"].unique():
             levels = draws[method].dropna(axis=1, how="all")
-            over = pd.DataFrame([balance(row) for row in levels.to_numpy()])
+            over = balance_draws(table, method, column)
             both = pd.concat([levels, over[["min", "mean", "spread"]]], axis=1)
             rows += _tidy(method, measure, interval(both))
     seen = table.drop_duplicates(["method", "seed", "image", "model"]).assign(excluded=False)

@@ -1,10 +1,12 @@
 """How well a perturbation interrupts, how evenly, and how visible it is: one block for all."""
 
 from collections.abc import Iterable, Mapping
+from typing import Any
 
 import numpy as np
 import pandas as pd
 import torch
+from numpy.typing import ArrayLike
 from skimage.metrics import peak_signal_noise_ratio, structural_similarity
 from torch import Tensor
 
@@ -169,22 +171,25 @@ def per_model(table: pd.DataFrame) -> pd.DataFrame:
     return summary.reindex(excluded.index).assign(excluded=excluded)
 
 
-def balance(values: Iterable[float]) -> dict[str, float]:
+def balance(values: ArrayLike) -> dict[str, Any]:
     """How evenly generators are interrupted, from one value (mean L2_mask or SR_mask) each.
+
+    Parameters
+    ----------
+    values : array_like, shape [..., K]
+        A value per generator; leading axes, for example bootstrap draws, stay.
 
     Returns
     -------
     dict with `min` (the worst protected generator), `mean`, `spread` (max - min) and `cv`
-    (population standard deviation over mean).
+    (population standard deviation over mean), each of shape [...].
     """
-    v = np.asarray(list(values), dtype=float)
-    mean = v.mean()
-    return {
-        "min": v.min(),
-        "mean": mean,
-        "spread": v.max() - v.min(),
-        "cv": v.std() / mean if mean > 0 else float("nan"),
-    }
+    v = np.asarray(values, dtype=float)
+    mean = v.mean(axis=-1)
+    with np.errstate(invalid="ignore", divide="ignore"):
+        cv = np.where(mean > 0, v.std(axis=-1) / mean, np.nan)
+    low, high = v.min(axis=-1), v.max(axis=-1)
+    return {"min": low, "mean": mean, "spread": high - low, "cv": cv[()]}
 
 
 def equilibrium_residual(history: pd.DataFrame) -> pd.Series:
@@ -194,45 +199,3 @@ def equilibrium_residual(history: pd.DataFrame) -> pd.Series:
     """
     weighted = (history["weight"] * history["strength"]).groupby(history["step"]).sum()
     return weighted - history.groupby("step")["strength"].min()
-
-
-def bootstrap_means(
-    table: pd.DataFrame, by: list[str], column: str = "l2_mask", n: int = 1000, seed: int = 0
-) -> pd.DataFrame:
-    """Means of a column per group, as measured and for resampled images.
-
-    The unit of resampling is the image with all its edits, generators, methods and seeds, since
-    those are not independent of each other; so comparisons of groups are paired.
-
-    Parameters
-    ----------
-    table : DataFrame
-        From `evaluate` or `study.compare`; rows with an empty mask are left out.
-    by : list of str
-        Columns that make a group, e.g. ["method", "model"].
-
-    Returns
-    -------
-    DataFrame, n + 1 rows: row 0 the means as measured, then n bootstrap draws; a column per group.
-    """
-    kept = table[~table["excluded"]]
-    grouped = kept.groupby(["image", *by], sort=False)[column]
-    sums = grouped.sum().unstack(by, fill_value=0.0)
-    counts = grouped.count().unstack(by, fill_value=0)[sums.columns]
-    draws = np.random.default_rng(seed).multinomial(len(sums), [1 / len(sums)] * len(sums), size=n)
-    weights = np.vstack([np.ones(len(sums)), draws])
-    with np.errstate(invalid="ignore"):  # a draw may miss every edited image of a group
-        means = (weights @ sums.to_numpy()) / (weights @ counts.to_numpy())
-    return pd.DataFrame(means, columns=sums.columns)
-
-
-def interval(draws: pd.DataFrame, level: float = 0.95) -> pd.DataFrame:
-    """Value and percentile interval of each column of `bootstrap_means` or a function of it.
-
-    Returns
-    -------
-    DataFrame indexed by the columns, with columns value, low, high.
-    """
-    tail = (1 - level) / 2
-    low, high = np.nanquantile(draws.iloc[1:].to_numpy(float), [tail, 1 - tail], axis=0)
-    return pd.DataFrame({"value": draws.iloc[0], "low": low, "high": high}, index=draws.columns)

@@ -13,16 +13,10 @@ from aef_core.config import Profile, get_profile, home
 from aef_core.faces import FaceBatch, load_faces
 from aef_core.generators import DeepfakeModel
 from aef_core.interruption import Zoo
-from aef_core.metrics import (
-    Evaluator,
-    balance,
-    bootstrap_means,
-    equilibrium_residual,
-    interval,
-    protect,
-)
+from aef_core.metrics import Evaluator, balance, equilibrium_residual, protect
 from aef_core.perturbation import PerturbationConfig
 from aef_core.runs import Run, evaluate_run, optimize
+from aef_core.uncertainty import balance_draws, bootstrap_means, interval
 from aef_core.zoo import load_zoo
 
 Runs = dict[tuple[str, int], Run]
@@ -84,9 +78,15 @@ def model_means(table: pd.DataFrame, column: str = "l2_mask") -> pd.Series:
 
 
 def method_balance(table: pd.DataFrame) -> pd.DataFrame:
-    """`metrics.balance` of the mean L2_mask per generator, one row a method."""
-    means = model_means(table)
-    return pd.DataFrame({m: balance(v) for m, v in means.groupby("method", sort=False)}).T[BALANCE]
+    """`metrics.balance` of the mean L2_mask per generator, per seed and then averaged.
+
+    One row a method.
+    """
+    kept = table[~table["excluded"]]
+    kept = kept.assign(seed=kept["seed"].fillna(0) if "seed" in kept else 0)
+    means = kept.groupby(["method", "seed", "model"], sort=False)["l2_mask"].mean()
+    seeds = means.groupby(["method", "seed"], sort=False).apply(lambda v: pd.Series(balance(v)))
+    return seeds.unstack().groupby("method", sort=False).mean()[BALANCE]
 
 
 def intervals(table: pd.DataFrame) -> pd.DataFrame:
@@ -95,14 +95,8 @@ def intervals(table: pd.DataFrame) -> pd.DataFrame:
     return interval(draws).rename_axis(["method", "model"]).reset_index()
 
 
-def balance_draws(table: pd.DataFrame, method: str) -> pd.DataFrame:
-    """`metrics.balance` of one method for every bootstrap draw, one column a measure."""
-    draws = bootstrap_means(table, ["method", "model"])[method]
-    return pd.DataFrame([balance(row) for row in draws.to_numpy()])
-
-
 def difference(table: pd.DataFrame, method: str, baseline: str) -> pd.DataFrame:
-    """Balance of one method minus another's, paired on images, with 95 % intervals.
+    """Balance of one method minus another's, paired on images and seeds, with 95 % intervals.
 
     Returns
     -------

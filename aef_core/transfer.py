@@ -16,10 +16,11 @@ from aef_core.faces import FaceBatch
 from aef_core.interruption import Zoo
 from aef_core.main_table import Entry, output_ceilings
 from aef_core.methods import METHODS, protect_with
-from aef_core.metrics import Evaluator, balance, bootstrap_means, interval
+from aef_core.metrics import Evaluator, balance
 from aef_core.perturbation import PerturbationConfig
 from aef_core.runs import Run, evaluate_run, optimize
 from aef_core.study import refuse_overlap
+from aef_core.uncertainty import bootstrap_means, interval
 
 ENTRIES: dict[str, Entry] = {
     "averaging": ("mi-fgsm", {}),
@@ -165,7 +166,7 @@ def balance_in_and_out(table: pd.DataFrame) -> pd.DataFrame:
     rows = {}
     for method, role in dict.fromkeys(zip(table["method"], table["role"], strict=True)):
         levels = draws[method][role].dropna(axis=1, how="all").to_numpy()
-        over = pd.DataFrame([balance(row) for row in levels])[["min", "mean", "spread"]]
+        over = pd.DataFrame(balance(levels))[["min", "mean", "spread"]]
         over["worst / best"] = levels.min(axis=1) / levels.max(axis=1)
         ends = interval(over)
         rows[method, role] = {

@@ -12,16 +12,15 @@ from aef_core.faces import to_uint8
 from aef_core.metrics import (
     Evaluator,
     balance,
-    bootstrap_means,
     equilibrium_residual,
     evaluate,
-    interval,
     l2_mask,
     per_model,
     protect,
     psnr,
     ssim,
 )
+from aef_core.uncertainty import balance_draws, bootstrap_means, interval
 
 from .conftest import DATA, make_faces, tiny_zoo
 
@@ -145,3 +144,31 @@ def test_bootstrap_pairs_methods_on_images() -> None:
     )
     draws = bootstrap_means(both, ["method", "model"])
     np.testing.assert_allclose(draws["b"]["m"] - draws["a"]["m"], 0.3)
+
+
+def test_balance_is_a_seeds_own_before_seeds_are_averaged() -> None:
+    """Two seeds, each led by another generator: every seed's spread is 0.2, their means' is 0."""
+    levels = {0: {"a": 0.1, "b": 0.3}, 1: {"a": 0.3, "b": 0.1}}
+    rows = [
+        {"method": "m", "seed": seed, "model": model, "image": i, "l2_mask": v, "excluded": False}
+        for seed, values in levels.items()
+        for model, v in values.items()
+        for i in range(4)
+    ]
+    draws = balance_draws(pd.DataFrame(rows), "m")
+    assert draws["spread"].to_numpy() == pytest.approx(0.2)
+    assert draws["min"].to_numpy() == pytest.approx(0.1)
+
+
+def test_seeds_that_disagree_leave_a_difference_unclear() -> None:
+    levels = {("m", 0): 0.1, ("m", 1): 0.3, ("n", 0): 0.2, ("n", 1): 0.2}
+    rows = [
+        {"method": m, "seed": s, "model": k, "image": i, "l2_mask": v, "excluded": False}
+        for (m, s), v in levels.items()
+        for k in ("a", "b")
+        for i in range(4)
+    ]
+    table = pd.DataFrame(rows)
+    row = interval(balance_draws(table, "m") - balance_draws(table, "n")).loc["min"]
+    assert row["low"] == pytest.approx(-0.1)
+    assert row["high"] == pytest.approx(0.1)

@@ -168,7 +168,7 @@ def judged(table: "pd.DataFrame") -> "pd.DataFrame":
     """L2_mask and SR_mask per run and generator as text, with intervals, and counts of pairs."""
     import pandas as pd
 
-    from aef_core.metrics import bootstrap_means, interval
+    from aef_core.uncertainty import bootstrap_means, interval
 
     kept = table.assign(interrupted=table["interrupted"].astype(float))
     columns = {}

@@ -10,9 +10,10 @@ from aef_core.cycle_study import edit_success
 from aef_core.faces import FaceBatch
 from aef_core.generators import DeepfakeModel
 from aef_core.hiding import OCTAVES, Filtered, band_power, way_back
-from aef_core.metrics import Evaluator, bootstrap_means, interval
+from aef_core.metrics import Evaluator
 from aef_core.perturbation import PerturbationConfig
 from aef_core.runs import Run, optimize
+from aef_core.uncertainty import bootstrap_means, interval
 
 SPECIALIST = PerturbationConfig(step_size=2.5e-3, steps=60, batch=8, feature_weight=0.0)
 CUTOFFS = (0.25, 0.125)  # of the smoothing forger, cycles per pixel

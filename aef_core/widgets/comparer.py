@@ -117,8 +117,8 @@ class MethodComparer(View):
         row = difference(rows, a, b).loc[measure]
         return (
             f"{measure} ({MEANING[measure]}): {a} {values[a]:.4f}, {b} {values[b]:.4f}; difference "
-            f"{row['value']:+.4f} [{row['low']:+.4f}, {row['high']:+.4f}], paired on images: "
-            f"{verdict(row, BETTER[measure])}. Bars: 95 % intervals over images."
+            f"{row['value']:+.4f} [{row['low']:+.4f}, {row['high']:+.4f}], paired on images and "
+            f"seeds: {verdict(row, BETTER[measure])}. Bars: 95 % intervals over images."
         )
 
 
