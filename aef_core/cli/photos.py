@@ -71,9 +71,9 @@ def protect(
                 print(f"  forged from it, mean L2_mask (0.05 counts as interrupted): {words}")
     names = ", ".join(perturbation.config["zoo"])
     print(
-        f"Covered: edits by {names} as embedded here, of a face framed as here, from this very "
-        "file. Not covered: other editors, a strongly compressed or edited copy, photos already "
-        "online."
+        f"Made against edits by {names} as embedded here, of a face framed as here, from this "
+        "very file. Some of them resist: --check says how far each is disturbed. Not covered: "
+        "other editors, a strongly compressed or edited copy, photos already online."
     )
     if failed:
         raise typer.Exit(1)

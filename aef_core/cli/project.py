@@ -33,7 +33,7 @@ def zoo(
         Path | None, typer.Option(help="CelebA folder or zip; measure the bars on its test split")
     ] = None,
     n: Annotated[int, typer.Option(help="faces to measure on")] = 120,
-    write: Annotated[bool, typer.Option(help="keep the numbers in the model card")] = False,
+    write: Annotated[bool, typer.Option(help="keep the numbers in bars.json")] = False,
     name: Annotated[str, typer.Option(help="celeba64, or faces128 where it is")] = "celeba64",
 ) -> None:
     """Show an embedded zoo and measure it: are its edits right, can it be interrupted?

@@ -40,10 +40,10 @@ class AEF(Weighting):
     Parameters
     ----------
     tau : float, > 0
-        Temperature, in units of S: a difference of tau in S is a factor e in weight. Paper 0.1.
+        Temperature, in units of S: a difference of tau in S is a factor e in weight. TSDF's code 0.1.
         With all S far below tau the rule *is* averaging.
     beta : float, in [0, 1)
-        Memory of the moving average. Paper 0.9.
+        Memory of the moving average. TSDF's code 0.9.
 
     Departs from the published code by one step: there the weights of this step act in the next,
     because they are needed before its only backward pass. Here they act at once.
