@@ -40,8 +40,8 @@ class AEF(Weighting):
     Parameters
     ----------
     tau : float, > 0
-        Temperature, in units of S: a difference of tau in S is a factor e in weight. TSDF's code 0.1.
-        With all S far below tau the rule *is* averaging.
+        Temperature, in units of S: a difference of tau in S is a factor e in weight. TSDF's code:
+        0.1. With all S far below tau the rule *is* averaging.
     beta : float, in [0, 1)
         Memory of the moving average. TSDF's code 0.9.
 
