@@ -138,10 +138,10 @@ def results(edits: tuple[str, ...] = ("Male", "Young")) -> pd.DataFrame:
 
 def test_comparer_says_who_is_better() -> None:
     comparer = widgets.MethodComparer(results())
-    assert "paired on images: better" in comparer.caption.value
+    assert "paired on images and seeds: better" in comparer.caption.value
     picture = comparer.picture.value
     comparer.method.value, comparer.baseline.value = "uniform", "aef"
-    assert "paired on images: worse" in comparer.caption.value
+    assert "paired on images and seeds: worse" in comparer.caption.value
     comparer.methods.value = ("aef",)
     assert set(comparer.means["method"]) == {"aef"}
     assert comparer.picture.value != picture
