@@ -14,8 +14,8 @@ from aef_core.evidence import Evidence, NotMeasured
 
 PAPER = "AEF, abstract"
 FIGURES = "AEF, figures and text"
-REVIEW = "review of AEF (seed)"
-TSDF, CSDFD, CORIT = "TSDF (seed)", "CS-DFD (seed)", "CoRIT (seed)"
+REVIEW = "review of AEF, written by an AI"
+TSDF, CSDFD, CORIT = "TSDF", "CS-DFD", "CoRIT"
 OURS = "this companion"
 
 

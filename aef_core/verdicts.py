@@ -143,14 +143,18 @@ def _measure(e: Evidence, measure: str) -> pd.DataFrame:
 
 
 def high_and_uniform(e: Evidence) -> Verdict:
-    """Against averaging AEF's worst generator is clearly higher and its mean not clearly lower (in
-    part: one of the two)."""
+    """AEF's success rate is at least 0.5 for every generator, its worst generator clearly higher
+    than under averaging and its mean not clearly lower (in part: only these two)."""
     rows = e.table("rules")
     rows = rows[rows["baseline"] == "uniform"].set_index("measure")
     up = verdict(rows.loc["min"], "higher") == "better"
     kept = verdict(rows.loc["mean"], "higher") != "worse"
-    numbers = f"worst {rows.loc['min', 'value']:+.4f}, mean {rows.loc['mean', 'value']:+.4f}"
-    return Verdict(grade(up and kept, up or kept), numbers)
+    rate = _measure(e, "SR_mask").loc["AEF", "min"]
+    numbers = (
+        f"worst {rows.loc['min', 'value']:+.4f}, mean {rows.loc['mean', 'value']:+.4f} against "
+        f"averaging; success rate of the worst {rate:.2f}"
+    )
+    return Verdict(grade(up and kept and rate >= 0.5, up and kept), numbers)
 
 
 def equilibrium_reached(e: Evidence) -> Verdict:
