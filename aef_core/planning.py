@@ -10,10 +10,10 @@ import pandas as pd
 
 from aef_core.faces import FaceBatch
 from aef_core.interruption import Zoo
-from aef_core.main_table import CEILING, Entry, universal
 from aef_core.methods import make_method
 from aef_core.metrics import Evaluator
 from aef_core.perturbation import PerturbationConfig, perturb
+from aef_core.studies.main_table import CEILING, Entry, universal
 from aef_core.weighting import make_rule
 
 

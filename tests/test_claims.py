@@ -7,11 +7,12 @@ import pandas as pd
 import pytest
 import torch
 
-from aef_core import claims, evidence, verdict_plots
-from aef_core import verdicts as v
-from aef_core import verdicts_seeds as s
+from aef_core import claims, plots
+from aef_core.claims import evidence
+from aef_core.claims import seeds as s
+from aef_core.claims import verdicts as v
+from aef_core.claims.evidence import Evidence, NotMeasured
 from aef_core.config import REPOSITORY
-from aef_core.evidence import Evidence, NotMeasured
 from aef_core.metrics import Evaluator
 from aef_core.training.persistence import persistence
 
@@ -68,7 +69,7 @@ def test_without_measurements_nothing_is_claimed(tmp_path) -> None:
     assert words <= {v.OPEN, v.CANNOT}
     assert claims.tally(rows).sum() == len(claims.CLAIMS)
     assert "run notebook 01" in rows.set_index("claim")["numbers"].iloc[0]
-    assert verdict_plots.tally_bar(claims.tally(rows)).axes
+    assert plots.verdicts.tally_bar(claims.tally(rows)).axes
 
 
 def test_numbers_of_another_profile_do_not_count(tmp_path) -> None:

@@ -7,9 +7,9 @@ import pandas as pd
 import pytest
 import torch
 
-from aef_core import diagrams, plot_grids
-from aef_core.qualitative import forgeries, rule_points, shown_numbers
-from aef_core.style import MODEL_COLOURS, save_figure
+from aef_core import plots
+from aef_core.plots.style import MODEL_COLOURS, save_figure
+from aef_core.studies.qualitative import forgeries, rule_points, shown_numbers
 
 from .conftest import make_faces, tiny_zoo
 
@@ -39,7 +39,7 @@ def test_another_setting_is_another_hash() -> None:
 
 
 def test_the_diagrams_name_every_generator_and_stay_in_their_frame() -> None:
-    for fig, panels in ((diagrams.strategies(), 2), (diagrams.framework(), 1)):
+    for fig, panels in ((plots.diagrams.strategies(), 2), (plots.diagrams.framework(), 1)):
         assert len(fig.axes) == panels
         fig.canvas.draw()
         for ax in fig.axes:
@@ -58,7 +58,7 @@ def test_the_grid_has_a_block_a_generator_and_a_row_a_method() -> None:
     blocks = forgeries(zoo, faces, {"none": noise * 0, "noise": noise}, "Black_Hair")
     assert list(blocks) == list(zoo)
     assert list(blocks["HiSD"]) == ["original", "forged", "none", "noise"]
-    assert len(plot_grids.forgery_grid(blocks).axes) == 4 * 4 * 2
+    assert len(plots.grids.forgery_grid(blocks).axes) == 4 * 4 * 2
     unmoved = (blocks["HiSD"]["none"] - blocks["HiSD"]["forged"]).abs().max()
     moved = (blocks["HiSD"]["noise"] - blocks["HiSD"]["forged"]).abs().max()
     assert unmoved < moved  # rounding to 8 bits against a perturbation
@@ -71,7 +71,7 @@ def test_the_grid_has_a_block_a_generator_and_a_row_a_method() -> None:
 
 def test_a_photo_is_taken_apart_in_four() -> None:
     photo = make_faces(1).images[0]
-    fig = plot_grids.photo_apart(photo, (photo + 0.05).clamp(-1, 1), 0.05)
+    fig = plots.grids.photo_apart(photo, (photo + 0.05).clamp(-1, 1), 0.05)
     assert [ax.get_title() for ax in fig.axes[:4]] == [
         "original",
         "protected",
@@ -94,7 +94,7 @@ def test_strength_and_balance_of_each_rule_come_from_the_table() -> None:
     assert points.loc["averaging", "min"] == pytest.approx(0.015)
     assert points.loc["averaging", "mean"] == pytest.approx(0.06)
     assert points.loc["0.01", "min"] == pytest.approx(0.03)
-    ax = plot_grids.strength_against_balance(points.reset_index()).axes[0]
+    ax = plots.grids.strength_against_balance(points.reset_index()).axes[0]
     assert {"averaging", "static", "0.01", "0.1"} <= {t.get_text() for t in ax.texts}
 
 
@@ -103,6 +103,6 @@ def test_trajectories_have_a_column_a_rule_and_a_line_a_generator() -> None:
         [{"step": s, "model": m, "strength": 0.1 * (s + 1), "weight": 0.25}
          for s in range(3) for m in MODEL_COLOURS]
     )  # fmt: skip
-    fig = plot_grids.trajectories({"uniform": history, "aef": history})
+    fig = plots.grids.trajectories({"uniform": history, "aef": history})
     assert [len(ax.lines) for ax in fig.axes] == [4] * 4
     assert [ax.get_title() for ax in fig.axes[:2]] == ["averaging", "AEF"]

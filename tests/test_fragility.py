@@ -8,7 +8,9 @@ import pytest
 import torch
 from torch import nn
 
-from aef_core.cycle_study import (
+from aef_core.generators import AttGAN, DeepfakeModel
+from aef_core.perturbation import PerturbationConfig
+from aef_core.studies.cycle import (
     against_identity,
     checkpoints,
     kept_smoothing,
@@ -17,8 +19,7 @@ from aef_core.cycle_study import (
     ratio_interval,
     summary,
 )
-from aef_core.generators import AttGAN, DeepfakeModel
-from aef_core.hiding import (
+from aef_core.studies.hiding import (
     OCTAVES,
     Filtered,
     band_power,
@@ -27,7 +28,6 @@ from aef_core.hiding import (
     own_conditions,
     way_back,
 )
-from aef_core.perturbation import PerturbationConfig
 from aef_core.training import fragility, fragility_measures
 from aef_core.training.fragility import (
     Arm,

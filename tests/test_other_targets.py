@@ -4,12 +4,13 @@ import pytest
 import torch
 from matplotlib import pyplot as plt
 
-from aef_core import ensemble_plots, other_targets
-from aef_core.ensemble import ATTRIBUTES, CLASSIFIERS, ensemble_table, load_ensemble
+from aef_core import plots
 from aef_core.faces import load_faces
 from aef_core.generators.base import columns
 from aef_core.metrics import protect
 from aef_core.perturbation import PerturbationConfig
+from aef_core.studies import other_targets
+from aef_core.studies.ensemble import ATTRIBUTES, CLASSIFIERS, ensemble_table, load_ensemble
 from aef_core.training.train_ensemble import balanced_accuracy, train
 from aef_core.weighting import RULES
 
@@ -83,9 +84,9 @@ def test_the_comparison_runs_every_rule_and_pairs_on_faces() -> None:
     assert gaps.between(0, 1).all()
     models = list(tiny())
     histories = {r: runs[r, 0].history for r in ("uniform", "aef")}
-    assert len(ensemble_plots.weights_over_time(histories, models).axes) == 4
-    assert ensemble_plots.success_by_rule(success, models).axes
-    assert ensemble_plots.gain_bars(gains).axes
+    assert len(plots.ensemble.weights_over_time(histories, models).axes) == 4
+    assert plots.ensemble.success_by_rule(success, models).axes
+    assert plots.ensemble.gain_bars(gains).axes
     plt.close("all")
 
 

@@ -8,7 +8,7 @@ import torch
 from aef_core.generators import DeepfakeModel
 from aef_core.interruption import clean_references, interruption
 from aef_core.perturbation import PerturbationConfig, initial_state
-from aef_core.resistance import (
+from aef_core.studies.resistance import (
     alignment,
     gradient_table,
     gsnr,
@@ -18,7 +18,7 @@ from aef_core.resistance import (
     saturation,
     sign_agreement,
 )
-from aef_core.visibility import critical_radius, evenness
+from aef_core.studies.visibility import critical_radius, evenness
 
 from .conftest import make_faces
 

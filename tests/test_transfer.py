@@ -6,11 +6,12 @@ import pytest
 import torch
 from matplotlib import pyplot as plt
 
-from aef_core import transfer, transfer_plots
+from aef_core import plots
 from aef_core.faces import load_faces
 from aef_core.generators import VAE
 from aef_core.metrics import Evaluator
 from aef_core.perturbation import PerturbationConfig
+from aef_core.studies import transfer
 from aef_core.training.train_vae import attribute_vectors, loss_of, train
 from aef_core.zoo import load_unseen, zoo_table
 from aef_core.zoo_bars import edit_quality
@@ -100,9 +101,9 @@ def test_the_floor_is_a_coin_at_the_bound(folds) -> None:
     one = levels[levels["model"] == "StarGAN"]
     least = floor.groupby("model")["l2_mask"].mean()
     shares = transfer.shares_left(table)
-    assert transfer_plots.over_floor(one).axes
-    assert len(transfer_plots.in_and_out(shares, least, 2 * least).axes) == 2
-    assert len(transfer_plots.evenness(transfer.balance_in_and_out(table)).axes) == 2
+    assert plots.transfer.over_floor(one).axes
+    assert len(plots.transfer.in_and_out(shares, least, 2 * least).axes) == 2
+    assert len(plots.transfer.evenness(transfer.balance_in_and_out(table)).axes) == 2
     plt.close("all")
 
 

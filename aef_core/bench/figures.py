@@ -4,7 +4,7 @@ import matplotlib.pyplot as plt
 import pandas as pd
 from matplotlib.figure import Figure
 
-from aef_core.style import METHOD_COLOURS
+from aef_core.plots.style import METHOD_COLOURS
 
 
 def ratio_dots(table: pd.DataFrame, xlabel: str, target: float | None = None) -> Figure:

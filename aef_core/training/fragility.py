@@ -22,10 +22,10 @@ import torch.nn.functional as F
 import typer
 from torch import Tensor, nn
 
-from aef_core.cycle_study import RESULTS
 from aef_core.faces import FaceBatch, load_faces
 from aef_core.generators import ARCHITECTURES, AttGAN, DeepfakeModel
 from aef_core.generators.stargan import STARGAN_ATTRIBUTES
+from aef_core.studies.cycle import RESULTS
 from aef_core.training.fragility_measures import Judge, Table
 from aef_core.training.networks import Critic
 from aef_core.training.recipes import AttGANRecipe, Losses, Phase, Recipe, build_recipe

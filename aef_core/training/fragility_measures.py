@@ -6,13 +6,13 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
-from aef_core.cycle_study import edit_success
 from aef_core.faces import FaceBatch
 from aef_core.generators import DeepfakeModel
-from aef_core.hiding import OCTAVES, Filtered, band_power, way_back
 from aef_core.metrics import Evaluator
 from aef_core.perturbation import PerturbationConfig
 from aef_core.runs import Run, optimize
+from aef_core.studies.cycle import edit_success
+from aef_core.studies.hiding import OCTAVES, Filtered, band_power, way_back
 from aef_core.uncertainty import bootstrap_means, interval
 
 SPECIALIST = PerturbationConfig(step_size=2.5e-3, steps=60, batch=8, feature_weight=0.0)

@@ -14,9 +14,9 @@ import typer
 from torch import Tensor, nn
 from tqdm.auto import tqdm
 
-from aef_core.ensemble import ATTRIBUTES, CLASSIFIERS, FOLDER
 from aef_core.faces import FaceBatch, load_faces
 from aef_core.generators.base import columns
+from aef_core.studies.ensemble import ATTRIBUTES, CLASSIFIERS, FOLDER
 from aef_core.training.export import save_half, save_table
 from aef_core.training.train_classifier import augment
 

@@ -76,6 +76,7 @@ ZOO64 = {
             Phase(2700, 5e-4, 30.0, 1.5, 2.0, critic_pace=2.0, openness=5.0),
             Phase(4700, 5e-4, 15.0, 1.5, 4.0, critic_pace=2.0, openness=5.0),
             Phase(5700, 4e-4, 15.0, 1.5, 7.0, critic_pace=2.0, openness=5.0),
+            Phase(6300, 4e-4, 15.0, 1.5, 12.0, critic_pace=2.0, openness=5.0),
         ),
         warmup=800,
         ship_average=True,

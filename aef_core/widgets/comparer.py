@@ -7,8 +7,8 @@ import pandas as pd
 from matplotlib.figure import Figure
 
 from aef_core.metrics import SUCCESS_THRESHOLD
+from aef_core.plots.style import METHOD_LABELS, MODEL_COLOURS
 from aef_core.study import difference, intervals, method_balance, verdict
-from aef_core.style import METHOD_LABELS, MODEL_COLOURS
 from aef_core.widgets.common import View, guarded, new_figure
 from aef_core.widgets.controls import LABELS, dropdown, rows, wide
 

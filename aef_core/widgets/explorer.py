@@ -7,8 +7,8 @@ import ipywidgets as ipw
 import pandas as pd
 from matplotlib.figure import Figure
 
+from aef_core.plots.style import MODEL_COLOURS
 from aef_core.runs import Run
-from aef_core.style import MODEL_COLOURS
 from aef_core.toy import Game, replay
 from aef_core.widgets.common import View, guarded
 from aef_core.widgets.controls import LABELS, RuleControls, dropdown, rows, slider

@@ -9,7 +9,7 @@ from matplotlib.figure import Figure
 from torch import Tensor
 
 from aef_core.metrics import equilibrium_residual
-from aef_core.style import MODEL_COLOURS
+from aef_core.plots.style import MODEL_COLOURS
 from aef_core.widgets.common import new_figure
 
 CORNERS = np.array([[0.0, 0.0], [1.0, 0.0], [0.5, np.sqrt(0.75)]])  # of the weight triangle

@@ -15,10 +15,10 @@ from aef_core.config import ASSETS
 from aef_core.faces import FaceBatch
 from aef_core.generators import DeepfakeModel
 from aef_core.generators.base import attribute_index
-from aef_core.hiding import OCTAVES, Filtered, band_power, way_back
 from aef_core.interruption import Zoo
 from aef_core.metrics import evaluate
 from aef_core.runs import Run, optimize
+from aef_core.studies.hiding import OCTAVES, Filtered, band_power, way_back
 from aef_core.study import Lab
 
 RESULTS = ASSETS / "results"

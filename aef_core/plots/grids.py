@@ -13,8 +13,8 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from torch import Tensor
 
-from aef_core.plots import model_lines
-from aef_core.style import METHOD_COLOURS, METHOD_LABELS, MODEL_COLOURS, OWN_LAYOUT
+from aef_core.plots.base import model_lines
+from aef_core.plots.style import METHOD_COLOURS, METHOD_LABELS, MODEL_COLOURS, OWN_LAYOUT
 
 
 def forgery_grid(blocks: Mapping[str, Mapping[str, Tensor]], tile: float = 0.62) -> Figure:

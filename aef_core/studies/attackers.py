@@ -7,7 +7,7 @@ from torch import Tensor
 from tqdm.auto import tqdm
 
 from aef_core.metrics import Evaluator, l2_mask
-from aef_core.robustness import Transform, blur, published
+from aef_core.studies.robustness import Transform, blur, published
 
 
 def estimate_universal(protected: Tensor, clean: Tensor, smooth: Transform | None = None) -> Tensor:

@@ -11,7 +11,7 @@ from matplotlib.figure import Figure
 from matplotlib.ticker import PercentFormatter
 
 from aef_core.metrics import SUCCESS_THRESHOLD
-from aef_core.style import METHOD_COLOURS, METHOD_LABELS, MODEL_COLOURS
+from aef_core.plots.style import METHOD_COLOURS, METHOD_LABELS, MODEL_COLOURS
 
 MARKERS = ("o", "s", "D", "^", "v", "P", "X")
 SHADES = ("0.55", "#ca9161", "#cc78bc", "#56b4e9", "#029e73")

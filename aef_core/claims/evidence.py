@@ -14,9 +14,9 @@ from torch import Tensor
 
 from aef_core.config import figures_dir
 from aef_core.detection_scores import detection_scores
-from aef_core.main_table import BUDGETS, ENTRIES, main_table
 from aef_core.methods import protect_with
 from aef_core.metrics import Evaluator
+from aef_core.studies.main_table import BUDGETS, ENTRIES, main_table
 from aef_core.study import Lab, Runs, compare, difference, method_balance
 from aef_core.weighting import maxmin_gap
 

@@ -14,11 +14,11 @@ from tqdm.auto import tqdm
 
 from aef_core.faces import FaceBatch
 from aef_core.interruption import Zoo
-from aef_core.main_table import Entry, output_ceilings
 from aef_core.methods import METHODS, protect_with
 from aef_core.metrics import Evaluator, balance
 from aef_core.perturbation import PerturbationConfig
 from aef_core.runs import Run, evaluate_run, optimize
+from aef_core.studies.main_table import Entry, output_ceilings
 from aef_core.study import refuse_overlap
 from aef_core.uncertainty import bootstrap_means, interval
 

@@ -3,10 +3,10 @@
 As in `verdicts`, each function's docstring is its criterion.
 """
 
-from aef_core.evidence import Evidence
-from aef_core.resistance import rank_correlations
-from aef_core.transfer import INSIDE, OUTSIDE, RANDOM
-from aef_core.verdicts import Verdict, grade
+from aef_core.claims.evidence import Evidence
+from aef_core.claims.verdicts import Verdict, grade
+from aef_core.studies.resistance import rank_correlations
+from aef_core.studies.transfer import INSIDE, OUTSIDE, RANDOM
 
 STATIC = ("uniform", "grad-norm")
 AVERAGING = "averaging"

@@ -76,7 +76,7 @@ def rule_points(table: pd.DataFrame, taus: pd.DataFrame) -> pd.DataFrame:
 
     Returns
     -------
-    DataFrame with columns label, rule, mean, min for `plot_grids.strength_against_balance`.
+    DataFrame with columns label, rule, mean, min for `plots.grids.strength_against_balance`.
     """
     levels = {m: v for m, v in model_means(table).groupby("method") if m in STATIC}
     points = [("averaging" if m == "uniform" else "static", m, v) for m, v in levels.items()]

@@ -8,7 +8,7 @@ import pandas as pd
 from matplotlib.figure import Figure
 
 from aef_core.metrics import SUCCESS_THRESHOLD
-from aef_core.style import MODEL_COLOURS
+from aef_core.plots.style import MODEL_COLOURS
 
 ARM_COLOURS = {
     "start": "0.3",
@@ -28,7 +28,7 @@ def growth(rows: pd.DataFrame) -> Figure:
     Parameters
     ----------
     rows : DataFrame
-        From `cycle_study.checkpoints`.
+        From `cycle.checkpoints`.
     """
     names = list(rows["architecture"].unique())
     fig, axes = plt.subplots(
@@ -59,7 +59,7 @@ def ways_back(table: pd.DataFrame) -> Figure:
     Parameters
     ----------
     table : DataFrame
-        From `cycle_study.growth_of_ways_back` or `kept_ways_back`.
+        From `cycle.growth_of_ways_back` or `kept_ways_back`.
     """
     shown = table[table["damage"] != "none"]
     names = list(shown["panel"].unique())
@@ -89,7 +89,7 @@ def spectrum(table: pd.DataFrame) -> Figure:
     Parameters
     ----------
     table : DataFrame
-        From `cycle_study.spectra`.
+        From `cycle.spectra`.
     """
     fig, ax = plt.subplots(figsize=(5.6, 3.0))
     bands = table[["low", "high"]].drop_duplicates()
@@ -116,7 +116,7 @@ def smoothing(table: pd.DataFrame) -> Figure:
     Parameters
     ----------
     table : DataFrame
-        From `cycle_study.smoothing_forger`.
+        From `cycle.smoothing_forger`.
     """
     fig, ax = plt.subplots(figsize=(5.6, 3.2))
     cutoffs = sorted(table["cutoff"].unique(), reverse=True)

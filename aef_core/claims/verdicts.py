@@ -8,8 +8,8 @@ from typing import NamedTuple
 import numpy as np
 import pandas as pd
 
-from aef_core.evidence import RIVALS, Evidence
-from aef_core.main_table import load_results, results_path
+from aef_core.claims.evidence import RIVALS, Evidence
+from aef_core.studies.main_table import load_results, results_path
 from aef_core.study import verdict
 
 HOLDS, PART, NOT = "holds", "holds in part", "does not hold here"

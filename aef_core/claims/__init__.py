@@ -7,10 +7,10 @@ from pathlib import Path
 
 import pandas as pd
 
-from aef_core import verdicts as v
-from aef_core import verdicts_seeds as s
+from aef_core.claims import seeds as s
+from aef_core.claims import verdicts as v
+from aef_core.claims.evidence import Evidence, NotMeasured
 from aef_core.config import REPOSITORY, home
-from aef_core.evidence import Evidence, NotMeasured
 
 PAPER = "AEF, abstract"
 FIGURES = "AEF, figures and text"
@@ -136,8 +136,8 @@ def markdown(rows: pd.DataFrame, profile: str) -> str:
     head = (
         "# Ledger of claims\n\n"
         f"Written by [notebook 12](../notebooks/12_claims.ipynb), profile `{profile}`; do not edit."
-        " Verdicts come from code ([verdicts.py](../aef_core/verdicts.py),"
-        " [verdicts_seeds.py](../aef_core/verdicts_seeds.py)) applied to measured numbers.\n\n"
+        " Verdicts come from code ([verdicts.py](../aef_core/claims/verdicts.py),"
+        " [seeds.py](../aef_core/claims/seeds.py)) applied to measured numbers.\n\n"
         "| claim | source | tested in | verdict | numbers |\n|---|---|---|---|---|\n"
     )
     table = "".join(

@@ -12,8 +12,8 @@ from tqdm.auto import tqdm
 from aef_core.budgets import Budget, faded
 from aef_core.interruption import Hooks
 from aef_core.metrics import SUCCESS_THRESHOLD, balance, protect
-from aef_core.resistance import late_weights, saturation
 from aef_core.runs import Run, evaluate_run, optimize
+from aef_core.studies.resistance import late_weights, saturation
 from aef_core.study import Lab
 
 Method = tuple[str, dict[str, Any]]  # rule and its settings

@@ -12,7 +12,7 @@ from matplotlib.colors import to_rgb
 from matplotlib.figure import Figure
 from matplotlib.patches import FancyArrowPatch, FancyBboxPatch, Rectangle
 
-from aef_core.style import METHOD_COLOURS, MODEL_COLOURS, OWN_LAYOUT
+from aef_core.plots.style import METHOD_COLOURS, MODEL_COLOURS, OWN_LAYOUT
 
 INK, QUIET = "0.15", "0.5"
 SERIF = {"mathtext.fontset": "stix"}

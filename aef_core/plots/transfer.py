@@ -7,7 +7,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.ticker import LogLocator, NullFormatter, NullLocator
 
-from aef_core.style import MODEL_COLOURS
+from aef_core.plots.style import MODEL_COLOURS
 
 
 def _log(ax: Axes) -> None:

@@ -12,13 +12,13 @@ import torch
 from torch import Tensor, nn
 from tqdm.auto import tqdm
 
-from aef_core.ensemble import ATTRIBUTES
 from aef_core.faces import FaceBatch
 from aef_core.generators.base import columns
 from aef_core.interruption import Hooks, Objective, References
 from aef_core.metrics import protect
 from aef_core.perturbation import PerturbationConfig
 from aef_core.runs import Run, optimize
+from aef_core.studies.ensemble import ATTRIBUTES
 from aef_core.study import refuse_overlap
 from aef_core.uncertainty import bootstrap_means, interval
 from aef_core.weighting import RULES, maxmin_gap

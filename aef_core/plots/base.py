@@ -11,20 +11,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from torch import Tensor
 
-from aef_core.style import METHOD_LABELS, MODEL_COLOURS, OWN_LAYOUT, save_figure, use_style
-
-__all__ = [
-    "amplified",
-    "before_after",
-    "dynamics",
-    "face_grid",
-    "gradient_conflicts",
-    "interruption_bars",
-    "save_figure",
-    "sweep",
-    "use_style",
-    "weight_dynamics",
-]
+from aef_core.plots.style import METHOD_LABELS, MODEL_COLOURS, OWN_LAYOUT
 
 
 def face_grid(

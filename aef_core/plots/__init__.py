@@ -1,0 +1,44 @@
+"""Figures in one house style: the common ones here, those of one study in a module of its name."""
+
+from aef_core.plots import (
+    cycle,
+    diagrams,
+    ensemble,
+    grids,
+    methods,
+    stress,
+    transfer,
+    verdicts,
+)
+from aef_core.plots.base import (
+    amplified,
+    before_after,
+    dynamics,
+    face_grid,
+    gradient_conflicts,
+    interruption_bars,
+    sweep,
+    weight_dynamics,
+)
+from aef_core.plots.style import save_figure, use_style
+
+__all__ = [
+    "amplified",
+    "before_after",
+    "cycle",
+    "diagrams",
+    "dynamics",
+    "ensemble",
+    "face_grid",
+    "gradient_conflicts",
+    "grids",
+    "interruption_bars",
+    "methods",
+    "save_figure",
+    "stress",
+    "sweep",
+    "transfer",
+    "use_style",
+    "verdicts",
+    "weight_dynamics",
+]

@@ -1,0 +1,1 @@
+"""Comparisons the notebooks make: each module measures one question and returns tables."""
