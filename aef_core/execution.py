@@ -139,6 +139,10 @@ class Execution:
             ) from error
 
 
+FAST = Execution(precision="bf16", channels_last=True)
+"""For processors that multiply bf16 themselves: AVX-512 BF16, AMX, NVIDIA from Ampere on."""
+
+
 def _in_bf16(function: Callable[..., tuple[Tensor, ...]]) -> Callable[..., tuple[Tensor, ...]]:
     """Autocast inside, float32 outside."""
 

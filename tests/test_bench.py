@@ -7,13 +7,15 @@ import pandas as pd
 import pytest
 import torch
 
-from aef_core.bench import costs, flops, guard
+from aef_core.bench import costs, flops, guard, precision
 from aef_core.bench.floor import bare_steps
 from aef_core.bench.growth import growth
 from aef_core.bench.measure import paired, peak_memory, ratio, stepper
 from aef_core.bench.published import Habits, published_steps
 from aef_core.bench.subjects import noise_faces, random_zoo
+from aef_core.metrics import Evaluator
 from aef_core.perturbation import PerturbationConfig, perturb
+from aef_core.study import Lab
 from aef_core.weighting import make_rule
 
 from .conftest import make_faces, tiny_zoo
@@ -83,8 +85,8 @@ def test_ratios_and_memory_of_a_tiny_zoo() -> None:
     zoo, faces = few("AttGAN"), make_faces()
     table = guard.ratios(zoo, faces, batch=4, repetitions=2)
     assert list(table.index) == [
-        f"{pair}{label}"
-        for label, pair in itertools.product(guard.SCHEDULES, ("step / floor", "published / step"))
+        f"{above} / {below}{label}"
+        for label, (above, below) in itertools.product(guard.SCHEDULES, guard.PAIRS)
     ]
     assert (table > 0).all(axis=None)
     assert (table["low"] <= table["value"]).all()
@@ -103,6 +105,22 @@ def test_costs_of_habits_and_rules_are_ratios() -> None:
     assert list(rules.index) == ["aef", "grad-norm"]
     assert (pd.concat([habits, rules]) > 0).all(axis=None)
     assert costs.matmul_speed(torch.device("cpu"), 64, 0.0) > 0
+
+
+def test_half_the_bits_are_timed_and_their_result_is_judged(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("AEF_HOME", str(tmp_path))
+    table = precision.speedups(few("AttGAN"), make_faces(), 4, feature_steps=0, repetitions=1)
+    assert list(table.index) == list(precision.SETTINGS)
+    assert (table > 0).all(axis=None)
+    zoo, train, test = few("AttGAN", "StarGAN"), make_faces(), make_faces(seed=1)
+    lab = Lab(None, zoo, train, test, Evaluator(zoo, test), CONFIG)
+    rows = precision.effect(lab, seeds=(0, 1))
+    assert list(rows.index) == list(zoo)
+    assert (rows["float32"] != rows["fast"]).all()  # other bits, so the setting did something
+    assert ((rows["fast"] / rows["float32"] - 1).abs() < 0.2).all()
+    assert (rows["inside"] == rows["fast"].between(rows["low"], rows["high"])).all()
 
 
 def measured(step: float, published: float) -> pd.DataFrame:

@@ -40,7 +40,8 @@ from aef_core.training.fragility import (
     unchanged_statistics,
 )
 from aef_core.training.fragility_measures import Judge, Table
-from aef_core.training.recipes import AttGANRecipe, Phase, build_recipe
+from aef_core.training.recipes import AttGANRecipe, Phase
+from aef_core.training.train_generator import build_recipe
 
 from .conftest import make_faces
 

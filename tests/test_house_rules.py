@@ -20,7 +20,7 @@ MODULES = sorted(PACKAGE.rglob("*.py"))
 @pytest.mark.parametrize("path", MODULES, ids=lambda p: p.relative_to(PACKAGE).as_posix())
 def test_modules_are_short_and_name_no_device(path: Path) -> None:
     text = path.read_text()
-    assert len(text.splitlines()) <= 330
+    assert len(text.splitlines()) <= 250
     assert ".cuda(" not in text
     assert '"cuda:0"' not in text
 
@@ -44,9 +44,10 @@ def test_imports_point_one_way() -> None:
     rules = (PACKAGE / "weighting").glob("*.py")
     for path in (PACKAGE / "perturbation.py", PACKAGE / "metrics.py", *rules):
         assert not imports(path) & {"aef_core.zoo", "aef_core.runs"}, path.name
-    assert not {i for i in imports(PACKAGE / "plots.py") if "generators" in i or "zoo" in i}
-    for path in PACKAGE.glob("*.py"):
-        if path.name not in {"__main__.py"}:
+    for path in (PACKAGE / "plots").glob("*.py"):
+        assert not {i for i in imports(path) if "generators" in i or "zoo" in i}, path.name
+    for folder in (".", "plots", "studies", "claims", "weighting", "methods", "widgets"):
+        for path in (PACKAGE / folder).glob("*.py"):
             assert not {i for i in imports(path) if "training" in i}, path.name
 
 

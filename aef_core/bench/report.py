@@ -23,6 +23,7 @@ class Plan:
     growth_size: str
     axes: Mapping[str, tuple[int, ...]]
     counted: str  # generators whose FLOPs are counted
+    seeds: tuple[int, ...]  # with which lower precision's effect on the result is measured
 
 
 FEW = ("grad-norm", "aef")
@@ -30,9 +31,10 @@ MORE = (*FEW, "max-min", "apgda", "mgda", "pcgrad", "upgrad", "cagrad")
 PLANS = {
     plan.profile: plan
     for plan in (
-        Plan("smoke", "tiny", 2, 2, FEW, "tiny", growth.SMOKE, "tiny"),
-        Plan("quick", "celeba64", 8, 5, MORE, "tiny", growth.QUICK, "official"),
-        Plan("paper", "official", 8, 7, MORE, "official", growth.QUICK, "official"),  # a GPU's work
+        Plan("smoke", "tiny", 2, 2, FEW, "tiny", growth.SMOKE, "tiny", (0,)),
+        Plan("quick", "celeba64", 8, 5, MORE, "tiny", growth.QUICK, "official", (0, 1, 2)),
+        # a GPU's work
+        Plan("paper", "official", 8, 7, MORE, "official", growth.QUICK, "official", (0, 1, 2)),
     )
 }
 

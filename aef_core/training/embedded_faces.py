@@ -24,8 +24,9 @@ from aef_core.generators.base import ATTRIBUTES
 from aef_core.training.backdrop import defocus
 from aef_core.training.face_gate import DARK, PER_SPLIT, TILE, WANTED, FaceFinder, Identity, choose
 from aef_core.training.face_pool import Candidate, Pool
-from aef_core.training.morphing import HEIGHT, WIDTH, morph
+from aef_core.training.morphing import morph
 from aef_core.training.people import Landmarks, Photographs, add_labels, read_celeba, read_lfw
+from aef_core.training.warping import HEIGHT, WIDTH
 
 COLUMNS = 16
 CANDIDATES = {"train": 1000, "test": 600}  # for PER_SPLIT faces

@@ -7,8 +7,8 @@ from PIL import Image
 from tqdm import tqdm
 
 from aef_core.training.face_pool import Candidate, Pool
-from aef_core.training.morphing import WIDTH
 from aef_core.training.people import MIRRORED, Person, Photographs, optional_tools
+from aef_core.training.warping import WIDTH
 
 TILE, PER_SPLIT = 64, 256  # of the shipped sheets
 SURE = 0.99  # MTCNN's confidence that a tile shows a face

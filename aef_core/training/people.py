@@ -11,7 +11,7 @@ from PIL import Image
 from torch import Tensor
 from tqdm import tqdm
 
-from aef_core.training.morphing import HEIGHT, WIDTH
+from aef_core.training.warping import HEIGHT, WIDTH
 
 TRAIN_ROWS = 8000
 MIRRORED = np.r_[16:-1:-1, 26:16:-1, 27:31, 35:30:-1, 45:41:-1, 47, 46, 39:35:-1, 41, 40]

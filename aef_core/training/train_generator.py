@@ -11,7 +11,7 @@ import os
 import time
 from collections.abc import Callable
 from copy import deepcopy
-from dataclasses import dataclass, field, replace
+from dataclasses import replace
 from pathlib import Path
 from typing import Annotated
 
@@ -22,107 +22,32 @@ from tqdm.auto import tqdm, trange
 
 from aef_core.config import default_device
 from aef_core.faces import FaceBatch
-from aef_core.generators import ARCHITECTURES, HAIR_COLOURS, DeepfakeModel
-from aef_core.generators.hisd import OFFICIAL_TAGS
-from aef_core.training.networks import update_average
-from aef_core.training.recipes import FIRST, Phase, Recipe, build_recipe
+from aef_core.generators import ARCHITECTURES, ATTRIBUTES, DeepfakeModel, HiSD
+from aef_core.training.networks import Critic, TagCritic, update_average
+from aef_core.training.recipe_hisd import HiSDRecipe
+from aef_core.training.recipes import AttentionGANRecipe, AttGANRecipe, Recipe, StarGANRecipe
+from aef_core.training.zoo64 import TrainingConfig
 from aef_core.zoo import load_zoo, zoo_table
-
-
-@dataclass(frozen=True)
-class TrainingConfig:
-    """How one embedded generator is trained; stored in its file's metadata."""
-
-    model: str
-    settings: dict = field(default_factory=dict)  # arguments of the architecture
-    iterations: int = 3000
-    batch: int = 8
-    phases: tuple[Phase, ...] = (FIRST,)
-    decay_from: float = 0.92  # share of the run after which the learning rate falls to zero
-    warmup: int = 500  # critic learns attributes, generator learns to copy, before they meet
-    critic_width: int = 32
-    average: float = 0.995  # decay of the moving average of the weights
-    ship_average: bool = False  # the moving average of the weights, which edits more surely
-    seed: int = 20260501
-
 
 WARMUP_RATE = 1e-3
 
-ZOO64 = {
-    # StarGAN repaints every pixel through instance norms that forget colours: without a long
-    # warm-up and a heavier cycle than the published 10 it stays far from its input for hours.
-    "StarGAN": TrainingConfig(
-        "StarGAN",
-        {"width": 24, "blocks": 3, "image_size": 64},
-        iterations=4800,
-        phases=(
-            Phase(0, 3e-4, 20.0),
-            Phase(1400, 4e-4, 40.0),
-            Phase(1700, 2e-4, 40.0),
-            Phase(3000, 3e-4, 40.0),
-            Phase(3950, 4e-4, 12.0, adversarial=1.5, attribute=1.5),
-            Phase(4000, 5e-4, 10.0, adversarial=1.5, attribute=2.0, critic_pace=2.0),
-        ),
-        warmup=1500,
-    ),
-    "AttentionGAN": TrainingConfig(
-        "AttentionGAN",
-        {"width": 24, "blocks": 3, "image_size": 64},
-        iterations=6300,
-        phases=(
-            # bold edits first, then a heavy cycle that has to hide what they destroy
-            Phase(0, 5e-4, 0.0, 1.0, 1.5, critic_pace=2.0, identity=10.0, openness=2.0),
-            Phase(1500, 5e-4, 10.0, 1.5, 2.0, critic_pace=2.0, openness=5.0),
-            Phase(2700, 5e-4, 30.0, 1.5, 2.0, critic_pace=2.0, openness=5.0),
-            Phase(4700, 5e-4, 15.0, 1.5, 4.0, critic_pace=2.0, openness=5.0),
-            Phase(5700, 4e-4, 15.0, 1.5, 7.0, critic_pace=2.0, openness=5.0),
-            Phase(6300, 4e-4, 15.0, 1.5, 12.0, critic_pace=2.0, openness=5.0),
-        ),
-        warmup=800,
-        ship_average=True,
-    ),
-    "AttGAN": TrainingConfig(
-        "AttGAN",
-        {
-            "attributes": ("Bangs", *HAIR_COLOURS, "Eyeglasses", "Male", "Young"),
-            "width": 40,
-            "layers": 4,
-            "image_size": 64,
-        },
-        iterations=4000,
-        phases=(
-            Phase(0),
-            Phase(900, 4e-4, adversarial=1.5, attribute=2.0, critic_pace=2.0),
-            Phase(2000, 4e-4, adversarial=1.5, attribute=3.0, critic_pace=2.0),
-            Phase(2700, 4e-4, adversarial=1.5, attribute=5.0, critic_pace=2.0),
-            Phase(3300, 4e-4, adversarial=1.5, attribute=9.0, critic_pace=2.0),
-        ),
-        batch=16,
-        ship_average=True,
-    ),
-    "HiSD": TrainingConfig(
-        "HiSD",
-        {
-            "tags": OFFICIAL_TAGS,
-            "width": 24,
-            "blocks": 4,
-            "extractor_width": 12,
-            "extractor_downs": 5,
-            "style_dim": 64,
-            "noise_dim": 16,
-            "mapper_width": 64,
-            "image_size": 64,
-        },
-        iterations=3300,
-        phases=(
-            Phase(0),
-            Phase(2300, 4e-4, 40.0),
-            Phase(2500),
-        ),
-        batch=12,  # six to edit, six that show the target
-        warmup=200,
-    ),
-}
+
+def build_recipe(model: DeepfakeModel, critic_width: int) -> Recipe:
+    """The recipe of a generator, with a fresh critic."""
+    if isinstance(model, HiSD):
+        critic = TagCritic(
+            [len(attrs) for attrs in model.tags.values()],
+            model.mappers[0].post_models[0][-1].out_features,
+            len(ATTRIBUTES),
+            critic_width,
+            model.image_size,
+        )
+        return HiSDRecipe(model, critic)
+    recipe = {"AttGAN": AttGANRecipe, "AttentionGAN": AttentionGANRecipe}.get(
+        model.name, StarGANRecipe
+    )
+    critic = Critic(len(model.attributes), critic_width, model.image_size)
+    return recipe(model, critic)
 
 
 def batch_of(faces: FaceBatch, rows: Tensor, device: torch.device) -> tuple[Tensor, Tensor]:
@@ -265,8 +190,8 @@ def main(
     """Train one generator of an embedded zoo."""
     from aef_core.training.zoo128 import ZOOS, training_faces  # built on this module
 
-    if model not in ZOO64:
-        raise typer.BadParameter(f"unknown model {model!r}; known: {', '.join(ZOO64)}")
+    if model not in ARCHITECTURES:
+        raise typer.BadParameter(f"unknown model {model!r}; known: {', '.join(ARCHITECTURES)}")
     if zoo not in ZOOS:
         raise typer.BadParameter(f"unknown zoo {zoo!r}; known: {', '.join(ZOOS)}")
     if threads:

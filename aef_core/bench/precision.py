@@ -1,0 +1,68 @@
+"""Half the bits: what lower precision and another layout gain, and whether the result suffers."""
+
+from collections.abc import Iterable
+from dataclasses import replace
+
+import pandas as pd
+
+from aef_core.bench.costs import device_of
+from aef_core.bench.measure import paired, ratio, stepper
+from aef_core.bench.published import published_steps
+from aef_core.execution import FAST, Execution
+from aef_core.faces import FaceBatch
+from aef_core.interruption import Zoo
+from aef_core.perturbation import PerturbationConfig, perturb
+from aef_core.runs import evaluate_run, optimize
+from aef_core.study import Lab, intervals
+from aef_core.weighting import make_rule
+
+SETTINGS = {
+    "float32 (default)": Execution(),
+    "channels last": Execution(channels_last=True),
+    "bf16": Execution(precision="bf16"),
+    "bf16, channels last": FAST,
+}
+
+
+def speedups(
+    zoo: Zoo,
+    faces: FaceBatch,
+    batch: int = 8,
+    feature_steps: int = 3,
+    repetitions: int = 5,
+    clock: str = "seconds",
+) -> pd.DataFrame:
+    """The published-style loop's time over our step's, for each way of computing it.
+
+    Returns
+    -------
+    DataFrame indexed by setting, with columns value (median), low, high (range).
+    """
+    config = PerturbationConfig(steps=10_000, batch=batch, feature_steps=feature_steps)
+    rule = make_rule("aef")
+    contenders = {"published": stepper(published_steps(zoo, faces, rule, config))} | {
+        name: stepper(perturb(zoo, faces, make_rule("aef"), config, execution=execution))
+        for name, execution in SETTINGS.items()
+    }
+    times = paired(contenders, repetitions, device=device_of(zoo))
+    return pd.DataFrame({name: ratio(times, "published", name, clock) for name in SETTINGS}).T
+
+
+def effect(lab: Lab, seeds: Iterable[int] = (0,)) -> pd.DataFrame:
+    """AEF's perturbation made in float32 and with `FAST`, judged by the same float32 generators.
+
+    Returns
+    -------
+    DataFrame indexed by generator: `float32` and `fast`, the mean L2_mask on unseen faces; `low`
+    and `high`, float32's 95 % interval over images and seeds; `inside`, whether fast lies in it.
+    """
+    tables = []
+    for seed in seeds:
+        config = replace(lab.config, seed=seed)
+        for name, execution in (("float32", None), ("fast", FAST)):
+            run = optimize(lab.zoo, lab.train, "aef", config, execution=execution)
+            tables.append(evaluate_run(run, lab.evaluator).assign(method=name, seed=seed))
+    rows = intervals(pd.concat(tables, ignore_index=True)).set_index(["model", "method"])
+    view = rows["value"].unstack("method").join(rows.xs("float32", level="method")[["low", "high"]])
+    view = view.loc[list(lab.zoo)]
+    return view.assign(inside=view["fast"].between(view["low"], view["high"]))

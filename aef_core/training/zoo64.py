@@ -1,0 +1,101 @@
+"""How the four shipped generators of 64 pixels were trained."""
+
+from dataclasses import dataclass, field
+
+from aef_core.generators import HAIR_COLOURS
+from aef_core.generators.hisd import OFFICIAL_TAGS
+from aef_core.training.recipes import FIRST, Phase
+
+
+@dataclass(frozen=True)
+class TrainingConfig:
+    """How one embedded generator is trained; stored in its file's metadata."""
+
+    model: str
+    settings: dict = field(default_factory=dict)  # arguments of the architecture
+    iterations: int = 3000
+    batch: int = 8
+    phases: tuple[Phase, ...] = (FIRST,)
+    decay_from: float = 0.92  # share of the run after which the learning rate falls to zero
+    warmup: int = 500  # critic learns attributes, generator learns to copy, before they meet
+    critic_width: int = 32
+    average: float = 0.995  # decay of the moving average of the weights
+    ship_average: bool = False  # the moving average of the weights, which edits more surely
+    seed: int = 20260501
+
+
+ZOO64 = {
+    # StarGAN repaints every pixel through instance norms that forget colours: without a long
+    # warm-up and a heavier cycle than the published 10 it stays far from its input for hours.
+    "StarGAN": TrainingConfig(
+        "StarGAN",
+        {"width": 24, "blocks": 3, "image_size": 64},
+        iterations=4800,
+        phases=(
+            Phase(0, 3e-4, 20.0),
+            Phase(1400, 4e-4, 40.0),
+            Phase(1700, 2e-4, 40.0),
+            Phase(3000, 3e-4, 40.0),
+            Phase(3950, 4e-4, 12.0, adversarial=1.5, attribute=1.5),
+            Phase(4000, 5e-4, 10.0, adversarial=1.5, attribute=2.0, critic_pace=2.0),
+        ),
+        warmup=1500,
+    ),
+    "AttentionGAN": TrainingConfig(
+        "AttentionGAN",
+        {"width": 24, "blocks": 3, "image_size": 64},
+        iterations=6300,
+        phases=(
+            # bold edits first, then a heavy cycle that has to hide what they destroy
+            Phase(0, 5e-4, 0.0, 1.0, 1.5, critic_pace=2.0, identity=10.0, openness=2.0),
+            Phase(1500, 5e-4, 10.0, 1.5, 2.0, critic_pace=2.0, openness=5.0),
+            Phase(2700, 5e-4, 30.0, 1.5, 2.0, critic_pace=2.0, openness=5.0),
+            Phase(4700, 5e-4, 15.0, 1.5, 4.0, critic_pace=2.0, openness=5.0),
+            Phase(5700, 4e-4, 15.0, 1.5, 7.0, critic_pace=2.0, openness=5.0),
+            Phase(6300, 4e-4, 15.0, 1.5, 12.0, critic_pace=2.0, openness=5.0),
+        ),
+        warmup=800,
+        ship_average=True,
+    ),
+    "AttGAN": TrainingConfig(
+        "AttGAN",
+        {
+            "attributes": ("Bangs", *HAIR_COLOURS, "Eyeglasses", "Male", "Young"),
+            "width": 40,
+            "layers": 4,
+            "image_size": 64,
+        },
+        iterations=4000,
+        phases=(
+            Phase(0),
+            Phase(900, 4e-4, adversarial=1.5, attribute=2.0, critic_pace=2.0),
+            Phase(2000, 4e-4, adversarial=1.5, attribute=3.0, critic_pace=2.0),
+            Phase(2700, 4e-4, adversarial=1.5, attribute=5.0, critic_pace=2.0),
+            Phase(3300, 4e-4, adversarial=1.5, attribute=9.0, critic_pace=2.0),
+        ),
+        batch=16,
+        ship_average=True,
+    ),
+    "HiSD": TrainingConfig(
+        "HiSD",
+        {
+            "tags": OFFICIAL_TAGS,
+            "width": 24,
+            "blocks": 4,
+            "extractor_width": 12,
+            "extractor_downs": 5,
+            "style_dim": 64,
+            "noise_dim": 16,
+            "mapper_width": 64,
+            "image_size": 64,
+        },
+        iterations=3300,
+        phases=(
+            Phase(0),
+            Phase(2300, 4e-4, 40.0),
+            Phase(2500),
+        ),
+        batch=12,  # six to edit, six that show the target
+        warmup=200,
+    ),
+}
