@@ -6,12 +6,12 @@ import pytest
 import torch
 from matplotlib import pyplot as plt
 
-from aef_core import main_table as mt
 from aef_core.cli.methods import choose
 from aef_core.metrics import Evaluator, evaluate, protect
 from aef_core.perturbation import PerturbationConfig
 from aef_core.planning import minutes, planned_steps, seconds_per_step
 from aef_core.plots.methods import strength_and_balance
+from aef_core.studies import main_table as mt
 from aef_core.studies import protocol
 from aef_core.study import Runs
 

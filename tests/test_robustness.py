@@ -6,12 +6,12 @@ import pytest
 import torch
 from torch import Tensor
 
-from aef_core import robustness as R
 from aef_core.generators import DeepfakeModel
 from aef_core.interruption import Hooks, seeded
 from aef_core.metrics import Evaluator, per_model, psnr
 from aef_core.perturbation import PerturbationConfig
 from aef_core.runs import fingerprint, optimize, run_hash, run_identity
+from aef_core.studies import robustness as R
 from aef_core.studies.attackers import estimate_universal, subtract, subtraction_attack
 from aef_core.training.patching import LowRank, adapt, adapters, merged, retrain
 

@@ -63,7 +63,7 @@ CLAIMS: tuple[Claim, ...] = (
     Claim("The same on other faces (CelebA, LFW)", FIGURES, "06, section 5", v.other_faces),
     Claim("The same on FF++ frames", FIGURES, why="FF++ needs a signed form; "
           "`load_faces(\"ffpp\", root=...)` reads frames if you have them"),
-    Claim("Dynamic weights add no cost", FIGURES, "04, section 3", v.free_weights),
+    Claim("Dynamic weights add no cost", FIGURES, "04, section 4", v.free_weights),
     Claim("AEF is faster than FOUND and CMUA", FIGURES, "06, section 3", v.faster),
     Claim("0.23 h of training against 0.67 h (FOUND) and over 5 h (CMUA)", FIGURES,
           why="hardware and schedules are not published; at equal computation see the row above"),

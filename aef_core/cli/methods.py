@@ -41,7 +41,7 @@ def methods(
     Methods spend equal computation; a time estimate is printed first. Finished runs are found
     again, so a call that was stopped goes on where it was.
     """
-    from aef_core import main_table as mt
+    from aef_core.studies import main_table as mt
     from aef_core.config import get_profile
     from aef_core.faces import load_faces
     from aef_core.metrics import Evaluator
