@@ -41,13 +41,13 @@ def methods(
     Methods spend equal computation; a time estimate is printed first. Finished runs are found
     again, so a call that was stopped goes on where it was.
     """
-    from aef_core.studies import main_table as mt
     from aef_core.config import get_profile
     from aef_core.faces import load_faces
     from aef_core.metrics import Evaluator
     from aef_core.perturbation import PerturbationConfig
     from aef_core.planning import minutes, planned_steps, seconds_per_step
     from aef_core.runs import fingerprint
+    from aef_core.studies import main_table as mt
 
     p, zoo = get_profile(profile), open_zoo(official)
     entries = choose(only, mt.ENTRIES)
