@@ -136,9 +136,10 @@ def pooled(feature: Tensor) -> Tensor:
     """A feature resized to 32 x 32 and summed over channels, shape [B, 32, 32].
 
     As published; summed over generators afterwards, so the one with the largest activations
-    dominates. Kept to reproduce that.
+    dominates. Kept to reproduce that. Resizing is linear, so the sum may come first: one map is
+    resized instead of hundreds.
     """
-    return F.interpolate(feature, size=(32, 32), mode="bilinear").sum(dim=1)
+    return F.interpolate(feature.sum(dim=1, keepdim=True), size=(32, 32), mode="bilinear")[:, 0]
 
 
 def wasserstein(moved: Tensor, clean: Tensor) -> Tensor:

@@ -4,9 +4,10 @@ import dataclasses
 
 import pytest
 import torch
+import torch.nn.functional as F
 
 from aef_core.generators import DeepfakeModel
-from aef_core.interruption import clean_references, interruption
+from aef_core.interruption import clean_references, interruption, pooled
 from aef_core.perturbation import (
     Diverged,
     PerturbationConfig,
@@ -150,3 +151,10 @@ def test_settings_out_of_range_are_named(setting: str, value: float) -> None:
 def test_an_empty_zoo_is_refused() -> None:
     with pytest.raises(ValueError, match="zoo is empty"):
         next(perturb({}, make_faces(), make_rule("uniform"), CONFIG))
+
+
+def test_features_are_pooled_as_published_only_cheaper() -> None:
+    feature = torch.randn(2, 96, 16, 16)
+    published = F.interpolate(feature, size=(32, 32), mode="bilinear").sum(dim=1)
+    assert torch.allclose(pooled(feature), published, atol=1e-4)
+    assert not torch.allclose(pooled(feature.roll(1, dims=3)), published, atol=1.0)
