@@ -11,6 +11,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from torch import Tensor
 
+from aef_core.metrics import SUCCESS_THRESHOLD
 from aef_core.plots.style import METHOD_LABELS, MODEL_COLOURS, OWN_LAYOUT
 
 
@@ -194,7 +195,7 @@ def _off_diagonal(cosines: np.ndarray) -> np.ndarray:
 
 
 def sweep(table: pd.DataFrame, x: str, xlabel: str, log: bool = True) -> Figure:
-    """Mean L2_mask of every generator (left) and their balance (right) over a setting.
+    """Mean L2_mask of every generator (left, log scale) and its weight (right) over a setting.
 
     Parameters
     ----------
@@ -206,8 +207,12 @@ def sweep(table: pd.DataFrame, x: str, xlabel: str, log: bool = True) -> Figure:
     ):
         for model, part in table.groupby("model", sort=False):
             ax.plot(part[x], part[column], "o-", color=MODEL_COLOURS[model], label=model, ms=4)
-        ax.set(xlabel=xlabel, ylabel=label, ylim=(0, None))
+        ax.set(xlabel=xlabel, ylabel=label)
         if log:
             ax.set_xscale("log")
+    # the resistant generators lie a hundred times below the others: on a linear axis, at zero
+    axes[0].set_yscale("log")
+    axes[0].axhline(SUCCESS_THRESHOLD, color="0.3", lw=1, ls=(0, (4, 3)))
+    axes[1].set_ylim(0, None)
     axes[1].legend(loc="upper left", bbox_to_anchor=(1.02, 1))
     return fig
