@@ -56,6 +56,20 @@ def test_the_faces_must_differ() -> None:
         mt.main_table(small_zoo(), make_faces(), judge, CONFIG, (0,), ENTRIES)
 
 
+def test_shares_are_levels_over_the_specialists(made) -> None:
+    _, table = made
+    rows = mt.shares(table)
+    kept = table[~table["excluded"]]
+    means = kept.groupby(["method", "model"])["l2_mask"].mean().unstack()
+    for model in means:
+        expected = means.loc["PGD", model] / means.loc[mt.CEILING, model]
+        assert rows.loc["PGD", model] == pytest.approx(expected)
+    assert mt.CEILING not in rows.index
+    assert (rows["worst"] <= rows[list(means)].min(axis=1) + 1e-9).all()  # per seed, then averaged
+    assert (rows["low"] <= rows["worst"]).all()
+    assert (rows["worst"] <= rows["high"]).all()
+
+
 def test_the_summary_holds_the_plain_numbers(made, tmp_path) -> None:
     runs, table = made
     numbers = mt.summary(table, runs)

@@ -169,6 +169,26 @@ def levels(numbers: pd.DataFrame, measure: str = "L2_mask") -> pd.DataFrame:
     return wide.loc[list(dict.fromkeys(rows["method"])), list(dict.fromkeys(rows["model"]))]
 
 
+def shares(table: pd.DataFrame) -> pd.DataFrame:
+    """L2_mask as a share of what the specialist reaches on the same faces: equal effort, not level.
+
+    The criterion of the max-min game: a level that is little for StarGAN is out of reach of AttGAN.
+
+    Returns
+    -------
+    DataFrame indexed by method: a column per generator, then `worst` with its 95 % interval `low`,
+    `high` over faces and seeds (the specialists' own means are taken as exact).
+    """
+    kept = table[~table["excluded"]]
+    reach = kept[kept["method"] == CEILING].groupby("model", sort=False)["l2_mask"].mean()
+    relative = kept.assign(l2_mask=kept["l2_mask"] / kept["model"].map(reach))
+    rows = relative.groupby(["method", "model"], sort=False)["l2_mask"].mean()
+    methods = [m for m in dict.fromkeys(relative["method"]) if m != CEILING]
+    worst = pd.DataFrame({m: interval(balance_draws(relative, m)).loc["min"] for m in methods}).T
+    wide = rows.unstack().loc[methods, list(reach.index)]
+    return wide.join(worst.rename(columns={"value": "worst"}))
+
+
 def paired(table: pd.DataFrame, method: str, others: Iterable[str]) -> pd.DataFrame:
     """One method minus each of the others: worst generator and spread, with interval and word.
 
