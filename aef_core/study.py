@@ -224,5 +224,5 @@ def keep_results(results: pd.DataFrame, profile: str) -> Path:
     path = home() / f"results-{profile}.txt"
     path.parent.mkdir(parents=True, exist_ok=True)
     note = "mean L2_mask on unseen faces; eps 0.05 on [-1, 1] images"
-    path.write_text(f"{results.round(4).to_string()}\n({note}; profile {profile})\n")
+    path.write_text(f"{results.round(5).to_string()}\n({note}; profile {profile})\n")
     return path

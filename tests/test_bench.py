@@ -133,6 +133,8 @@ def test_the_guard_flags_what_got_worse_in_either_direction(tmp_path: Path) -> N
     guard.keep(measured(1.05, 3.0), {"threads": 1}, kept)
     assert guard.regressions(measured(1.05, 3.0), kept) == []
     assert guard.regressions(measured(0.5, 9.0), kept) == []
+    unknown = measured(1.0, 3.0).rename(index={"step / floor": "fast step / floor"})
+    assert "never kept" in guard.regressions(unknown, kept)[0]
     assert guard.regressions(measured(1.3, 3.0), kept) == ["step / floor was 1.05, is 1.30"]
     assert guard.regressions(measured(1.05, 2.0), kept) == ["published / step was 3.00, is 2.00"]
 

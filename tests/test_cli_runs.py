@@ -73,6 +73,8 @@ def test_a_run_is_made_found_again_and_judged() -> None:
 def test_mistakes_name_the_cure() -> None:
     with pytest.raises(ValueError, match="--set wants NAME=VALUE, got 'tau'"):
         parse_settings(["tau"])
+    with pytest.raises(ValueError, match=r"--with wants NAME=VALUE, got 'precision'"):
+        parse_settings(["precision"], "--with")
     with pytest.raises(FileNotFoundError, match=r"no run 'zz' in .*: make one with optimize"):
         find_run("zz")
     for wrong in (("--set", "speed=3"), ("--eps", "-1"), ("--method", "magic")):

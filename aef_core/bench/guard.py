@@ -84,7 +84,7 @@ def keep(table: pd.DataFrame, setup: dict[str, str | int], path: Path = KEPT) ->
 
 
 def regressions(table: pd.DataFrame, path: Path = KEPT, tolerance: float = TOLERANCE) -> list[str]:
-    """The ratios that are worse than the kept ones by more than the tolerance, in words.
+    """The ratios worse than the kept ones by more than the tolerance, or not kept, in words.
 
     A time over the floor is worse when larger, a speed-up over the published loop when smaller.
 
@@ -100,6 +100,7 @@ def regressions(table: pd.DataFrame, path: Path = KEPT, tolerance: float = TOLER
     kept, worse = json.loads(path.read_text())["ratios"], []
     for name, row in table.iterrows():
         if name not in kept:
+            worse.append(f"{name} was never kept: keep it with `python -m aef_core bench --write`")
             continue
         before, now = kept[name]["value"], row["value"]
         slower = now / before if name.startswith("step") else before / now

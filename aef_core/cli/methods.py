@@ -32,7 +32,9 @@ def methods(
     only: Annotated[
         list[str] | None, typer.Option(help="only this method of the table; may be repeated")
     ] = None,
-    out: Annotated[Path | None, typer.Option(help="CSV of the numbers; the package's")] = None,
+    out: Annotated[
+        Path | None, typer.Option(help="CSV of the numbers; by default the one notebook 06 shows")
+    ] = None,
     official: Official = None,
     profile: ProfileName = None,
 ) -> None:

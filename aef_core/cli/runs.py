@@ -52,7 +52,11 @@ def optimize(
     official: Official = None,
     machine: Annotated[
         list[str] | None,
-        typer.Option("--with", help="memory and speed, NAME=VALUE: micro_batch, cache, ..."),
+        typer.Option(
+            "--with",
+            help="memory and speed, NAME=VALUE: micro_batch, cache, precision, channels_last, "
+            "conv_search, compile",
+        ),
     ] = None,
 ) -> None:
     """Optimise one perturbation against the whole zoo, and keep it as a run.
@@ -68,7 +72,7 @@ def optimize(
 
     size, config = loop_config(profile, eps=eps, steps=steps, seed=seed)
     chosen = parse_settings(settings)
-    execution = Execution.of(parse_settings(machine)) if machine else None
+    execution = Execution.of(parse_settings(machine, "--with")) if machine else None
     zoo = open_zoo(official)
     faces = load_faces(data, "train", n or size, root, image_size(zoo))
     try:

@@ -30,7 +30,7 @@ Official = Annotated[
 ]
 
 
-def parse_settings(pairs: list[str] | None) -> dict[str, Any]:
+def parse_settings(pairs: list[str] | None, option: str = "--set") -> dict[str, Any]:
     """`["tau=0.01"]` to `{"tau": 0.01}`; numbers and True/False are read as such.
 
     Raises
@@ -42,7 +42,8 @@ def parse_settings(pairs: list[str] | None) -> dict[str, Any]:
     for pair in pairs or ():
         name, equals, value = pair.partition("=")
         if not (name and equals and value):
-            raise ValueError(f"--set wants NAME=VALUE, got {pair!r}, e.g. --set tau=0.01")
+            example = {"--set": "tau=0.01", "--with": "precision=bf16"}[option]
+            raise ValueError(f"{option} wants NAME=VALUE, got {pair!r}, e.g. {option} {example}")
         try:
             settings[name] = ast.literal_eval(value)
         except (ValueError, SyntaxError):

@@ -203,7 +203,10 @@ def sweep(table: pd.DataFrame, x: str, xlabel: str, log: bool = True) -> Figure:
     """
     fig, axes = plt.subplots(1, 2, figsize=(8.2, 3.0))
     for ax, column, label in zip(
-        axes, ("l2_mask", "weight"), ("mean L2_mask on unseen faces", "mean weight"), strict=True
+        axes,
+        ("l2_mask", "weight"),
+        ("mean L2_mask on unseen faces", "mean weight, last quarter"),
+        strict=True,
     ):
         for model, part in table.groupby("model", sort=False):
             ax.plot(part[x], part[column], "o-", color=MODEL_COLOURS[model], label=model, ms=4)

@@ -14,7 +14,7 @@ import torch
 from matplotlib.figure import Figure
 from matplotlib.layout_engine import PlaceHolderLayoutEngine
 
-from aef_core.config import figures_dir
+from aef_core.config import ASSETS, figures_dir
 
 _PALETTE = sns.color_palette("colorblind").as_hex()
 MODEL_COLOURS = dict(
@@ -60,8 +60,8 @@ def use_style() -> None:
 def save_figure(fig: Figure, name: str, data: Any, **config: Any) -> Path:
     """Write `<name>.png`, `.pdf` and a `.json` sidecar with what was drawn and from what.
 
-    The sidecar names the settings and their hash, the versions and the numbers drawn, and nothing
-    that changes between two runs of the same code.
+    The sidecar names the settings given here and their hash, the versions, the embedded weights and
+    the numbers drawn, and nothing that changes between two runs of the same code.
 
     Parameters
     ----------
@@ -81,6 +81,7 @@ def save_figure(fig: Figure, name: str, data: Any, **config: Any) -> Path:
         "config": config,
         "config_hash": _config_hash(config),
         "versions": _versions(),
+        "embedded_weights": embedded_weights(),
         "data": _plain(data),
     }
     (folder / f"{name}.json").write_text(json.dumps(sidecar, indent=1) + "\n")
@@ -99,6 +100,11 @@ def _config_hash(config: dict[str, Any]) -> str:
     """Eight hexadecimal digits that stand for a figure's settings, whatever their order."""
     text = json.dumps(config, sort_keys=True, default=str)
     return hashlib.sha256(text.encode()).hexdigest()[:8]
+
+
+def embedded_weights() -> str:
+    """Eight hexadecimal digits that stand for the embedded zoo: other weights, other figures."""
+    return hashlib.sha256((ASSETS / "celeba64" / "zoo.json").read_bytes()).hexdigest()[:8]
 
 
 def _versions() -> dict[str, str]:

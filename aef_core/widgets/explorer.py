@@ -144,8 +144,9 @@ class WeightExplorer(View):
         say = "the weights end almost equal" if even else f"{heaviest} ends with the largest weight"
         residual = (late["strength"] * late["weight"]).sum() - late["strength"].min()
         dashed = " Dashed: with the weights as recorded." if self.reference is not None else ""
+        played = f"recorded run {self.run.value!r} under " if self.replaying else ""
         return (
-            f"{self.weigh.words()}: {weakest} is interrupted "
+            f"{played}{self.weigh.words()}: {weakest} is interrupted "
             f"least; {say} ({late['weight'].max():.2f}); residual about {residual:.2g}. "
             + (f"{OPEN_LOOP}{dashed}" if self.replaying else CLOSED_LOOP)
         )

@@ -111,7 +111,12 @@ def _last_quarter(
         ax.bar(place, other, 0.76, fill=False, edgecolor="0.35", lw=1.2, ls=(0, (4, 2)))
     ax.set_xticks(place, [f"{name}\nw {w:.2f}" for name, w in late["weight"].items()])
     ax.set(title="S over the last quarter, and its weight")
-    ax.set_ylim(bottom=0)
+    largest, smallest = late["strength"].max(), late["strength"].min()
+    if 0 < 20 * smallest < largest:  # on a linear axis the weakest would not be seen
+        ax.set_yscale("log")
+        ax.set_ylim(smallest / 3, None)
+    else:
+        ax.set_ylim(bottom=0)
 
 
 def late_means(history: pd.DataFrame) -> pd.DataFrame:
