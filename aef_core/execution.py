@@ -12,7 +12,7 @@ from functools import wraps
 from typing import Any
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from aef_core.generators import DeepfakeModel
 
@@ -88,10 +88,15 @@ class Execution:
             return dict(zoo)
         return {name: self._prepared(model) for name, model in zoo.items()}
 
-    def _prepared(self, model: DeepfakeModel) -> DeepfakeModel:
-        model = copy.deepcopy(model)
+    def _prepared(self, original: DeepfakeModel) -> DeepfakeModel:
+        model = copy.deepcopy(original)
+        model.conditions = original.conditions  # made once, before the steps: in float32
         if self.channels_last:
             model.to(memory_format=torch.channels_last)
+        if self.precision == "bf16":
+            for module in model.modules():
+                if isinstance(module, nn.Conv2d | nn.ConvTranspose2d | nn.Linear):
+                    module.to(torch.bfloat16)  # as autocast would in every pass: the same bits
         for method in ("encode", "forward_with_feature"):
             function = getattr(model, method)
             if self.compile:

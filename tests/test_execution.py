@@ -63,6 +63,12 @@ def test_the_given_generators_stay_as_they_are() -> None:
     assert not kernel.is_contiguous(memory_format=torch.channels_last)
     assert prepared["AttGAN"] is not zoo["AttGAN"]
     assert Execution().prepared(zoo) == zoo
+    halved = Execution(precision="bf16").prepared(zoo)["AttGAN"]
+    assert halved.enc_layers[1].layers[0].weight.dtype == torch.bfloat16
+    assert kernel.dtype == torch.float32
+    attributes = torch.zeros(1, 13)
+    asked = halved.conditions(attributes, "Male"), zoo["AttGAN"].conditions(attributes, "Male")
+    assert torch.equal(*asked)
 
 
 def test_only_what_changes_results_is_part_of_a_run() -> None:
