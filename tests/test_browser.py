@@ -16,7 +16,7 @@ import time
 import urllib.error
 import urllib.request
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 import nbformat
@@ -84,6 +84,14 @@ def answers(url: str) -> bool:
         return False
 
 
+def kernel_is_ready(address: str) -> bool:
+    """Whether the server's only kernel is connected to the page and has nothing to do."""
+    server, token = address.split("/lab/")[0], address.split("?token=")[1]
+    with urllib.request.urlopen(f"{server}/api/kernels?token={token}", timeout=10) as answer:
+        kernels = json.load(answer)
+    return [(k["connections"], k["execution_state"]) for k in kernels] == [(1, "idle")]
+
+
 def wait_for(true, what: str) -> None:
     deadline = time.monotonic() + PATIENCE
     while not true():
@@ -115,20 +123,30 @@ def browser_page() -> Iterator:
 
 def run_all(page, address: str, pictures: int) -> None:
     """Open the notebook, run all cells through the menu, wait until every view has a picture."""
-    accept = page.locator(".jp-Dialog button.jp-mod-accept")  # JupyterLab asks for a kernel, say,
-    page.add_locator_handler(accept, lambda button: button.click())  # when it likes, over anything
     page.goto(address)
     page.locator(".jp-Notebook .jp-CodeCell").first.wait_for()
-    page.locator(".jp-Notebook-ExecutionIndicator[data-status='idle']").first.wait_for()
+    dialog = page.locator(".jp-Dialog button.jp-mod-accept")
+
+    def ready() -> bool:
+        """On a slow machine JupyterLab asks for a kernel, when it likes and over anything."""
+        if dialog.count():
+            with suppress(sync_api.TimeoutError):
+                dialog.first.click(timeout=20_000)
+        return kernel_is_ready(address)
 
     def started() -> bool:
-        """A kernel that is not connected yet lets the command pass without a word: ask again."""
-        page.locator(".lm-MenuBar-itemLabel:text-is('Run')").click()
-        page.locator(".lm-Menu-itemLabel:text-is('Run All Cells')").click()
+        """Ask for all cells to be run, as often as it takes until a prompt shows that they are."""
+        wait_for(ready, "the kernel's start")
+        try:  # a dialog in between closes the menu again
+            page.locator(".lm-MenuBar-itemLabel:text-is('Run')").click(timeout=20_000)
+            page.locator(".lm-Menu-itemLabel:text-is('Run All Cells')").click(timeout=20_000)
+        except sync_api.TimeoutError:
+            page.keyboard.press("Escape")
+            return False
         page.wait_for_timeout(3000)
         return page.locator(".jp-InputPrompt", has_text=re.compile(r"\[[*\d]")).count() > 0
 
-    wait_for(started, "the kernel's start")
+    wait_for(started, "running all cells")
 
     def done() -> bool:
         errors = page.locator("[data-mime-type='application/vnd.jupyter.error']")
