@@ -92,7 +92,7 @@ def amplified(delta: Tensor, eps: float) -> Figure:
     return fig
 
 
-def interruption_bars(table: pd.DataFrame, threshold: float = 0.05) -> Figure:
+def interruption_bars(table: pd.DataFrame, threshold: float = SUCCESS_THRESHOLD) -> Figure:
     """Mean L2_mask per generator and method, with intervals.
 
     Parameters

@@ -1,11 +1,11 @@
 """Figures of the main table: strength against balance, and against the eye."""
 
-from itertools import product
-
 import pandas as pd
 import seaborn as sns
 from matplotlib import pyplot as plt
 from matplotlib.figure import Figure
+
+from aef_core.metrics import SUCCESS_THRESHOLD
 
 AXES = {
     "mean": "mean L2_mask over generators (strength)",
@@ -16,7 +16,7 @@ AXES = {
 MARKERS = "oDs^"
 
 
-def strength_and_balance(numbers: pd.DataFrame, threshold: float = 0.05) -> Figure:
+def strength_and_balance(numbers: pd.DataFrame, threshold: float = SUCCESS_THRESHOLD) -> Figure:
     """Left: the worst generator against the mean; right: the same against SSIM.
 
     Parameters
@@ -34,7 +34,9 @@ def strength_and_balance(numbers: pd.DataFrame, threshold: float = 0.05) -> Figu
     methods = [
         m for m in dict.fromkeys(numbers["method"]) if _place(numbers, m, "min")["value"] > 0
     ]
-    looks = dict(zip(methods, product(MARKERS, sns.color_palette("colorblind", 5)), strict=False))
+    palette = sns.color_palette("colorblind", 10)  # marker and colour both differ from neighbours
+    looks = {m: (MARKERS[i % len(MARKERS)], palette[i % 10]) for i, m in enumerate(methods)}
+    looks |= {m: ("*", "0.2") for m in methods if m == "specialists"}
     fig, axes = plt.subplots(1, 2, figsize=(10.4, 4.2), sharey=True)
     for ax, x in zip(axes, ("mean", "SSIM"), strict=True):
         for method in methods:
@@ -43,7 +45,7 @@ def strength_and_balance(numbers: pd.DataFrame, threshold: float = 0.05) -> Figu
             marker, colour = looks[method]
             ax.errorbar(
                 across["value"], up["value"], xerr=_arms(across), yerr=_arms(up), color=colour,
-                fmt="*" if method == "specialists" else marker, ms=10 if marker == "*" else 7,
+                fmt=marker, ms=13 if marker == "*" else 7,
                 mfc="white" if hollow else colour, lw=1, capsize=2, label=method,
             )  # fmt: skip
         ax.set_xlabel(AXES[x])
