@@ -11,9 +11,9 @@ import torch
 from aef_core.generators import ARCHITECTURES, HAIR_COLOURS
 from aef_core.training import train_generator
 from aef_core.training.export import save_half
-from aef_core.training.recipes import Phase
+from aef_core.training.recipes import Phase, TrainingConfig
 from aef_core.training.train_generator import build_recipe, train
-from aef_core.training.zoo64 import ZOO64, TrainingConfig
+from aef_core.training.zoo64 import ZOO64
 
 from .conftest import make_faces
 

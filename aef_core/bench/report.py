@@ -85,5 +85,5 @@ def report(size: str, batch: int, repetitions: int, check: bool, write: bool) ->
     if check:
         worse = guard.regressions(table)
         if worse:
-            raise ValueError("slower than the kept ratios: " + "; ".join(worse))
+            raise ValueError("worse than the kept ratios, or not among them: " + "; ".join(worse))
         print("not slower than the kept ratios")

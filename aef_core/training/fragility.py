@@ -28,9 +28,8 @@ from aef_core.generators.stargan import STARGAN_ATTRIBUTES
 from aef_core.studies.cycle import RESULTS
 from aef_core.training.fragility_measures import Judge, Table
 from aef_core.training.networks import Critic
-from aef_core.training.recipes import AttGANRecipe, Losses, Phase, Recipe
+from aef_core.training.recipes import AttGANRecipe, Losses, Phase, Recipe, TrainingConfig
 from aef_core.training.train_generator import build_recipe, train
-from aef_core.training.zoo64 import TrainingConfig
 
 START, EVERY = 1200, 400  # iterations of the common start, between two checkpoints
 SEED = 20261121

@@ -5,7 +5,7 @@ with five critic steps, and one critic step per generator step. The cycle and re
 which decide how fragile a generator becomes, are the published ones.
 """
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import NamedTuple
 
 import torch
@@ -38,6 +38,23 @@ class Phase(NamedTuple):
 
 
 FIRST = Phase(0)
+
+
+@dataclass(frozen=True)
+class TrainingConfig:
+    """How one embedded generator is trained; stored in its file's metadata."""
+
+    model: str
+    settings: dict = field(default_factory=dict)  # arguments of the architecture
+    iterations: int = 3000
+    batch: int = 8
+    phases: tuple[Phase, ...] = (FIRST,)
+    decay_from: float = 0.92  # share of the run after which the learning rate falls to zero
+    warmup: int = 500  # critic learns attributes, generator learns to copy, before they meet
+    critic_width: int = 32
+    average: float = 0.995  # decay of the moving average of the weights
+    ship_average: bool = False  # the moving average of the weights, which edits more surely
+    seed: int = 20260501
 
 
 @dataclass

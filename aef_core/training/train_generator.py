@@ -25,8 +25,13 @@ from aef_core.faces import FaceBatch
 from aef_core.generators import ARCHITECTURES, ATTRIBUTES, DeepfakeModel, HiSD
 from aef_core.training.networks import Critic, TagCritic, update_average
 from aef_core.training.recipe_hisd import HiSDRecipe
-from aef_core.training.recipes import AttentionGANRecipe, AttGANRecipe, Recipe, StarGANRecipe
-from aef_core.training.zoo64 import TrainingConfig
+from aef_core.training.recipes import (
+    AttentionGANRecipe,
+    AttGANRecipe,
+    Recipe,
+    StarGANRecipe,
+    TrainingConfig,
+)
 from aef_core.zoo import load_zoo, zoo_table
 
 WARMUP_RATE = 1e-3

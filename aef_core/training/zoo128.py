@@ -14,8 +14,8 @@ from aef_core.faces import FaceBatch, from_uint8, load_faces
 from aef_core.generators import HAIR_COLOURS
 from aef_core.generators.base import attribute_index
 from aef_core.generators.hisd import OFFICIAL_TAGS
-from aef_core.training.recipes import Phase
-from aef_core.training.zoo64 import ZOO64, TrainingConfig
+from aef_core.training.recipes import Phase, TrainingConfig
+from aef_core.training.zoo64 import ZOO64
 from aef_core.zoo import read_weights
 
 TRAINED = ("Bangs", *HAIR_COLOURS, "Eyeglasses", "Male", "Young")

@@ -1,28 +1,8 @@
 """How the four shipped generators of 64 pixels were trained."""
 
-from dataclasses import dataclass, field
-
 from aef_core.generators import HAIR_COLOURS
 from aef_core.generators.hisd import OFFICIAL_TAGS
-from aef_core.training.recipes import FIRST, Phase
-
-
-@dataclass(frozen=True)
-class TrainingConfig:
-    """How one embedded generator is trained; stored in its file's metadata."""
-
-    model: str
-    settings: dict = field(default_factory=dict)  # arguments of the architecture
-    iterations: int = 3000
-    batch: int = 8
-    phases: tuple[Phase, ...] = (FIRST,)
-    decay_from: float = 0.92  # share of the run after which the learning rate falls to zero
-    warmup: int = 500  # critic learns attributes, generator learns to copy, before they meet
-    critic_width: int = 32
-    average: float = 0.995  # decay of the moving average of the weights
-    ship_average: bool = False  # the moving average of the weights, which edits more surely
-    seed: int = 20260501
-
+from aef_core.training.recipes import Phase, TrainingConfig
 
 ZOO64 = {
     # StarGAN repaints every pixel through instance norms that forget colours: without a long
