@@ -1,6 +1,7 @@
 """The benchmark measures what it says; the guard flags what got worse. No test asserts a time."""
 
 import itertools
+import shutil
 from pathlib import Path
 
 import pandas as pd
@@ -13,6 +14,7 @@ from aef_core.bench.growth import growth
 from aef_core.bench.measure import paired, peak_memory, ratio, stepper
 from aef_core.bench.published import Habits, published_steps
 from aef_core.bench.subjects import noise_faces, random_zoo
+from aef_core.execution import Execution
 from aef_core.metrics import Evaluator
 from aef_core.perturbation import PerturbationConfig, perturb
 from aef_core.study import Lab
@@ -121,6 +123,20 @@ def test_half_the_bits_are_timed_and_their_result_is_judged(
     assert (rows["float32"] != rows["fast"]).all()  # other bits, so the setting did something
     assert ((rows["fast"] / rows["float32"] - 1).abs() < 0.2).all()
     assert (rows["inside"] == rows["fast"].between(rows["low"], rows["high"])).all()
+
+
+@pytest.mark.slow
+@pytest.mark.filterwarnings("ignore:.torch.jit.script_method:DeprecationWarning")
+@pytest.mark.skipif(shutil.which("g++") is None, reason="torch.compile on a CPU needs g++")
+def test_a_compiled_step_is_timed_and_arrives_where_an_eager_one_does() -> None:
+    zoo, faces = few("StarGAN"), make_faces()
+    gains = precision.compilation(zoo, faces, batch=4, repetitions=1)
+    assert (gains > 0).all(axis=None)
+    ends = []
+    for execution in (Execution(), Execution(compile=True)):
+        *_, last = perturb(zoo, faces, make_rule("aef"), CONFIG, execution=execution)
+        ends.append(last.delta)
+    assert (ends[0] != ends[1]).float().mean() < 0.01
 
 
 def measured(step: float, published: float) -> pd.DataFrame:

@@ -8,7 +8,7 @@ import pytest
 import torch
 from torch import nn
 
-from aef_core.generators import AttGAN, DeepfakeModel
+from aef_core.generators import ARCHITECTURES, AttGAN, DeepfakeModel
 from aef_core.perturbation import PerturbationConfig
 from aef_core.studies.cycle import (
     against_identity,
@@ -33,14 +33,16 @@ from aef_core.training.fragility import (
     Arm,
     CycledAttGANRecipe,
     Schedule,
+    Start,
     arms,
     experiment,
     recipe_of,
     settings,
+    shipped,
     unchanged_statistics,
 )
 from aef_core.training.fragility_measures import Judge, Table
-from aef_core.training.recipes import AttGANRecipe, Phase
+from aef_core.training.recipes import AttGANRecipe, Phase, TrainingConfig
 from aef_core.training.train_generator import build_recipe
 
 from .conftest import make_faces
@@ -49,6 +51,13 @@ TINY = {
     "StarGAN": {"width": 4, "blocks": 1, "image_size": 32},
     "AttGAN": {"attributes": ("Black_Hair", "Male"), "width": 4, "layers": 3, "image_size": 32},
 }
+
+
+def tiny_start(name: str, iteration: int = 10) -> Start:
+    torch.manual_seed(0)
+    model = ARCHITECTURES[name](**TINY[name]).eval().requires_grad_(False)
+    config = TrainingConfig(name, TINY[name], warmup=1, critic_width=4)
+    return Start(model, config, iteration)
 
 
 def wave(cycles: int, size: int = 32) -> torch.Tensor:
@@ -151,35 +160,32 @@ def test_the_way_back_leaves_running_statistics_alone() -> None:
 
 
 def test_arms_differ_in_cycle_and_identity_alone() -> None:
-    for name in fragility.SMALL:
-        configs = [settings(name, 0, arm, 10) for turn in arms(name) for arm in turn]
-        assert len({c.phases[0] for c in configs}) == 1, "one common start"
-        bare = {c.phases[1]._replace(cycle=0, identity=0) for c in configs}
+    for name in fragility.ORDER:
+        start = shipped(name)
+        assert start.iteration == start.config.iterations, "the zoo's file is the zoo's recipe"
+        configs = [settings(start, 0, arm) for turn in arms(name) for arm in turn]
+        bare = {c.phases[0]._replace(cycle=0, identity=0) for c in configs}
         assert len(bare) == 1
-        assert len({c.phases[1] for c in configs}) == len(configs)
+        assert len({c.phases[0] for c in configs}) == len(configs)
+        assert len({c.seed for c in configs}) == 1
+        assert settings(start, 1, arms(name)[0][0]).seed != configs[0].seed
         assert arms(name)[0][0].cycle == 0 < arms(name)[0][1].cycle
 
 
 @pytest.fixture
 def small(monkeypatch: pytest.MonkeyPatch) -> tuple:
-    """The experiment with tiny generators, two faces and two steps."""
-    monkeypatch.setattr(fragility, "SMALL", TINY)
-    full = fragility.settings
-
-    def shorter(*arguments: object) -> object:
-        return fragility.replace(full(*arguments), warmup=1, critic_width=4, batch=4)
-
-    monkeypatch.setattr(fragility, "settings", shorter)
+    """The experiment with tiny generators, eight faces and two steps."""
+    monkeypatch.setattr(fragility, "BATCH", 4)
     monkeypatch.setattr(fragility_measures, "ATTACKED", 6)
     monkeypatch.setattr(fragility_measures, "WAYS_BACK", 4)
     monkeypatch.setattr(fragility_measures, "CUTOFFS", (0.25,))
     faces, test = make_faces(8), make_faces(8, seed=1)
     config = PerturbationConfig(steps=2, step_size=2.5e-3, batch=4, feature_weight=0.0)
     jobs = [
-        (0, "StarGAN", (Arm("identity", 0, 10), Arm("cycle", 10, 0))),
-        (0, "AttGAN", (Arm("cycle", 20, 0),)),
+        (0, tiny_start("StarGAN"), (Arm("identity", 0, 10), Arm("cycle", 10, 0))),
+        (0, tiny_start("AttGAN"), (Arm("cycle", 20, 0),)),
     ]
-    return faces, Judge(faces, test, config), jobs, Schedule(start=1, iterations=2, every=1)
+    return faces, Judge(faces, test, config), jobs, Schedule(iterations=2, every=1)
 
 
 def test_the_experiment_resumes_and_repeats_itself(small: tuple, tmp_path: Path) -> None:
@@ -203,14 +209,15 @@ def test_the_experiment_resumes_and_repeats_itself(small: tuple, tmp_path: Path)
     table = load_results(whole)
     pd.testing.assert_frame_equal(table, load_results(halves))
 
-    assert set(table["iteration"]) == {1, 2, 3}
+    assert set(table["iteration"]) == {10, 11, 12}
     assert set(table["arm"]) == {"start", "identity", "cycle"}
-    last = table[table["iteration"] == 3]
+    last = table[table["iteration"] == 12]
     assert {"edit success", "specialist L2_mask", "specialist power"} <= set(last["measure"])
     experiment(faces, judge, whole, tmp_path / "a", jobs, plan)
     pd.testing.assert_frame_equal(load_results(whole), table)
-    with pytest.raises(ValueError, match=r"holds starts of \[1\] iterations, not 2"):
-        experiment(faces, judge, whole, tmp_path / "a", jobs, Schedule(start=2))
+    other = [(0, tiny_start("StarGAN", 20), jobs[0][2])]
+    with pytest.raises(ValueError, match=r"holds starts of \[10\] iterations, not 20"):
+        experiment(faces, judge, whole, tmp_path / "a", other, plan)
 
 
 def test_the_kept_numbers_can_be_read_and_compared() -> None:

@@ -9,11 +9,15 @@ import subprocess
 import sys
 from pathlib import Path
 
+import nbformat
 import papermill
 import pytest
+from nbformat.v4 import new_code_cell, new_notebook
 
+from aef_core import reproduce
 from aef_core.config import REPOSITORY
 
+KERNEL = {"kernelspec": {"name": "python3", "display_name": "Python 3", "language": "python"}}
 DETERMINISTIC = ("00_quickstart.ipynb", "01_interruption_imbalance.ipynb")
 
 
@@ -34,3 +38,35 @@ def test_a_second_run_prints_and_draws_the_same(name: str, tmp_path: Path, monke
         text=True,
     )
     assert again.returncode == 0, again.stdout[-4000:]
+
+
+def a_notebook(path: Path, source: str) -> None:
+    nbformat.write(new_notebook(cells=[new_code_cell(source)], metadata=KERNEL), path)
+
+
+@pytest.mark.slow
+def test_lanes_of_extensions_share_the_cores_and_the_ledger_waits(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture
+) -> None:
+    note = "import os; open('order', 'a').write(f\"{} {os.environ.get('OMP_NUM_THREADS')}\\n\")"
+    for n in ("00", "06", "07", "10", "12"):
+        a_notebook(tmp_path / f"{n}_a.ipynb", note.replace("{}", n, 1))
+    notebooks = sorted(tmp_path.glob("*.ipynb"))
+    monkeypatch.setattr(reproduce, "tour", lambda extensions: notebooks)
+    monkeypatch.setenv("AEF_HOME", str(tmp_path / "home"))
+    monkeypatch.delenv("OMP_NUM_THREADS", raising=False)
+    monkeypatch.setattr(reproduce.os, "cpu_count", lambda: 2)
+    monkeypatch.setattr(reproduce.torch.cuda, "is_available", lambda: False)
+    (tmp_path / "home").mkdir()
+    (tmp_path / "home" / "results-smoke.txt").write_text("the table")
+    reproduce.reproduce_all("smoke", extensions=True)
+    lines = (tmp_path / "order").read_text().split("\n")[:-1]
+    assert lines[0] == "00 None"
+    assert lines[-1] == "12 None"
+    assert set(lines[1:-1]) == {"06 1", "07 1", "10 1"}
+    assert lines.index("06 1") < lines.index("10 1")
+    assert "5 notebooks in" in capsys.readouterr().out
+
+    a_notebook(tmp_path / "07_a.ipynb", "raise ValueError('the culprit')")
+    with pytest.raises(SystemExit, match=r"(?s)07_a\.ipynb failed.*the culprit"):
+        reproduce.reproduce_all("smoke", extensions=True)

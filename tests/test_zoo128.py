@@ -78,7 +78,7 @@ def test_sheets_of_128_pixels_are_loaded_at_their_own_size(
 ) -> None:
     pictures = np.random.default_rng(0).integers(0, 256, (16, 128, 128, 3), np.uint8)
     labels = dict.fromkeys(ATTRIBUTES, 0) | {"Male": 1}
-    chosen = [Candidate(tile, (0, 1, 2), labels, 0.0, 0.0, 0.0, 0.0) for tile in pictures]
+    chosen = [Candidate(tile, (0, 1, 2), labels, *[0.0] * 5) for tile in pictures]
     embedded_faces.save(tmp_path, {"train": chosen})
     monkeypatch.setattr(face_sources, "ASSETS", tmp_path)
     faces = load_faces("embedded", "train", size=128)

@@ -1,12 +1,13 @@
 """Half the bits: what lower precision and another layout gain, and whether the result suffers."""
 
+import time
 from collections.abc import Iterable
 from dataclasses import replace
 
 import pandas as pd
 
 from aef_core.bench.costs import device_of
-from aef_core.bench.measure import paired, ratio, stepper
+from aef_core.bench.measure import paired, ratio, stepper, synchronise
 from aef_core.bench.published import published_steps
 from aef_core.execution import FAST, Execution
 from aef_core.faces import FaceBatch
@@ -46,6 +47,34 @@ def speedups(
     }
     times = paired(contenders, repetitions, device=device_of(zoo))
     return pd.DataFrame({name: ratio(times, "published", name, clock) for name in SETTINGS}).T
+
+
+def compilation(zoo: Zoo, faces: FaceBatch, batch: int = 8, repetitions: int = 5) -> pd.DataFrame:
+    """What torch.compile gains on a plain step, and what it costs before the first one.
+
+    Needs a C++ compiler on a CPU, and minutes.
+
+    Returns
+    -------
+    DataFrame indexed by setting: value (median), low, high (range) of a step's time without over
+    with compilation; `startup`, seconds of the first compiled step.
+    """
+    config = PerturbationConfig(steps=10_000, batch=batch, feature_steps=0)
+    device, rows = device_of(zoo), {}
+    for name in ("float32 (default)", "bf16, channels last"):
+        plain = SETTINGS[name]
+        steppers = [
+            stepper(perturb(zoo, faces, make_rule("aef"), config, execution=execution))
+            for execution in (plain, replace(plain, compile=True))
+        ]
+        began = time.perf_counter()
+        steppers[1]()
+        synchronise(device)
+        startup = time.perf_counter() - began
+        contenders = dict(zip(("plain", "compiled"), steppers, strict=True))
+        times = paired(contenders, repetitions, device=device)
+        rows[name] = {**ratio(times, "plain", "compiled"), "startup": startup}
+    return pd.DataFrame(rows).T
 
 
 def effect(lab: Lab, seeds: Iterable[int] = (0,)) -> pd.DataFrame:

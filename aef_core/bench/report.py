@@ -3,7 +3,7 @@
 from collections.abc import Mapping
 from dataclasses import dataclass
 
-from aef_core.bench import growth, guard
+from aef_core.bench import growth, guard, precision
 from aef_core.bench.subjects import SIZES, noise_faces, random_zoo
 from aef_core.config import default_device, get_profile
 from aef_core.faces import FaceBatch, load_faces
@@ -60,8 +60,12 @@ def subjects(size: str) -> tuple[Zoo, FaceBatch]:
     return random_zoo(size, device=default_device()), noise_faces(16, pixels)
 
 
-def report(size: str, batch: int, repetitions: int, check: bool, write: bool) -> None:
+def report(
+    size: str, batch: int, repetitions: int, check: bool, write: bool, compiled: bool = False
+) -> None:
     """Print ratios, memory and the targets; with `check` or `write` use the kept file.
+
+    With `compiled` measure torch.compile, too.
 
     Raises
     ------
@@ -79,6 +83,10 @@ def report(size: str, batch: int, repetitions: int, check: bool, write: bool) ->
     print("peak memory of a step, MB: " + ", ".join(f"{k} {v:.0f}" for k, v in memory.items()))
     for line in guard.verdicts(table):
         print(line)
+    if compiled:
+        gains = precision.compilation(zoo, faces, batch, repetitions)
+        print("a step without over with torch.compile; startup in seconds")
+        print(gains.round(2).to_string())
     if write:
         guard.keep(table, setup)
         print(f"kept in {guard.KEPT.name}")

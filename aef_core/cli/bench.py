@@ -9,7 +9,7 @@ from aef_core.cli import examples
 app = typer.Typer()
 
 
-@app.command(epilog=examples("bench", "bench --quick", "bench --write", "bench --size official"))
+@app.command(epilog=examples("bench", "bench --quick", "bench --write", "bench --compile"))
 def bench(
     quick: Annotated[bool, typer.Option("--quick", help="tiny generators, seconds")] = False,
     size: Annotated[
@@ -21,6 +21,9 @@ def bench(
         bool, typer.Option("--check", help="compare with the kept ratios; fail if worse")
     ] = False,
     write: Annotated[bool, typer.Option("--write", help="keep these ratios")] = False,
+    compiled: Annotated[
+        bool, typer.Option("--compile", help="torch.compile, too; minutes")
+    ] = False,
 ) -> None:
     """Time per step against the floor and against a published-style loop, as paired ratios.
 
@@ -29,4 +32,4 @@ def bench(
     """
     from aef_core.bench.report import report
 
-    report("tiny" if quick else size, batch, repetitions, check, write)
+    report("tiny" if quick else size, batch, repetitions, check, write, compiled)

@@ -95,6 +95,8 @@ class HiSD(DeepfakeModel):
         Tag -> its attributes, None for "without" (official: bangs, glasses, hair colour).
     width : int
         Channels after the first convolution and inside the translators (64 officially).
+    downs : int
+        Halvings before the translators (2 officially, at 128 pixels).
     blocks : int
         Middle blocks of a translator (7 officially).
     extractor_width, extractor_downs : int
@@ -102,7 +104,7 @@ class HiSD(DeepfakeModel):
     style_dim, noise_dim, mapper_width : int
         256, 32 and 256 officially.
     image_size : int
-        Pixels; a multiple of 4.
+        Pixels; a multiple of 2**downs.
 
     Notes
     -----
@@ -115,6 +117,7 @@ class HiSD(DeepfakeModel):
         self,
         tags: dict[str, tuple[str | None, ...]] | None = None,
         width: int = 64,
+        downs: int = 2,
         blocks: int = 7,
         extractor_width: int = 32,
         extractor_downs: int = 6,
@@ -127,15 +130,16 @@ class HiSD(DeepfakeModel):
         self.tags = {tag: tuple(attrs) for tag, attrs in (tags or OFFICIAL_TAGS).items()}
         self.edits = tuple(a for attrs in self.tags.values() for a in attrs if a is not None)
         self.image_size, self.noise_dim = image_size, noise_dim
+        widths = [width * 2**i for i in range(downs + 1)]
         self.encoder = nn.Sequential(
-            nn.Conv2d(3, width, 1), DownBlock(width, 2 * width), DownBlock(2 * width, 4 * width)
+            nn.Conv2d(3, width, 1), *(DownBlock(a, b) for a, b in pairwise(widths))
         )
         self.decoder = nn.Sequential(
-            UpBlock(4 * width, 2 * width), UpBlock(2 * width, width), nn.Conv2d(width, 3, 1)
+            *(UpBlock(a, b) for a, b in pairwise(widths[::-1])), nn.Conv2d(width, 3, 1)
         )
         self.extractors = Extractors(len(self.tags), extractor_width, extractor_downs, style_dim)
         self.translators = nn.ModuleList(
-            Translator(4 * width, width, blocks, style_dim) for _ in self.tags
+            Translator(widths[-1], width, blocks, style_dim) for _ in self.tags
         )
         self.mappers = nn.ModuleList(
             Mapper(len(attrs), noise_dim, mapper_width, style_dim) for attrs in self.tags.values()

@@ -35,7 +35,8 @@ def in_and_out(shares: pd.DataFrame, floor: pd.Series, ceiling: pd.Series) -> Fi
     """
     methods, models = list(shares["method"].unique()), list(shares["model"].unique())
     rows = np.arange(len(methods))[::-1]
-    fig, axes = plt.subplots(1, len(models), figsize=(2.6 * len(models) + 1.2, 2.9), sharey=True)
+    size = (2.6 * len(models) + 1.2, 0.3 * len(methods) + 1.4)
+    fig, axes = plt.subplots(1, len(models), figsize=size, sharey=True)
     for ax, model in zip(np.atleast_1d(axes), models, strict=True):
         part = shares[shares["model"] == model].set_index("method").loc[methods]
         colour = MODEL_COLOURS.get(model, "0.4")

@@ -140,7 +140,8 @@ def kept_smoothing(table: pd.DataFrame) -> pd.DataFrame:
     The defender is aware of the filter. Columns: a pair per cutoff, infinity for none.
     """
     last = table[table["arm"] != "start"]
-    last = last[last["iteration"] == last["iteration"].max()]
+    ends = last.groupby("architecture")["iteration"].transform("max")
+    last = last[last["iteration"] == ends]
     names = {FRAGILITY: "L2_mask", SUCCESS: "success"}
     pattern = rf"^(?P<what>{FRAGILITY}|{SUCCESS})(?: at cutoff (?P<cutoff>.+))?$"
     rows = last.join(last["measure"].str.extract(pattern)).dropna(subset=["what"])

@@ -27,10 +27,11 @@ ENTRIES: dict[str, Entry] = {
     "grad-norm": ("grad-norm", {}),
     "CMUA": ("cmua", {}),
     "FOUND": ("found", {}),
+    "DWT": ("dwt", {}),
+    "TSDF": ("tsdf", {}),
     "AEF": ("aef", {}),
     "max-min (ours)": ("max-min", {}),
 }
-FOLDED = ("averaging", "grad-norm", "FOUND", "AEF", "max-min (ours)")
 INSIDE, OUTSIDE = "optimised on", "left out"
 RANDOM = "random pattern"
 

@@ -7,7 +7,8 @@ than needed; the parents' agreement, a face detector and a quota of attributes d
     pip install dlib-bin face-recognition-models
     python -m aef_core.training.embedded_faces --celeba ZIP --lfw ZIP --out aef_core/assets
 
-`--size 128 --per-split 512` makes larger ones, of twice as many candidates.
+`--size 128 --per-split 512` makes larger ones, of twice as many candidates. Beyond 64 pixels LFW's
+people, split as `load_faces` splits them, are parents of both: a small CelebA alone stays soft.
 """
 
 import argparse
@@ -25,11 +26,18 @@ from aef_core.training.backdrop import defocus
 from aef_core.training.face_gate import DARK, PER_SPLIT, TILE, WANTED, FaceFinder, Identity, choose
 from aef_core.training.face_pool import Candidate, Pool
 from aef_core.training.morphing import morph
-from aef_core.training.people import Landmarks, Photographs, add_labels, read_celeba, read_lfw
+from aef_core.training.people import (
+    Landmarks,
+    Photographs,
+    add_labels,
+    read_celeba,
+    read_lfw,
+    split_lfw,
+)
 from aef_core.training.warping import HEIGHT, WIDTH
 
 COLUMNS = 16
-CANDIDATES = {"train": 1000, "test": 600}  # for PER_SPLIT faces
+CANDIDATES = {"train": 1000, "test": 600}  # for PER_SPLIT faces; where leaders run short, all
 
 
 def make_candidates(
@@ -38,7 +46,9 @@ def make_candidates(
     """Morphs of the trios that agree best, small groups (say men with glasses) over-represented."""
     rng = np.random.default_rng(seed)
     leaders = np.arange(pool.n) + pool.n * rng.integers(0, 2, pool.n)
-    trios = pool.trios(leaders)
+    wanted = CANDIDATES[split] * per // PER_SPLIT
+    scarce = wanted > pool.n
+    trios = pool.trios(leaders, count=2 if scarce else 1)
     groups: dict[tuple, list[int]] = {}
     labels = [pool.labels(parents) for parents, _ in trios]
     for k in np.argsort([distance for _, distance in trios], kind="stable"):
@@ -47,14 +57,14 @@ def make_candidates(
         groups.setdefault(kind, []).append(int(k))
     order = [(rank / len(g) ** 0.7, k) for g in groups.values() for rank, k in enumerate(g)]
     made = []
-    wanted = CANDIDATES[split] * per // PER_SPLIT
-    for _, k in tqdm(sorted(order)[:wanted], desc=f"{split}: morphs"):
+    for _, k in tqdm(sorted(order)[: None if scarce else wanted], desc=f"{split}: morphs"):
         parents, distance = trios[k]
         people = [pool.people[i] for i in parents]
         images = torch.stack([photos.tensor(p) for p in people])
         face, discord, lead = morph(images, np.stack([p.points for p in people]))
         tile = to_tile(face, size)
-        scores = (distance, discord, lead, clutter(tile))
+        enlarged = float(np.mean([photos.enlarged(person, size) for person in people]))
+        scores = (distance, discord, lead, clutter(tile), enlarged)
         made.append(Candidate(tile, parents, labels[k], *scores))
     return made
 
@@ -137,7 +147,9 @@ def main() -> None:
     train, test, header = read_celeba(photos, args.celeba)
     if args.lfw:
         usual = np.median([p.points for p in train], axis=0)
-        test = test + add_labels(read_lfw(photos, args.lfw, usual), train)
+        lfw = add_labels(read_lfw(photos, args.lfw, usual), train)
+        for_train, for_test = split_lfw(lfw) if args.size > TILE else ([], lfw)
+        train, test = train + for_train, test + for_test
 
     identity, finder, avoid = Identity(photos), FaceFinder(), []
     splits, pools = {}, {}

@@ -62,6 +62,7 @@ WANTED = {
 }  # fmt: skip
 DARK = 0.42  # mean brightness of the face
 BADNESS = {"discord": 1.0, "distance": 0.6, "lead": 0.9, "clutter": 0.4}
+ENLARGED = 1.0  # badness of a morph that is all enlarged photographs
 # Rules of choosing, the next only when candidates run out under the last: most discord (beyond it
 # doubled features are plain to see; 1.4 times that with glasses), most uses of one photograph, most
 # parents that a new face may share with earlier ones.
@@ -95,6 +96,7 @@ def choose(
     badness = sum(
         weight * rank([getattr(c, key) for c in candidates]) for key, weight in BADNESS.items()
     )
+    badness += ENLARGED * np.array([c.enlarged for c in candidates])
     for candidate in candidates:
         candidate.labels["dark"] = int(skin(candidate.tile).mean() / 255 < DARK)
     has = np.array([[c.labels[name] for name in WANTED] for c in candidates])

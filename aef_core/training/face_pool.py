@@ -39,8 +39,13 @@ class Pool:
         self.features = self.features.astype(np.float32)
         self.squared = (self.features**2).sum(1)
 
-    def trios(self, leaders: np.ndarray, shortlist: int = 8) -> list[tuple[tuple, float]]:
-        """For each leader the two who are most like the leader and each other, and how far off."""
+    def trios(
+        self, leaders: np.ndarray, count: int = 1, shortlist: int = 8
+    ) -> list[tuple[tuple, float]]:
+        """For each leader the two who are most like the leader and each other, and how far off.
+
+        `count` such pairs a leader, of different people.
+        """
         found = []
         for chunk in np.array_split(leaders, max(1, len(leaders) // 200)):
             far = self.squared + self.squared[chunk, None]
@@ -48,18 +53,26 @@ class Pool:
             far[np.arange(len(chunk)), chunk] = np.inf
             far[np.arange(len(chunk)), (chunk + self.n) % len(self.people)] = np.inf
             nearest = np.argsort(far, axis=1, kind="stable")[:, :shortlist]
-            found += [self._trio(*row) for row in zip(chunk, nearest, far, strict=True)]
+            for row in zip(chunk, nearest, far, strict=True):
+                found += self._trios_of(*row, count)
         return found
 
-    def _trio(self, leader: int, near: np.ndarray, far: np.ndarray) -> tuple[tuple, float]:
+    def _trios_of(
+        self, leader: int, near: np.ndarray, far: np.ndarray, count: int
+    ) -> list[tuple[tuple, float]]:
         pairs = []
         for i, one in enumerate(near):
             for two in near[i + 1 :]:
                 if one % self.n != two % self.n:
                     between = ((self.features[one] - self.features[two]) ** 2).sum()
                     pairs.append((float(far[one] + far[two] + between), int(one), int(two)))
-        total, one, two = min(pairs)
-        return (int(leader), one, two), total
+        found, taken = [], set()
+        for total, one, two in sorted(pairs):
+            people = {one % self.n, two % self.n}
+            if len(found) < count and not people & taken:
+                found.append(((int(leader), one, two), total))
+                taken |= people
+        return found
 
     def labels(self, parents: tuple[int, ...]) -> dict[str, int]:
         """Majority label of every attribute."""
@@ -93,4 +106,5 @@ class Candidate:
     discord: float
     lead: float
     clutter: float
+    enlarged: float  # share of the parents whose photograph has fewer pixels than the tile
     confidence: float = 0.0

@@ -11,6 +11,7 @@ from PIL import Image
 from torch import Tensor
 from tqdm import tqdm
 
+from aef_core.face_sources import split_of
 from aef_core.training.warping import HEIGHT, WIDTH
 
 TRAIN_ROWS = 8000
@@ -74,6 +75,11 @@ class Photographs:
             return image.resize((WIDTH, HEIGHT), Image.Resampling.BICUBIC)
         box, bicubic = (WIDTH, HEIGHT), Image.Resampling.BICUBIC
         return image.transform(box, Image.Transform.AFFINE, to_frame, bicubic)
+
+    def enlarged(self, person: Person, size: int) -> bool:
+        """Whether a face of so many pixels shows more than the photograph has."""
+        with Image.open(io.BytesIO(self.zips[person.archive].read(person.name))) as image:
+            return image.width < size
 
     def tensor(self, person: Person) -> Tensor:
         image = self.frame(person.archive, person.name, person.to_frame)
@@ -158,6 +164,14 @@ def read_lfw(photos: Photographs, archive: str, shape: np.ndarray) -> list[Perso
         framed = photos.frame(archive, name, to_frame)
         people.append(Person(name, archive, inside, *describe(framed), to_frame=to_frame))
     return people
+
+
+def split_lfw(people: list[Person]) -> tuple[list[Person], list[Person]]:
+    """LFW's people as `load_faces("lfw")` splits them: train, test."""
+    splits = {"train": [], "test": []}
+    for person in people:
+        splits[split_of(Path(person.name).parent.name)].append(person)
+    return splits["train"], splits["test"]
 
 
 def add_labels(unlabelled: list[Person], labelled: list[Person]) -> list[Person]:
