@@ -181,3 +181,21 @@ def test_persistence_retrains_the_most_interrupted(faces) -> None:
     assert set(rows["model"]) == {levels.idxmax()}
     assert rows.loc["AEF", "before"] == pytest.approx(levels.max(), rel=1e-3)
     assert (rows["share"] == rows["after"] / rows["before"]).all()
+
+
+@pytest.mark.parametrize(
+    ("shorn", "word"), [((9, 11, 10), v.HOLDS), ((9, 1, 10), v.PART), ((0.1, 1, 0.1), v.NOT)]
+)
+def test_the_cycle_has_to_matter_for_every_architecture(tmp_path, shorn, word) -> None:
+    """Architecture A is three times as fragile with the cycle; B so many times, by seed."""
+    rows = [
+        {"architecture": name, "seed": seed, "arm": arm, "cycle": 0, "iteration": 8,
+         "success": 0.8, "l2_mask": level}
+        for seed, ratio in enumerate(shorn)
+        for name, times in (("A", 3 if word != v.NOT else 0.5), ("B", ratio))
+        for arm, level in (("identity", 0.01), ("cycle", 0.01 * times * (1 + seed / 100)))
+    ]  # fmt: skip
+    write(tmp_path, "09_growth", rows)
+    found = s.cycle_makes_fragile(Evidence("quick", tmp_path))
+    assert found.word == word
+    assert found.numbers.startswith("A x ")

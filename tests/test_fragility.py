@@ -227,7 +227,7 @@ def test_the_kept_numbers_can_be_read_and_compared() -> None:
     assert (rows["l2_mask"] > 0).all()
     assert not rows.duplicated(["architecture", "seed", "arm", "iteration"]).any()
     for at in ("equal time", "equal success"):
-        assert (summary(table, at)["ratio"] > 0).all()
+        assert (summary(rows, at)["ratio"] > 0).all()
     assert kept_ways_back(table)["added"].notna().all()
     assert not kept_smoothing(table).empty
 
@@ -251,16 +251,17 @@ def test_arms_are_compared_at_equal_time_and_at_equal_success() -> None:
         + [(seed, "identity", 8, 0.8, 0.004) for seed in (0, 1)]
         + [(0, "cycle", 8, 0.61, 0.008), (1, "cycle", 8, 0.52, 0.032)]
     )
-    time = against_identity(table, "equal time").set_index("seed")
+    rows = checkpoints(table)
+    time = against_identity(rows, "equal time").set_index("seed")
     assert time["ratio"].tolist() == pytest.approx([2, 8])
-    success = against_identity(table, "equal success").set_index("seed")
+    success = against_identity(rows, "equal success").set_index("seed")
     assert success["success without"].tolist() == [0.6, 0.5], "the start's where that is nearer"
     assert success["ratio"].tolist() == pytest.approx([4, 32])
-    row = summary(table, "equal time").loc[("StarGAN", "cycle")]
+    row = summary(rows, "equal time").loc[("StarGAN", "cycle")]
     assert row["ratio"] == pytest.approx(4), "geometric mean"
     assert row["low"] < 1 < row["ratio"] < row["high"], "two seeds prove little"
     with pytest.raises(ValueError, match="known: equal time, equal success"):
-        against_identity(table, "dawn")
+        against_identity(rows, "dawn")
 
 
 def test_an_interval_over_seeds_is_student_s_and_one_seed_has_none() -> None:

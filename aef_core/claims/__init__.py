@@ -102,6 +102,8 @@ CLAIMS: tuple[Claim, ...] = (
           CORIT, why="about training CLIP detectors: none here, no code is public"),
     Claim("Max-min weights relative to ceilings give the best worst generator",
           OURS, "06, section 3", s.maxmin_best),
+    Claim("Training for the way back (cycle consistency) makes a generator fragile",
+          OURS, "09, section 1", s.cycle_makes_fragile),
 )  # fmt: skip
 
 

@@ -5,6 +5,7 @@ As in `verdicts`, each function's docstring is its criterion.
 
 from aef_core.claims.evidence import Evidence
 from aef_core.claims.verdicts import Verdict, grade
+from aef_core.studies import cycle
 from aef_core.studies.resistance import rank_correlations
 from aef_core.studies.transfer import INSIDE, OUTSIDE, RANDOM
 
@@ -121,3 +122,12 @@ def maxmin_best(e: Evidence) -> Verdict:
     better = low.index[low["low"] > 0]
     numbers = ", ".join(f"{m} {v:+.4f}" for m, v in low["value"].items())
     return Verdict(grade(len(better) == len(low), len(better) > 0), f"against {numbers}")
+
+
+def cycle_makes_fragile(e: Evidence) -> Verdict:
+    """Trained on with the cycle, every architecture tried is clearly more fragile than trained on
+    without, at equal time (in part: some are); ratios of L2_mask with intervals over seeds."""
+    with_cycle = cycle.summary(e.table("09_growth")).xs("cycle", level="arm")
+    numbers = "; ".join(f"{name} {cycle.told(row)}" for name, row in with_cycle.iterrows())
+    clear = with_cycle["low"] > 1
+    return Verdict(grade(clear.all(), clear.any()), numbers)

@@ -30,7 +30,7 @@ def load_results(folder: Path = RESULTS) -> pd.DataFrame:
     """The kept numbers, tidy: one row a checkpoint and measure (value, and low, high over images).
 
     Columns: architecture, seed, arm, cycle (its weight), iteration, measure, setting, value, low,
-    high. `iteration` counts from the beginning of the common start.
+    high. `iteration` counts the shipped generator's, with which every arm starts.
     """
     return pd.concat(map(pd.read_csv, sorted(folder.glob("fragility-*.csv"))), ignore_index=True)
 
@@ -43,23 +43,22 @@ def checkpoints(table: pd.DataFrame) -> pd.DataFrame:
     return named.assign(success=success).reset_index()
 
 
-def last_checkpoints(table: pd.DataFrame) -> pd.DataFrame:
-    """The last checkpoint of every arm, as `checkpoints` has it."""
-    rows = checkpoints(table)
+def last_checkpoints(rows: pd.DataFrame) -> pd.DataFrame:
+    """The last of every arm, of the rows of `checkpoints`."""
     arms = rows[rows["arm"] != "start"]
     return arms.loc[arms.groupby(["architecture", "seed", "arm"], sort=False)["iteration"].idxmax()]
 
 
-def against_identity(table: pd.DataFrame, at: str = "equal time") -> pd.DataFrame:
+def against_identity(rows: pd.DataFrame, at: str = "equal time") -> pd.DataFrame:
     """Every arm with a cycle beside the arm without, of the same architecture and seed.
 
     Parameters
     ----------
-    table : DataFrame
-        From `load_results`.
+    rows : DataFrame
+        From `checkpoints`.
     at : {"equal time", "equal success"}
         Compare the last checkpoint of an arm with the identity arm's of the same iteration, or with
-        that checkpoint of the common start or the identity arm whose edit success is nearest.
+        that checkpoint of the start or the identity arm whose edit success is nearest.
 
     Returns
     -------
@@ -68,9 +67,9 @@ def against_identity(table: pd.DataFrame, at: str = "equal time") -> pd.DataFram
     """
     if at not in ("equal time", "equal success"):
         raise ValueError(f"unknown comparison {at!r}; known: equal time, equal success")
-    rows, every = [], checkpoints(table)
-    for row in last_checkpoints(table).itertuples():
-        same = every[(every["architecture"] == row.architecture) & (every["seed"] == row.seed)]
+    pairs = []
+    for row in last_checkpoints(rows).itertuples():
+        same = rows[(rows["architecture"] == row.architecture) & (rows["seed"] == row.seed)]
         rivals = same[same["arm"] == "identity"]
         if at == "equal time":
             rivals = rivals[rivals["iteration"] == row.iteration]
@@ -79,7 +78,7 @@ def against_identity(table: pd.DataFrame, at: str = "equal time") -> pd.DataFram
         if row.arm == "identity" or rivals.empty:
             continue
         rival = rivals.loc[(rivals["success"] - row.success).abs().idxmin()]
-        rows.append(
+        pairs.append(
             {
                 "architecture": row.architecture,
                 "arm": row.arm,
@@ -91,7 +90,7 @@ def against_identity(table: pd.DataFrame, at: str = "equal time") -> pd.DataFram
                 "ratio": row.l2_mask / rival["l2_mask"],
             }
         )
-    return pd.DataFrame(rows)
+    return pd.DataFrame(pairs)
 
 
 def ratio_interval(values: pd.Series, level: float = 0.95) -> pd.Series:
@@ -115,9 +114,9 @@ def told(row: pd.Series) -> str:
     return f"x {row['ratio']:.2f} [{row['low']:.2f}, {row['high']:.2f}]"
 
 
-def summary(table: pd.DataFrame, at: str = "equal time") -> pd.DataFrame:
+def summary(rows: pd.DataFrame, at: str = "equal time") -> pd.DataFrame:
     """`against_identity` over seeds: mean success and L2_mask, ratio with interval over seeds."""
-    pairs = against_identity(table, at).groupby(["architecture", "arm"], sort=False)
+    pairs = against_identity(rows, at).groupby(["architecture", "arm"], sort=False)
     means = pairs[["success", "success without", "l2_mask", "l2_mask without"]].mean()
     return means.join(pairs["ratio"].apply(ratio_interval).unstack())
 
