@@ -26,8 +26,8 @@ Loaded = tuple[list[np.ndarray], list | None, list[str]]
 
 def _embedded(root: object, split: str, n: int | None, size: int) -> Loaded:
     # sheets of that size if there are any, else the 64-pixel ones resized
-    stored = size if (ASSETS / f"faces{size}_{split}.png").exists() else 64
-    with Image.open(ASSETS / f"faces{stored}_{split}.png") as sheet:
+    stored = size if any(ASSETS.glob(f"faces{size}_{split}.*")) else 64
+    with Image.open(next(ASSETS.glob(f"faces{stored}_{split}.*"))) as sheet:
         grid = np.asarray(sheet.convert("RGB"))
     tiles = grid.reshape(grid.shape[0] // stored, stored, -1, stored, 3).swapaxes(1, 2)
     tiles = tiles.reshape(-1, stored, stored, 3)

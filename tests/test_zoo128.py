@@ -76,7 +76,8 @@ def test_an_exported_128_pixel_zoo_is_what_load_zoo_picks(
 def test_sheets_of_128_pixels_are_loaded_at_their_own_size(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    pictures = np.random.default_rng(0).integers(0, 256, (16, 128, 128, 3), np.uint8)
+    enlarged = to_uint8(load_faces("embedded", "test", n=16, size=128).images)
+    pictures = enlarged.permute(0, 2, 3, 1).numpy()
     labels = dict.fromkeys(ATTRIBUTES, 0) | {"Male": 1}
     chosen = [Candidate(tile, (0, 1, 2), labels, *[0.0] * 5) for tile in pictures]
     embedded_faces.save(tmp_path, {"train": chosen})
@@ -86,8 +87,7 @@ def test_sheets_of_128_pixels_are_loaded_at_their_own_size(
     assert faces.attributes[:, attribute_index("Male")].all()
     # the backdrop is out of focus, the head is as it was
     middle = to_uint8(faces.images)[:, :, 40:80, 50:78].permute(0, 2, 3, 1).numpy()
-    close = np.abs(middle.astype(int) - pictures[:, 40:80, 50:78]).max()
-    assert close <= 8
+    assert np.abs(middle.astype(int) - pictures[:, 40:80, 50:78]).mean() < 4  # of 255: WebP
 
 
 class Oracle(torch.nn.Module):

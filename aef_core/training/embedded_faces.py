@@ -124,10 +124,18 @@ def save(folder: Path, splits: dict[str, list[Candidate]]) -> None:
                 rows, COLUMNS, size, size, 3
             )
             sheet = tiles.swapaxes(1, 2).reshape(rows * size, COLUMNS * size, 3)
-            Image.fromarray(sheet).save(folder / f"faces{size}_{split}.png", optimize=True)
+            save_sheet(Image.fromarray(sheet), folder, f"faces{size}_{split}")
             for index, candidate in enumerate(chosen):
                 name = f"nobody-{split}-{index:03d}"
                 writer.writerow((split, index, name, *(candidate.labels[a] for a in ATTRIBUTES)))
+
+
+def save_sheet(sheet: Image.Image, folder: Path, name: str) -> None:
+    """A PNG; a WebP where a PNG would take more than a dozen megabytes."""
+    if sheet.width > TILE * COLUMNS:
+        sheet.save(folder / f"{name}.webp", quality=92, method=6)
+    else:
+        sheet.save(folder / f"{name}.png", optimize=True)
 
 
 def main() -> None:
