@@ -14,6 +14,7 @@ from aef_core.studies.cycle import (
     against_identity,
     checkpoints,
     kept_smoothing,
+    kept_spectra,
     kept_ways_back,
     load_results,
     ratio_interval,
@@ -230,6 +231,7 @@ def test_the_kept_numbers_can_be_read_and_compared() -> None:
         assert (summary(rows, at)["ratio"] > 0).all()
     assert kept_ways_back(table)["added"].notna().all()
     assert not kept_smoothing(table).empty
+    assert kept_spectra(table).sum(axis=1).to_numpy() == pytest.approx(1, abs=1e-4)
 
 
 def kept(values: list[tuple]) -> pd.DataFrame:

@@ -133,6 +133,17 @@ def kept_ways_back(table: pd.DataFrame) -> pd.DataFrame:
     return _added(rows.groupby(by, sort=False)["value"].mean().rename("error").reset_index())
 
 
+def kept_spectra(table: pd.DataFrame) -> pd.DataFrame:
+    """Shares of a specialist's power per octave, mean over seeds; a row a trained arm.
+
+    Columns: the octave's lower edge, in cycles per pixel.
+    """
+    power = table[table["measure"] == "specialist power"]
+    by = ["architecture", "arm", "setting"]
+    means = power.groupby(by, sort=False)["value"].mean().unstack("setting")
+    return means.rename_axis(columns="from, cycles per pixel")
+
+
 def kept_smoothing(table: pd.DataFrame) -> pd.DataFrame:
     """L2_mask and edit success of the trained arms under a smoothing forger, mean over seeds.
 
