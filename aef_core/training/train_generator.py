@@ -187,6 +187,7 @@ def main(
     out: Annotated[Path, typer.Option(help="where checkpoint and log go")] = Path("runs/zoo64"),
     threads: Annotated[int, typer.Option(help="CPU threads, 0: all")] = 0,
     iterations: Annotated[int, typer.Option(help="end after so many, shipped ones counted")] = 0,
+    warmup: Annotated[int, typer.Option(help="steps before the game, -1: the config's")] = -1,
     continue_shipped: Annotated[bool, typer.Option(help="start from the shipped weights")] = False,
     zoo: Annotated[str, typer.Option(help="celeba64 or faces128")] = "celeba64",
     lfw: Annotated[Path | None, typer.Option(help="LFW's zip: more faces, labelled by ...")] = None,
@@ -203,6 +204,7 @@ def main(
         torch.set_num_threads(threads)
     config = ZOOS[zoo][model]
     config = replace(config, iterations=iterations or config.iterations)
+    config = replace(config, warmup=config.warmup if warmup < 0 else warmup)
     weights = None
     iteration = 0
     if continue_shipped:
