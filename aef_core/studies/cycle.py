@@ -150,7 +150,7 @@ def kept_smoothing(table: pd.DataFrame) -> pd.DataFrame:
     The defender is aware of the filter. Columns: a pair per cutoff, infinity for none.
     """
     last = table[table["arm"] != "start"]
-    ends = last.groupby("architecture")["iteration"].transform("max")
+    ends = last.groupby(["architecture", "seed", "arm"])["iteration"].transform("max")
     last = last[last["iteration"] == ends]
     names = {FRAGILITY: "L2_mask", SUCCESS: "success"}
     pattern = rf"^(?P<what>{FRAGILITY}|{SUCCESS})(?: at cutoff (?P<cutoff>.+))?$"
