@@ -14,6 +14,7 @@ ARM_COLOURS = {
     "start": "0.3",
     "identity": "#0173b2",
     "cycle": "#d55e00",
+    "neither": "#cc78bc",
     "cycle / 4": "#ece133",
     "cycle x 4": "#ca9161",
 }

@@ -59,7 +59,8 @@ def arms(architecture: str) -> tuple[tuple[Arm, ...], ...]:
     if architecture == "AttGAN":
         return (Arm("identity", 0, 0), Arm("cycle", 60, 0)), (Arm("cycle / 4", 15, 0),)
     main = (Arm("identity", 0, 10), Arm("cycle", 10, 0))
-    return main, (Arm("cycle / 4", 2.5, 0), Arm("cycle x 4", 40, 0))
+    weights = Arm("cycle / 4", 2.5, 0), Arm("cycle x 4", 40, 0)
+    return main, (Arm("neither", 0, 0),), weights
 
 
 class CycledAttGANRecipe(AttGANRecipe):
