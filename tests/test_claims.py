@@ -184,18 +184,24 @@ def test_persistence_retrains_the_most_interrupted(faces) -> None:
 
 
 @pytest.mark.parametrize(
-    ("shorn", "word"), [((9, 11, 10), v.HOLDS), ((9, 1, 10), v.PART), ((0.1, 1, 0.1), v.NOT)]
+    ("levels", "cycle", "identity"),
+    [  # of the arms neither, cycle, identity and both
+        ((1, 3, 1 / 3, 1), v.HOLDS, v.HOLDS),
+        ((3, 1, 0.3, 0.1), v.NOT, v.HOLDS),
+        ((1, 3, 1, 1), v.PART, v.PART),
+        ((1, 0.5, 1, 0.6), v.NOT, v.NOT),
+    ],
 )
-def test_the_cycle_has_to_matter_for_every_architecture(tmp_path, shorn, word) -> None:
-    """Architecture A is three times as fragile with the cycle; B so many times, by seed."""
+def test_cycle_and_identity_are_judged_apart(tmp_path, levels, cycle, identity) -> None:
     rows = [
-        {"architecture": name, "seed": seed, "arm": arm, "cycle": 0, "iteration": 8,
-         "success": 0.8, "l2_mask": level}
-        for seed, ratio in enumerate(shorn)
-        for name, times in (("A", 3 if word != v.NOT else 0.5), ("B", ratio))
-        for arm, level in (("identity", 0.01), ("cycle", 0.01 * times * (1 + seed / 100)))
+        {"architecture": "A", "seed": seed, "arm": arm, "cycle": 0, "iteration": 8,
+         "success": 0.8, "l2_mask": 0.01 * level * (1 + noise * seed)}
+        for seed in range(3)
+        for arm, level, noise in zip(("neither", "cycle", "identity", "both"), levels,
+                                     (0.01, 0.03, 0.02, 0.0), strict=True)
     ]  # fmt: skip
     write(tmp_path, "09_growth", rows)
-    found = s.cycle_makes_fragile(Evidence("quick", tmp_path))
-    assert found.word == word
-    assert found.numbers.startswith("A x ")
+    e = Evidence("quick", tmp_path)
+    assert s.cycle_makes_fragile(e).word == cycle
+    assert s.identity_protects(e).word == identity
+    assert s.cycle_makes_fragile(e).numbers.startswith("A, cycle, without identity: x ")

@@ -10,16 +10,15 @@ from torch import nn
 
 from aef_core.generators import ARCHITECTURES, AttGAN, DeepfakeModel
 from aef_core.perturbation import PerturbationConfig
-from aef_core.studies.cycle import (
-    against_identity,
+from aef_core.studies.arms import (
+    against,
     checkpoints,
-    kept_smoothing,
-    kept_spectra,
-    kept_ways_back,
+    effects,
     load_results,
     ratio_interval,
     summary,
 )
+from aef_core.studies.cycle import kept_smoothing, kept_spectra, kept_ways_back
 from aef_core.studies.hiding import (
     OCTAVES,
     Filtered,
@@ -228,7 +227,7 @@ def test_the_kept_numbers_can_be_read_and_compared() -> None:
     assert (rows["l2_mask"] > 0).all()
     assert not rows.duplicated(["architecture", "seed", "arm", "iteration"]).any()
     for at in ("equal time", "equal success"):
-        assert (summary(rows, at)["ratio"] > 0).all()
+        assert (summary(rows, at=at)["ratio"] > 0).all()
     assert kept_ways_back(table)["added"].notna().all()
     assert not kept_smoothing(table).empty
     assert kept_spectra(table).sum(axis=1).to_numpy() == pytest.approx(1, abs=1e-4)
@@ -254,16 +253,20 @@ def test_arms_are_compared_at_equal_time_and_at_equal_success() -> None:
         + [(0, "cycle", 8, 0.61, 0.008), (1, "cycle", 8, 0.52, 0.032)]
     )
     rows = checkpoints(table)
-    time = against_identity(rows, "equal time").set_index("seed")
+    time = against(rows).set_index("seed")
     assert time["ratio"].tolist() == pytest.approx([2, 8])
-    success = against_identity(rows, "equal success").set_index("seed")
-    assert success["success without"].tolist() == [0.6, 0.5], "the start's where that is nearer"
-    assert success["ratio"].tolist() == pytest.approx([4, 32])
-    row = summary(rows, "equal time").loc[("StarGAN", "cycle")]
+    success = against(rows, at="equal success").set_index("seed")
+    assert success["other success"].tolist() == [0.6, 0.6], "the start is nobody's rival"
+    assert success["ratio"].tolist() == pytest.approx([4, 16])
+    late = kept([(0, "cycle", 10, 0.7, 0.064)])
+    more = against(checkpoints(pd.concat([table, late]))).set_index("seed")
+    assert more["l2_mask"].tolist() == [0.008, 0.032], "the last iteration that both have"
+    assert effects(rows).index.tolist() == [("StarGAN", "cycle in place of identity")]
+    row = summary(rows).loc[("StarGAN", "cycle")]
     assert row["ratio"] == pytest.approx(4), "geometric mean"
     assert row["low"] < 1 < row["ratio"] < row["high"], "two seeds prove little"
     with pytest.raises(ValueError, match="known: equal time, equal success"):
-        against_identity(rows, "dawn")
+        against(rows, at="dawn")
 
 
 def test_an_interval_over_seeds_is_student_s_and_one_seed_has_none() -> None:

@@ -15,6 +15,7 @@ ARM_COLOURS = {
     "identity": "#0173b2",
     "cycle": "#d55e00",
     "neither": "#cc78bc",
+    "both": "#029e73",
     "cycle / 4": "#ece133",
     "cycle x 4": "#ca9161",
 }

@@ -1,124 +1,19 @@
-"""Reading the fragility experiment: with and without the cycle, at equal time and equal success.
-
-The numbers were measured on CelebA by `aef_core.training.fragility` and are kept in the package.
-"""
-
-from pathlib import Path
+"""What a cycle hides, and what a forger who smooths photos takes away: trained arms and the zoo."""
 
 import numpy as np
 import pandas as pd
 import torch
-from scipy.stats import t as student
 
 from aef_core.classifier import predict_attributes
-from aef_core.config import ASSETS
 from aef_core.faces import FaceBatch
 from aef_core.generators import DeepfakeModel
 from aef_core.generators.base import attribute_index
 from aef_core.interruption import Zoo
 from aef_core.metrics import evaluate
 from aef_core.runs import Run, optimize
+from aef_core.studies.arms import FRAGILITY, SUCCESS
 from aef_core.studies.hiding import OCTAVES, Filtered, band_power, way_back
 from aef_core.study import Lab
-
-RESULTS = ASSETS / "results"
-RUN = ["architecture", "seed", "arm", "cycle", "iteration"]
-FRAGILITY, SUCCESS = "specialist L2_mask", "edit success"
-
-
-def load_results(folder: Path = RESULTS) -> pd.DataFrame:
-    """The kept numbers, tidy: one row a checkpoint and measure (value, and low, high over images).
-
-    Columns: architecture, seed, arm, cycle (its weight), iteration, measure, setting, value, low,
-    high. `iteration` counts the shipped generator's, with which every arm starts.
-    """
-    return pd.concat(map(pd.read_csv, sorted(folder.glob("fragility-*.csv"))), ignore_index=True)
-
-
-def checkpoints(table: pd.DataFrame) -> pd.DataFrame:
-    """One row a checkpoint: `RUN`, edit success, and L2_mask with its interval over images."""
-    fragile = table[table["measure"] == FRAGILITY].set_index(RUN)[["value", "low", "high"]]
-    success = table[table["measure"] == SUCCESS].set_index(RUN)["value"]
-    named = fragile.rename(columns={"value": "l2_mask"})
-    return named.assign(success=success).reset_index()
-
-
-def last_checkpoints(rows: pd.DataFrame) -> pd.DataFrame:
-    """The last of every arm, of the rows of `checkpoints`."""
-    arms = rows[rows["arm"] != "start"]
-    return arms.loc[arms.groupby(["architecture", "seed", "arm"], sort=False)["iteration"].idxmax()]
-
-
-def against_identity(rows: pd.DataFrame, at: str = "equal time") -> pd.DataFrame:
-    """Every arm with a cycle beside the arm without, of the same architecture and seed.
-
-    Parameters
-    ----------
-    rows : DataFrame
-        From `checkpoints`.
-    at : {"equal time", "equal success"}
-        Compare the last checkpoint of an arm with the identity arm's of the same iteration, or with
-        that checkpoint of the start or the identity arm whose edit success is nearest.
-
-    Returns
-    -------
-    DataFrame, one row an architecture, arm and seed: success and l2_mask of both (`... without`
-    for the identity arm's) and their ratio.
-    """
-    if at not in ("equal time", "equal success"):
-        raise ValueError(f"unknown comparison {at!r}; known: equal time, equal success")
-    pairs = []
-    for row in last_checkpoints(rows).itertuples():
-        same = rows[(rows["architecture"] == row.architecture) & (rows["seed"] == row.seed)]
-        rivals = same[same["arm"] == "identity"]
-        if at == "equal time":
-            rivals = rivals[rivals["iteration"] == row.iteration]
-        else:
-            rivals = same[same["arm"].isin(["identity", "start"])]
-        if row.arm == "identity" or rivals.empty:
-            continue
-        rival = rivals.loc[(rivals["success"] - row.success).abs().idxmin()]
-        pairs.append(
-            {
-                "architecture": row.architecture,
-                "arm": row.arm,
-                "seed": row.seed,
-                "success": row.success,
-                "success without": rival["success"],
-                "l2_mask": row.l2_mask,
-                "l2_mask without": rival["l2_mask"],
-                "ratio": row.l2_mask / rival["l2_mask"],
-            }
-        )
-    return pd.DataFrame(pairs)
-
-
-def ratio_interval(values: pd.Series, level: float = 0.95) -> pd.Series:
-    """Geometric mean of ratios over seeds and its Student interval (on the logarithm).
-
-    One seed has no interval: low and high are NaN.
-    """
-    logs = np.log(values.to_numpy(float))
-    n, mean = len(logs), logs.mean()
-    half = np.nan
-    if n > 1:
-        half = student.ppf((1 + level) / 2, n - 1) * logs.std(ddof=1) / np.sqrt(n)
-    low, high = np.exp([mean - half, mean + half])
-    return pd.Series({"seeds": n, "ratio": np.exp(mean), "low": low, "high": high})
-
-
-def told(row: pd.Series) -> str:
-    """A ratio in words, with its interval if there is one."""
-    if not np.isfinite(row["low"]):
-        return f"x {row['ratio']:.2f} (one seed, no interval)"
-    return f"x {row['ratio']:.2f} [{row['low']:.2f}, {row['high']:.2f}]"
-
-
-def summary(rows: pd.DataFrame, at: str = "equal time") -> pd.DataFrame:
-    """`against_identity` over seeds: mean success and L2_mask, ratio with interval over seeds."""
-    pairs = against_identity(rows, at).groupby(["architecture", "arm"], sort=False)
-    means = pairs[["success", "success without", "l2_mask", "l2_mask without"]].mean()
-    return means.join(pairs["ratio"].apply(ratio_interval).unstack())
 
 
 def kept_ways_back(table: pd.DataFrame) -> pd.DataFrame:

@@ -23,7 +23,7 @@ from torch import Tensor, nn
 
 from aef_core.faces import FaceBatch, load_faces
 from aef_core.generators import ARCHITECTURES, AttGAN, DeepfakeModel
-from aef_core.studies.cycle import RESULTS
+from aef_core.studies.arms import RESULTS
 from aef_core.training.fragility_measures import Judge, Table
 from aef_core.training.networks import Critic
 from aef_core.training.recipes import AttGANRecipe, Losses, Recipe, TrainingConfig
@@ -60,7 +60,7 @@ def arms(architecture: str) -> tuple[tuple[Arm, ...], ...]:
         return (Arm("identity", 0, 0), Arm("cycle", 60, 0)), (Arm("cycle / 4", 15, 0),)
     main = (Arm("identity", 0, 10), Arm("cycle", 10, 0))
     weights = Arm("cycle / 4", 2.5, 0), Arm("cycle x 4", 40, 0)
-    return main, (Arm("neither", 0, 0),), weights
+    return main, (Arm("neither", 0, 0), Arm("both", 10, 10)), weights
 
 
 class CycledAttGANRecipe(AttGANRecipe):
