@@ -66,7 +66,7 @@ ENLARGED = 1.0  # badness of a morph that is all enlarged photographs
 # Rules of choosing, the next only when candidates run out under the last: most discord (beyond it
 # doubled features are plain to see; 1.4 times that with glasses), most uses of one photograph, most
 # parents that a new face may share with earlier ones.
-PASSES = ((0.070, 3, 1), (0.070, 5, 2), (0.085, 5, 2), (0.090, 8, 3))
+PASSES = ((0.070, 3, 1), (0.070, 5, 2), (0.085, 5, 2))
 QUOTA = 0.03  # of badness accepted for each face that an attribute is behind
 
 
