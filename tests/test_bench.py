@@ -126,7 +126,7 @@ def test_half_the_bits_are_timed_and_their_result_is_judged(
 
 
 @pytest.mark.slow
-@pytest.mark.filterwarnings("ignore:.torch.jit.script_method:DeprecationWarning")
+@pytest.mark.filterwarnings("ignore")  # torch warns of its own compiler
 @pytest.mark.skipif(shutil.which("g++") is None, reason="torch.compile on a CPU needs g++")
 def test_a_compiled_step_is_timed_and_arrives_where_an_eager_one_does() -> None:
     zoo, faces = few("StarGAN"), make_faces()
