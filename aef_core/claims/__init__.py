@@ -103,7 +103,7 @@ CLAIMS: tuple[Claim, ...] = (
     Claim("Max-min weights relative to ceilings give the best worst generator",
           OURS, "06, section 3", s.maxmin_best),
     Claim("Training for the way back (cycle consistency) makes a generator fragile",
-          "Chu et al. 2017, taken further", "09, section 1", s.cycle_makes_fragile),
+          OURS, "09, section 1", s.cycle_makes_fragile),
     Claim("An identity loss, unedited photos coming back unchanged, makes a generator robust",
           OURS, "09, section 1", s.identity_protects),
 )  # fmt: skip

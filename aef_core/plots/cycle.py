@@ -64,10 +64,13 @@ def ways_back(table: pd.DataFrame) -> Figure:
     """
     shown = table[table["damage"] != "none"]
     names = list(shown["panel"].unique())
-    fig, axes = plt.subplots(
-        1, len(names), figsize=(2.3 * len(names) + 1, 3.1), sharey=True, squeeze=False
-    )
-    for ax, name in zip(axes[0], names, strict=True):
+    wide = min(4, len(names))
+    high = -(-len(names) // wide)
+    fig, axes = plt.subplots(high, wide, figsize=(2.3 * wide + 1, 2.2 * high + 0.9), sharex=True,
+                             sharey=True, squeeze=False)  # fmt: skip
+    for ax in axes.flat[len(names) :]:
+        ax.set_axis_off()
+    for ax, name in zip(axes.flat, names, strict=False):
         part = shown[shown["panel"] == name]
         settings = list(dict.fromkeys(zip(part["damage"], part["level"], strict=True)))
         for shift, (of, colour) in zip((-0.2, 0.2), (("forgery", "#d55e00"), ("photo", "0.6")),
@@ -79,7 +82,8 @@ def ways_back(table: pd.DataFrame) -> Figure:
         ax.set_xticks(range(len(settings)), labels, rotation=60, ha="right", fontsize=8)
         ax.axhline(0, color="0.3", lw=0.8)
         ax.set_title(name)
-    axes[0, 0].set_ylabel("added error of the way back")
+    for ax in axes[:, 0]:
+        ax.set_ylabel("added error of the way back")
     axes[0, -1].legend(loc="upper left", bbox_to_anchor=(1.02, 1))
     return fig
 

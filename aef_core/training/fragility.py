@@ -42,7 +42,8 @@ ORDER = ("StarGAN", "AttGAN", "AttentionGAN")
 class Arm:
     """One way to go on from the shipped generator: weights of cycle and identity loss.
 
-    AttGAN's published reconstruction (weight 100) is its identity loss and stays in every arm.
+    AttGAN's published reconstruction (weight 100) is its identity loss: it stays in every arm, and
+    an arm that adds a cycle has both.
     """
 
     name: str
@@ -57,7 +58,7 @@ def arms(architecture: str) -> tuple[tuple[Arm, ...], ...]:
     as StarGAN's published 10.
     """
     if architecture == "AttGAN":
-        return (Arm("identity", 0, 0), Arm("cycle", 60, 0)), (Arm("cycle / 4", 15, 0),)
+        return ((Arm("identity", 0, 0), Arm("both", 60, 0)),)
     main = (Arm("identity", 0, 10), Arm("cycle", 10, 0))
     weights = Arm("cycle / 4", 2.5, 0), Arm("cycle x 4", 40, 0)
     return main, (Arm("neither", 0, 0), Arm("both", 10, 10)), weights
