@@ -42,11 +42,14 @@ def kept_spectra(table: pd.DataFrame) -> pd.DataFrame:
 def kept_smoothing(table: pd.DataFrame) -> pd.DataFrame:
     """L2_mask and edit success of the trained arms under a smoothing forger, mean over seeds.
 
-    The defender is aware of the filter. Columns: a pair per cutoff, infinity for none.
+    Of seeds measured with every cutoff; the defender is aware of the filter. Columns: a pair per
+    cutoff, infinity for none.
     """
     last = table[table["arm"] != "start"]
     ends = last.groupby(["architecture", "seed", "arm"])["iteration"].transform("max")
     last = last[last["iteration"] == ends]
+    cut = last["measure"].str.contains("at cutoff")
+    last = last[cut.groupby([last["architecture"], last["seed"], last["arm"]]).transform("any")]
     names = {FRAGILITY: "L2_mask", SUCCESS: "success"}
     pattern = rf"^(?P<what>{FRAGILITY}|{SUCCESS})(?: at cutoff (?P<cutoff>.+))?$"
     rows = last.join(last["measure"].str.extract(pattern)).dropna(subset=["what"])

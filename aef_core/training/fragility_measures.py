@@ -31,7 +31,7 @@ class Judge:
         self.train, self.test, self.config = train, test, config
 
     def brief(self, model: DeepfakeModel) -> Measures:
-        """Edit success, specialist L2_mask and SR_mask, and the error of the undamaged way back."""
+        """Edit success, specialist L2_mask and SR_mask, share of empty masks."""
         return [row("edit success", edit_success(model, self.test)), *self._attacked(model)[0]]
 
     def all(self, model: DeepfakeModel) -> Measures:
