@@ -100,6 +100,8 @@ class Execution:
         for method in ("encode", "forward_with_feature"):
             function = getattr(model, method)
             if self.compile:
+                # every generator and mode of gradients counts against one limit of the shared code
+                torch._dynamo.config.recompile_limit = 64
                 function = torch.compile(function)
             if self.precision == "bf16":
                 function = _in_bf16(function)
