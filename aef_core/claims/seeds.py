@@ -141,7 +141,7 @@ def cycle_makes_fragile(e: Evidence) -> Verdict:
     architecture it was added to (in part: somewhere); ratios, intervals over seeds above 1."""
     rows = _effects(e, "cycle")
     clear = rows["low"] > 1
-    return Verdict(grade(clear.all(), clear.any()), _told(rows))
+    return Verdict(grade(clear.any() and clear.all(), clear.any()), _told(rows))
 
 
 def identity_protects(e: Evidence) -> Verdict:
@@ -149,4 +149,4 @@ def identity_protects(e: Evidence) -> Verdict:
     architecture it was added to (in part: somewhere); ratios, intervals over seeds below 1."""
     rows = _effects(e, "identity")
     clear = rows["high"] < 1
-    return Verdict(grade(clear.all(), clear.any()), _told(rows))
+    return Verdict(grade(clear.any() and clear.all(), clear.any()), _told(rows))
