@@ -69,9 +69,12 @@ def edit_quality(model: DeepfakeModel, faces: FaceBatch) -> pd.Series:
 
 
 def reconstruct(model: DeepfakeModel, faces: FaceBatch) -> Tensor:
-    """What the generator returns when asked to change nothing."""
+    """What the generator returns when asked to change nothing; HiSD gets a face's own style."""
     if isinstance(model, HiSD):
-        return model.decoder(model.encoder(faces.images))
+        own = model.extractors(faces.images)
+        tag = torch.arange(len(own)) % len(model.tags)  # a third of the faces each
+        one_hot = torch.eye(len(model.tags))[tag]
+        return model(faces.images, torch.cat([one_hot, own[torch.arange(len(own)), tag]], dim=1))
     if isinstance(model, VAE):
         return model.generate(model.posterior(faces.images)[0])
     own = columns(faces.attributes, model.attributes)

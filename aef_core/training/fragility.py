@@ -26,7 +26,13 @@ from aef_core.generators import ARCHITECTURES, AttGAN, DeepfakeModel
 from aef_core.studies.arms import RESULTS
 from aef_core.training.fragility_measures import Judge, Table
 from aef_core.training.networks import Critic
-from aef_core.training.recipes import AttGANRecipe, Losses, Recipe, TrainingConfig
+from aef_core.training.recipes import (
+    CONSTANT_RATE,
+    AttGANRecipe,
+    Losses,
+    Recipe,
+    TrainingConfig,
+)
 from aef_core.training.train_generator import build_recipe, train
 from aef_core.training.zoo64 import ZOO64
 from aef_core.zoo import load_zoo, zoo_table
@@ -34,7 +40,6 @@ from aef_core.zoo import load_zoo, zoo_table
 EVERY = 300  # iterations between two checkpoints
 SEED = 20261121
 BATCH = 8
-CONSTANT_RATE = 1 - 1e-9  # the learning rate never falls, so every checkpoint is like the last
 ORDER = ("StarGAN", "AttGAN", "AttentionGAN")
 
 
@@ -128,7 +133,7 @@ def settings(start: Start, seed: int, arm: Arm) -> TrainingConfig:
         start.config,
         batch=BATCH,
         phases=(phase,),
-        decay_from=CONSTANT_RATE,
+        decay_from=CONSTANT_RATE,  # so every checkpoint is like the last
         seed=SEED + 1_000_000 * seed,
     )
 

@@ -11,10 +11,11 @@ from aef_core.training.recipes import Losses, Recipe
 
 
 class HiSDRecipe(Recipe):
-    """HiSD: per-attribute adversarial + style + reconstruction, self- and cycle-consistency.
+    """HiSD: per-attribute adversarial + style + cycle-consistency; reconstruction on request.
 
-    Reconstruction terms weigh 10 instead of the published 1, since one critic step of a small
-    critic moves the game faster than the published schedule; the critic's attribute head is added.
+    The cycle weighs 10 instead of the published 1, since one critic step of a small critic moves
+    the game faster than the published schedule; the critic's attribute head is added. The two
+    published reconstructions of unedited faces weigh `phase.identity`.
     """
 
     model: HiSD
@@ -87,7 +88,6 @@ class HiSDRecipe(Recipe):
         fake = self._translate(code, style)
         patches, logits = self.critic.judge(fake, style, tag, self._target)
         back = self._translate(model.encoder(fake), own_style)
-        unedited = (model.decoder(code), self._translate(code, own_style))
         edit = list(model.tags.values())[tag][self._target]
         source = list(model.tags.values())[tag][self._source]
         wanted = attributes.chunk(2)[0].float().clone()
@@ -95,11 +95,14 @@ class HiSDRecipe(Recipe):
             if name:
                 wanted[:, attribute_index(name)] = value
         asked = attribute_loss(logits, wanted) + 2 * self._tag_loss(logits, wanted)
-        return {
+        losses = {
             "adversarial": -self.phase.adversarial * patches.mean(),
             "attribute": self.phase.attribute * asked,
             "style": F.l1_loss(model.extractors(fake)[:, tag], style),
             "cycle": self.phase.cycle * F.l1_loss(back, x),
-            "identity": (self.phase.cycle + self.phase.identity)
-            * sum(F.l1_loss(image, x) for image in unedited),
         }
+        if self.phase.identity:
+            unedited = (model.decoder(code), self._translate(code, own_style))
+            off = sum(F.l1_loss(image, x) for image in unedited)
+            losses["identity"] = self.phase.identity * off
+        return losses

@@ -29,7 +29,7 @@ class Phase(NamedTuple):
 
     start: int
     rate: float = 3e-4
-    cycle: float = 10.0  # of HiSD: all three reconstructions
+    cycle: float = 10.0
     adversarial: float = 1.0
     attribute: float = 1.0
     critic_pace: float = 1.0  # learning rate over the generator's; spectral norms make it slow
@@ -38,6 +38,7 @@ class Phase(NamedTuple):
 
 
 FIRST = Phase(0)
+CONSTANT_RATE = 1 - 1e-9  # `decay_from` of a run whose learning rate never falls
 
 
 @dataclass(frozen=True)
