@@ -21,7 +21,7 @@ from aef_core.zoo import read_weights
 TRAINED = ("Bangs", *HAIR_COLOURS, "Eyeglasses", "Male", "Young")
 MARGIN = 1.0  # of a logit: below it the labeller is unsure (a quarter of LFW passes for all seven)
 
-# The order that made the small AttentionGAN both right and fragile: bold edits first, then the cycle.
+# The order that made the small AttentionGAN both right and fragile: bold edits, then the cycle.
 _BOLD = Phase(0, 3e-4, 0.0, 1.0, 1.5, critic_pace=2.0, identity=10.0, openness=1.0)
 _CYCLE = Phase(4000, 3e-4, 10.0, 1.5, 2.0, critic_pace=2.0, openness=1.0)
 _LABELS = {"width": 40, "blocks": 6, "image_size": 128}
