@@ -122,7 +122,7 @@ def maxmin_best(e: Evidence) -> Verdict:
     rows = e.table("maxmin")
     low = rows[rows["measure"] == "min"].set_index("baseline")
     better = low.index[low["low"] > 0]
-    numbers = ", ".join(f"{m} {v:+.4f}" for m, v in low["value"].items())
+    numbers = ", ".join(f"{m} {v:+.5f}" for m, v in low["value"].items())
     return Verdict(grade(len(better) == len(low), len(better) > 0), f"against {numbers}")
 
 

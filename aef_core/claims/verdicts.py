@@ -90,7 +90,7 @@ def _against(e: Evidence, name: str, baseline: str) -> tuple[dict[str, str], str
     wanted = {"min": "higher", "spread": "lower"}
     words = {m: verdict(rows.loc[m], better) for m, better in wanted.items()}
     numbers = "; ".join(
-        f"{what} {{value:+.4f}} [{{low:+.4f}}, {{high:+.4f}}]".format(**rows.loc[m])
+        f"{what} {{value:+.5f}} [{{low:+.5f}}, {{high:+.5f}}]".format(**rows.loc[m])
         for m, what in (("min", "worst generator"), ("spread", "spread"))
     )
     return words, numbers
@@ -151,7 +151,7 @@ def high_and_uniform(e: Evidence) -> Verdict:
     kept = verdict(rows.loc["mean"], "higher") != "worse"
     rate = _measure(e, "SR_mask").loc["AEF", "min"]
     numbers = (
-        f"worst {rows.loc['min', 'value']:+.4f}, mean {rows.loc['mean', 'value']:+.4f} against "
+        f"worst {rows.loc['min', 'value']:+.5f}, mean {rows.loc['mean', 'value']:+.5f} against "
         f"averaging; success rate of the worst {rate:.2f}"
     )
     return Verdict(grade(up and kept and rate >= 0.5, up and kept), numbers)

@@ -70,6 +70,8 @@ def ways_back(table: pd.DataFrame) -> Figure:
                              sharey=True, squeeze=False)  # fmt: skip
     for ax in axes.flat[len(names) :]:
         ax.set_axis_off()
+    for ax in axes.flat[max(0, len(names) - wide) : len(names)]:
+        ax.tick_params(labelbottom=True)  # nothing below would say what the bars are
     for ax, name in zip(axes.flat, names, strict=False):
         part = shown[shown["panel"] == name]
         settings = list(dict.fromkeys(zip(part["damage"], part["level"], strict=True)))
@@ -82,8 +84,7 @@ def ways_back(table: pd.DataFrame) -> Figure:
         ax.set_xticks(range(len(settings)), labels, rotation=60, ha="right", fontsize=8)
         ax.axhline(0, color="0.3", lw=0.8)
         ax.set_title(name)
-    for ax in axes[:, 0]:
-        ax.set_ylabel("added error of the way back")
+    fig.supylabel("added error of the way back", fontsize="medium")
     axes[0, -1].legend(loc="upper left", bbox_to_anchor=(1.02, 1))
     return fig
 

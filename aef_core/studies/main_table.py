@@ -198,7 +198,7 @@ def paired(table: pd.DataFrame, method: str, others: Iterable[str]) -> pd.DataFr
     for other in others:
         change = difference(table, method, other)
         rows[other] = {
-            measure: "{value:+.4f} [{low:+.4f}, {high:+.4f}] ".format(**change.loc[measure])
+            measure: "{value:+.5f} [{low:+.5f}, {high:+.5f}] ".format(**change.loc[measure])
             + verdict(change.loc[measure], better)
             for measure, better in {"min": "higher", "spread": "lower"}.items()
         }

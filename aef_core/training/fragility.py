@@ -40,7 +40,7 @@ from aef_core.zoo import load_zoo, zoo_table
 EVERY = 300  # iterations between two checkpoints
 SEED = 20261121
 BATCH = 8
-ORDER = ("StarGAN", "AttGAN", "AttentionGAN")
+ORDER = ("StarGAN", "AttGAN", "AttentionGAN", "HiSD")
 
 
 @dataclass(frozen=True)
@@ -60,10 +60,13 @@ def arms(architecture: str) -> tuple[tuple[Arm, ...], ...]:
     """The arms of an architecture, in rounds of falling importance.
 
     The zoo's AttGAN weighs attributes about six times as StarGAN does; a cycle of 60 stands to them
-    as StarGAN's published 10.
+    as StarGAN's published 10. HiSD's identity losses are its two published reconstructions of
+    unedited faces. It was trained without: one arm goes on so, the other adds them.
     """
     if architecture == "AttGAN":
         return ((Arm("identity", 0, 0), Arm("both", 60, 0)),)
+    if architecture == "HiSD":
+        return ((Arm("cycle", 20, 0), Arm("both", 20, 10)),)
     main = (Arm("identity", 0, 10), Arm("cycle", 10, 0))
     weights = Arm("cycle / 4", 2.5, 0), Arm("cycle x 4", 40, 0)
     return main, (Arm("neither", 0, 0), Arm("both", 10, 10)), weights

@@ -74,7 +74,7 @@ ZOO64 = {
         },
         iterations=2900,
         phases=(
-            # never a loss on unedited faces, which would protect it; and a rate that stays high:
+            # never a loss on unedited faces, which protects StarGAN; and a rate that stays high:
             # of a branch in which it fell to zero, half of the fragility was left
             Phase(0, 5e-4, 10.0, 1.5, 2.0, critic_pace=2.0),
             Phase(2400, 5e-4, 20.0, 1.5, 4.0, critic_pace=2.0),

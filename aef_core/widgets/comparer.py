@@ -113,11 +113,11 @@ class MethodComparer(View):
         a, b = self.method.value, self.baseline.value
         values = method_balance(rows)[measure]
         if a == b:
-            return f"{a}: {measure} {values[a]:.4f}. Choose two methods to compare them."
+            return f"{a}: {measure} {values[a]:.5f}. Choose two methods to compare them."
         row = difference(rows, a, b).loc[measure]
         return (
-            f"{measure} ({MEANING[measure]}): {a} {values[a]:.4f}, {b} {values[b]:.4f}; difference "
-            f"{row['value']:+.4f} [{row['low']:+.4f}, {row['high']:+.4f}], paired on images and "
+            f"{measure} ({MEANING[measure]}): {a} {values[a]:.5f}, {b} {values[b]:.5f}; difference "
+            f"{row['value']:+.5f} [{row['low']:+.5f}, {row['high']:+.5f}], paired on images and "
             f"seeds: {verdict(row, BETTER[measure])}. Bars: 95 % intervals over images."
         )
 
