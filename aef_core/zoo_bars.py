@@ -71,10 +71,12 @@ def edit_quality(model: DeepfakeModel, faces: FaceBatch) -> pd.Series:
 def reconstruct(model: DeepfakeModel, faces: FaceBatch) -> Tensor:
     """What the generator returns when asked to change nothing; HiSD gets a face's own style."""
     if isinstance(model, HiSD):
-        own = model.extractors(faces.images)
-        tag = torch.arange(len(own)) % len(model.tags)  # a third of the faces each
-        one_hot = torch.eye(len(model.tags))[tag]
-        return model(faces.images, torch.cat([one_hot, own[torch.arange(len(own)), tag]], dim=1))
+        x = faces.images
+        own, copied = model.extractors(x), torch.empty_like(x)
+        for tag in range(len(model.tags)):
+            rows = slice(tag, None, len(model.tags))  # a share of the faces each
+            copied[rows] = model(x[rows], model.condition(tag, own[rows, tag]))
+        return copied
     if isinstance(model, VAE):
         return model.generate(model.posterior(faces.images)[0])
     own = columns(faces.attributes, model.attributes)
