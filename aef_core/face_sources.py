@@ -25,8 +25,9 @@ Loaded = tuple[list[np.ndarray], list | None, list[str]]
 
 
 def _embedded(root: object, split: str, n: int | None, size: int) -> Loaded:
-    # sheets of that size if there are any, else the 64-pixel ones resized
-    stored = size if any(ASSETS.glob(f"faces{size}_{split}.*")) else 64
+    # the smallest sheets that are large enough, else the largest, resized
+    sheets = sorted(int(path.stem.removeprefix("faces")) for path in ASSETS.glob("faces*.csv"))
+    stored = next((s for s in sheets if s >= size), sheets[-1])
     with Image.open(next(ASSETS.glob(f"faces{stored}_{split}.*"))) as sheet:
         grid = np.asarray(sheet.convert("RGB"))
     tiles = grid.reshape(grid.shape[0] // stored, stored, -1, stored, 3).swapaxes(1, 2)

@@ -111,7 +111,8 @@ def load_faces(
     root : path, optional
         Where the source lies.
     size : int
-        Side of the square images in pixels; the embedded faces are stored at 64.
+        Side of the square images in pixels. The embedded faces of 64 and of 128 pixels show
+        different people; other sizes are made of the next larger ones.
 
     Returns
     -------

@@ -6,6 +6,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+import torch.nn.functional as F
 from PIL import Image
 
 from aef_core.detection import NoFace, crop_face, detected
@@ -16,11 +17,14 @@ from aef_core.generators import ATTRIBUTES
 from .conftest import make_faces
 
 
+@pytest.mark.parametrize(("size", "enough"), [(64, 256), (128, 512)])
 @pytest.mark.parametrize("split", ["train", "test"])
-def test_embedded_faces_are_enough_labelled_and_in_range(split: str) -> None:
-    faces = load_faces("embedded", split)
-    assert len(faces) >= 256
-    assert faces.images.shape[1:] == (3, 64, 64)
+def test_embedded_faces_are_enough_labelled_and_in_range(
+    split: str, size: int, enough: int
+) -> None:
+    faces = load_faces("embedded", split, size=size)
+    assert len(faces) >= enough
+    assert faces.images.shape[1:] == (3, size, size)
     assert faces.images.min() >= -1
     assert faces.images.max() <= 1
     share = faces.attributes.float().mean(dim=0)
@@ -28,11 +32,29 @@ def test_embedded_faces_are_enough_labelled_and_in_range(split: str) -> None:
         assert 0.05 < share[ATTRIBUTES.index(name)] < 0.95, name
 
 
-def test_embedded_splits_share_no_face() -> None:
-    train, test = load_faces(split="train"), load_faces(split="test")
+@pytest.mark.parametrize("size", [64, 128])
+def test_embedded_splits_share_no_face(size: int) -> None:
+    train, test = (load_faces(split=split, size=size) for split in ("train", "test"))
     assert not set(train.names) & set(test.names)
-    distances = torch.cdist(train.images.flatten(1), test.images.flatten(1))
-    assert distances.min() > 5, "two faces are nearly the same picture"
+    small = [F.avg_pool2d(faces.images, size // 64).flatten(1) for faces in (train, test)]
+    assert torch.cdist(*small).min() > 5, "two faces are nearly the same picture"
+
+
+def test_larger_sheets_show_more_than_enlarged_small_ones() -> None:
+    def detail(images: torch.Tensor) -> torch.Tensor:
+        smooth = F.interpolate(F.avg_pool2d(images, 2), scale_factor=2, mode="bilinear")
+        return (images - smooth)[..., 32:96, 40:88].square().mean()
+
+    large = load_faces(split="test", n=64, size=128).images
+    small = F.interpolate(load_faces(split="test", n=64).images, scale_factor=2, mode="bicubic")
+    assert detail(large) > 2 * detail(small)
+
+
+def test_other_sizes_are_reduced_from_the_next_larger_sheets() -> None:
+    large, between = (load_faces(split="train", n=4, size=s).images for s in (128, 96))
+    again = F.interpolate(large, 96, mode="bicubic", antialias=True).clamp(-1, 1)
+    assert (between - again).abs().mean() < 0.02
+    assert load_faces(split="train", n=2, size=256).images.shape[-1] == 256
 
 
 def test_mtcnn_finds_the_embedded_faces() -> None:

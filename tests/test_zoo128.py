@@ -17,7 +17,15 @@ from aef_core.training import embedded_faces, zoo128
 from aef_core.training.export import main as export
 from aef_core.training.face_pool import Candidate
 from aef_core.training.train_generator import train
-from aef_core.training.zoo128 import TRAINED, ZOO128, ZOOS, confident, join, training_faces
+from aef_core.training.zoo128 import (
+    TRAINED,
+    ZOO128,
+    ZOOS,
+    confident,
+    grown,
+    join,
+    training_faces,
+)
 from aef_core.zoo import installed, load_zoo
 from aef_core.zoo_bars import BARS
 
@@ -43,7 +51,7 @@ def test_the_depth_is_the_official_one_and_the_files_stay_small() -> None:
 def test_a_narrow_one_trains_through_its_phases(name: str, tmp_path: Path) -> None:
     config = ZOO128[name]
     settings = config.settings | {k: v for k, v in NARROW.items() if k in config.settings}
-    phases = (config.phases[0], config.phases[1]._replace(start=1))
+    phases = (config.phases[0], config.phases[-1]._replace(start=1))
     small = replace(
         config, settings=settings, phases=phases, iterations=2, batch=2, warmup=1, critic_width=2
     )
@@ -53,6 +61,31 @@ def test_a_narrow_one_trains_through_its_phases(name: str, tmp_path: Path) -> No
     assert all(v.isfinite().all() for v in stored["model"].values())
     model = ARCHITECTURES[name](**settings)
     model.load_state_dict(stored["model"])
+
+
+@pytest.mark.parametrize("name", ["StarGAN", "AttentionGAN"])
+def test_a_grown_generator_begins_as_the_small_one(name: str) -> None:
+    config, faces = ZOO128[name], make_faces(2, size=32)
+    model = ARCHITECTURES[name](**config.settings)
+    model.load_state_dict(grown(config))
+    small = load_zoo("celeba64", models=[name], device="cpu")[name]
+    assert len(model.main) > len(small.main), "deeper"
+    c = small.conditions(faces.attributes, "Male")
+    with torch.no_grad():
+        torch.testing.assert_close(model.eval()(faces.images, c), small(faces.images, c))
+
+
+def test_bfloat16_trains_float32_weights(tmp_path: Path) -> None:
+    settings = {**ZOO128["StarGAN"].settings, "width": 2, "blocks": 1}
+    few = {"settings": settings, "iterations": 1, "batch": 2, "warmup": 1, "critic_width": 2}
+    faces, weights = make_faces(8, size=128), {}
+    for precision in ("float32", "bf16"):
+        config = replace(ZOO128["StarGAN"], **few, precision=precision)
+        path = train(config, faces, tmp_path / precision)
+        weights[precision] = torch.load(path, weights_only=True)["model"]["main.0.weight"]
+        assert weights[precision].dtype == torch.float32
+    assert not torch.equal(weights["float32"], weights["bf16"]), "bf16 changes nothing"
+    torch.testing.assert_close(weights["float32"], weights["bf16"], atol=0.02, rtol=0.1)
 
 
 def test_an_exported_128_pixel_zoo_is_what_load_zoo_picks(
@@ -79,7 +112,7 @@ def test_sheets_of_128_pixels_are_loaded_at_their_own_size(
     enlarged = to_uint8(load_faces("embedded", "test", n=16, size=128).images)
     pictures = enlarged.permute(0, 2, 3, 1).numpy()
     labels = dict.fromkeys(ATTRIBUTES, 0) | {"Male": 1}
-    chosen = [Candidate(tile, (0, 1, 2), labels, *[0.0] * 5) for tile in pictures]
+    chosen = [Candidate(tile, (0, 1, 2), labels, *[0.0] * 4) for tile in pictures]
     embedded_faces.save(tmp_path, {"train": chosen})
     monkeypatch.setattr(face_sources, "ASSETS", tmp_path)
     faces = load_faces("embedded", "train", size=128)

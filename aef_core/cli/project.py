@@ -51,14 +51,15 @@ def zoo(
 
 @app.command(epilog=examples("faces"))
 def faces() -> None:
-    """Measure the embedded faces: how many, and in how many MTCNN finds a face."""
+    """Measure the embedded faces: how many of each size, and in how many MTCNN finds a face."""
     from aef_core.detection import detected
     from aef_core.faces import SPLITS, load_faces
 
-    for split in SPLITS:
-        batch = load_faces(split=split)
-        share = detected(batch.images).float().mean()
-        print(f"{split}: {len(batch)} faces, MTCNN finds a face in {share:.1%}")
+    for size in (64, 128):
+        for split in SPLITS:
+            images = load_faces(split=split, size=size).images
+            share = detected(images).float().mean()
+            print(f"{size} px, {split}: {len(images)} faces, MTCNN finds a face in {share:.1%}")
 
 
 @app.command(epilog=examples("fetch ~/official-weights"))

@@ -8,7 +8,7 @@ recognised; what is left is its colour.
 import numpy as np
 from scipy.ndimage import gaussian_filter
 
-CENTRE, RADII = (32.0, 32.0), (27.0, 20.0)  # of the head in a 64-pixel tile: (y, x)
+CENTRE, RADII = (32.0, 32.0), (29.0, 23.0)  # of the head in a 64-pixel tile: (y, x)
 EDGE = 0.22  # width of the transition, in radii
 BLUR = 4.5 / 64  # standard deviation, of the tile's side
 

@@ -1,14 +1,12 @@
-"""Make the embedded faces: 256 + 256 photographs of people who do not exist, with attributes.
+"""Make the embedded faces: 512 + 512 photographs of people who do not exist, with attributes.
 
 Each face is a morph of three people who look alike (see `morphing`). Training faces have parents
-only among CelebA 1-8000, test faces only among CelebA 8001-9000 and LFW. More candidates are made
-than needed; the parents' agreement, a face detector and a quota of attributes decide which stay.
+only among CelebA 1-8000 and LFW's training people, test faces only among CelebA 8001-9000 and LFW's
+test people (as `load_faces` splits them). More candidates are made than needed; the parents'
+agreement, a face detector, an identity embedder and a quota of attributes decide which stay.
 
     pip install dlib-bin face-recognition-models
     python -m aef_core.training.embedded_faces --celeba ZIP --lfw ZIP --out aef_core/assets
-
-`--size 128 --per-split 512` makes larger ones, of twice as many candidates. Beyond 64 pixels LFW's
-people, split as `load_faces` splits them, are parents of both: a small CelebA alone stays soft.
 """
 
 import argparse
@@ -27,7 +25,6 @@ from aef_core.training.face_gate import DARK, PER_SPLIT, TILE, WANTED, FaceFinde
 from aef_core.training.face_pool import Candidate, Pool
 from aef_core.training.morphing import morph
 from aef_core.training.people import (
-    Landmarks,
     Photographs,
     add_labels,
     read_celeba,
@@ -37,7 +34,7 @@ from aef_core.training.people import (
 from aef_core.training.warping import HEIGHT, WIDTH
 
 COLUMNS = 16
-CANDIDATES = {"train": 1000, "test": 600}  # for PER_SPLIT faces; where leaders run short, all
+CANDIDATES = {"train": 2000, "test": 1200}  # for PER_SPLIT faces; where leaders run short, all
 
 
 def make_candidates(
@@ -61,10 +58,10 @@ def make_candidates(
         parents, distance = trios[k]
         people = [pool.people[i] for i in parents]
         images = torch.stack([photos.tensor(p) for p in people])
-        face, discord, lead = morph(images, np.stack([p.points for p in people]))
+        face, discord = morph(images, np.stack([p.points for p in people]))
         tile = to_tile(face, size)
         enlarged = float(np.mean([photos.enlarged(person, size) for person in people]))
-        scores = (distance, discord, lead, clutter(tile), enlarged)
+        scores = (distance, discord, clutter(tile), enlarged)
         made.append(Candidate(tile, parents, labels[k], *scores))
     return made
 
@@ -87,17 +84,15 @@ def clutter(tile: np.ndarray) -> float:
 
 def report(split: str, chosen: list[Candidate], pool: Pool, identity: Identity) -> None:
     """Print the numbers of the card: detection, likeness to the parents, attribute counts."""
-    find, nearest, unread = Landmarks(), [], 0
+    nearest, unread = [], 0
     for parent in tqdm(sorted({p for c in chosen for p in c.parents}), desc=f"{split}: identities"):
         identity.of(pool.people[parent])
     codes = np.stack(list(identity.known.values()))
     for candidate in chosen:
-        image = Image.fromarray(candidate.tile).resize((WIDTH, WIDTH), Image.Resampling.BICUBIC)
-        points = find(image)
-        if points is None:
+        code = identity.of_tile(candidate.tile)
+        if code is None:
             unread += 1
             continue
-        code = identity.code(image, points)
         nearest.append(np.linalg.norm(codes - code, axis=1).min())
     rng = np.random.default_rng(0)
     one, two = rng.integers(0, len(codes), (2, 4000))
@@ -131,18 +126,15 @@ def save(folder: Path, splits: dict[str, list[Candidate]]) -> None:
 
 
 def save_sheet(sheet: Image.Image, folder: Path, name: str) -> None:
-    """A PNG; a WebP where a PNG would take more than a dozen megabytes."""
-    if sheet.width > TILE * COLUMNS:
-        sheet.save(folder / f"{name}.webp", quality=92, method=6)
-    else:
-        sheet.save(folder / f"{name}.png", optimize=True)
+    """WebP: a PNG would take a dozen megabytes."""
+    sheet.save(folder / f"{name}.webp", quality=92, method=6)
 
 
 def main() -> None:
     """Make both splits from the command line's zips, report on them and save them."""
     parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
     parser.add_argument("--celeba", required=True, help="zip with the images and attributes")
-    parser.add_argument("--lfw", help="zip of LFW deep-funneled: more parents for the test faces")
+    parser.add_argument("--lfw", help="zip of LFW deep-funneled: more parents, and sharper ones")
     parser.add_argument("--out", type=Path, required=True, help="folder of the sheets")
     parser.add_argument("--seed", type=int, default=7)
     parser.add_argument("--size", type=int, default=TILE, help="pixels of a face")
@@ -156,7 +148,7 @@ def main() -> None:
     if args.lfw:
         usual = np.median([p.points for p in train], axis=0)
         lfw = add_labels(read_lfw(photos, args.lfw, usual), train)
-        for_train, for_test = split_lfw(lfw) if args.size > TILE else ([], lfw)
+        for_train, for_test = split_lfw(lfw)
         train, test = train + for_train, test + for_test
 
     identity, finder, avoid = Identity(photos), FaceFinder(), []

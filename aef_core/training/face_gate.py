@@ -7,12 +7,13 @@ from PIL import Image
 from tqdm import tqdm
 
 from aef_core.training.face_pool import Candidate, Pool
-from aef_core.training.people import MIRRORED, Person, Photographs, optional_tools
+from aef_core.training.people import MIRRORED, Landmarks, Person, Photographs, optional_tools
 from aef_core.training.warping import WIDTH
 
-TILE, PER_SPLIT = 64, 256  # of the shipped sheets
+TILE, PER_SPLIT = 128, 512  # of the sheets
 SURE = 0.99  # MTCNN's confidence that a tile shows a face
 SAME_PERSON = 0.5  # distance of dlib's identity codes; its authors' threshold is 0.6
+NEAR_COPY = 0.4  # the same, of a morph and a parent; two photographs of one person are about as far
 
 
 class FaceFinder:
@@ -36,7 +37,7 @@ class Identity:
     def __init__(self, photos: Photographs) -> None:
         self.dlib, models = optional_tools()
         self.network = self.dlib.face_recognition_model_v1(models.face_recognition_model_location())
-        self.photos, self.known = photos, {}
+        self.photos, self.known, self.find = photos, {}, Landmarks()
 
     def of(self, person: Person) -> np.ndarray:
         if person.name not in self.known:
@@ -46,6 +47,12 @@ class Identity:
                 points = points[MIRRORED] * (-1, 1) + (WIDTH - 1, 0)
             self.known[person.name] = self.code(image, points)
         return self.known[person.name]
+
+    def of_tile(self, tile: np.ndarray) -> np.ndarray | None:
+        """Code of a morph; None where its landmarks are not found."""
+        image = Image.fromarray(tile).resize((WIDTH, WIDTH), Image.Resampling.BICUBIC)
+        points = self.find(image)
+        return None if points is None else self.code(image, points)
 
     def code(self, image: Image.Image, points: np.ndarray) -> np.ndarray:
         corners = [round(v) for v in (*points.min(0), *points.max(0))]
@@ -61,12 +68,12 @@ WANTED = {
     "Mustache": 0.05, "No_Beard": 0.82, "Pale_Skin": 0.06, "Bushy_Eyebrows": 0.15, "dark": 0.15,
 }  # fmt: skip
 DARK = 0.42  # mean brightness of the face
-BADNESS = {"discord": 1.0, "distance": 0.6, "lead": 0.9, "clutter": 0.4}
+BADNESS = {"discord": 1.0, "distance": 0.6, "clutter": 0.4}
 ENLARGED = 1.0  # badness of a morph that is all enlarged photographs
 # Rules of choosing, the next only when candidates run out under the last: most discord (beyond it
-# doubled features are plain to see; 1.4 times that with glasses), most uses of one photograph, most
+# features do not go together; 1.4 times that with glasses), most uses of one photograph, most
 # parents that a new face may share with earlier ones.
-PASSES = ((0.070, 3, 1), (0.070, 5, 2), (0.085, 5, 2))
+PASSES = ((0.085, 3, 1), (0.085, 5, 2), (0.11, 5, 2))
 QUOTA = 0.03  # of badness accepted for each face that an attribute is behind
 
 
@@ -87,6 +94,7 @@ def choose(
 ) -> list[Candidate]:
     """Best first, while the quota is kept, no photograph is overused, and parents are strangers.
 
+    No face is a near-copy of a parent.
     CelebA parents of a test face are also strangers to `avoid`, the training faces' parents.
     """
 
@@ -134,6 +142,10 @@ def choose(
         apart = np.linalg.norm(codes[:, None] - codes, axis=-1)[np.triu_indices(len(codes), 1)]
         known = np.linalg.norm(codes[:, None] - strangers, axis=-1)
         if (apart < SAME_PERSON).any() or (known < SAME_PERSON).any():
+            continue
+        own = identity.of_tile(candidate.tile)
+        parents = np.array([identity.of(pool.people[p]) for p in candidate.parents])
+        if own is None or (np.linalg.norm(parents - own, axis=1) < NEAR_COPY).any():
             continue
         uses.update(people)
         chosen.append((k, candidate))

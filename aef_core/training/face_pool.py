@@ -104,7 +104,6 @@ class Candidate:
     labels: dict[str, int]
     distance: float
     discord: float
-    lead: float
     clutter: float
     enlarged: float  # share of the parents whose photograph has fewer pixels than the tile
     confidence: float = 0.0

@@ -1,9 +1,9 @@
 """Morphs: one photograph of nobody out of photographs of several people who look alike.
 
-Three steps, each against one way in which averaged faces betray themselves. Landmarks bring the
-parents into one shape (no doubled eyes), a dense registration brings hair, collar and background
-into one outline (no ghosts), and a Laplacian pyramid with regional weights restores the contrast
-that every average loses (no plastic skin).
+Averaged faces betray themselves by doubled lines and plastic skin. Here only what is coarse is
+averaged: landmarks bring the parents into one shape that is nobody's, skin gets one tone, and in a
+Laplacian pyramid every fine detail has a single owner, by region: eyes from one, mouth from
+another, skin and hair from a third. Nothing fine is ever laid over something fine.
 """
 
 import numpy as np
@@ -12,31 +12,13 @@ import torch.nn.functional as F
 from PIL import Image, ImageDraw
 from torch import Tensor
 
-from aef_core.training.warping import (
-    HEIGHT,
-    WIDTH,
-    gaussian_blur,
-    pixel_grid,
-    register,
-    sample,
-    thin_plate_warp,
-)
+from aef_core.training.warping import HEIGHT, WIDTH, gaussian_blur, thin_plate_warp
 
-LEVELS = 5  # of the Laplacian pyramid; the coarsest is about 11 pixels wide
+# How far each band of the pyramid is averaged, finest first; the last is about 11 pixels wide.
+AVERAGED = (0.0, 0.0, 0.25, 0.6, 1.0)
 TRUST = 0.15  # difference in brightness at which a parent's say outside the face has faded
-GREATEST_GAIN = 1.7  # of a band's contrast: beyond it, compression noise comes up
-
-# Shares of the parents by region. Nobody gives more than half of anything inside the face. Outside
-# it the first parent leads in detail, since hair and background forgive averaging least, but not
-# in colour, which is shared (COARSE) towards the coarsest band.
-SHARES = {
-    "outside": (0.60, 0.20, 0.20),
-    "skin": (0.34, 0.33, 0.33),
-    "eyes": (0.20, 0.50, 0.30),
-    "mouth": (0.20, 0.30, 0.50),
-}
-COARSE = (0.34, 0.33, 0.33)
-SHAPE = (0.30, 0.35, 0.35)
+COARSE = (0.34, 0.33, 0.33)  # shares of the parents where they are averaged
+SHAPE = (0.30, 0.35, 0.35)  # and in the positions of the landmarks
 
 
 def face_outline(shape: np.ndarray) -> np.ndarray:
@@ -53,18 +35,18 @@ def soft_mask(outline: np.ndarray, blur: float) -> Tensor:
     return gaussian_blur(torch.from_numpy(np.asarray(canvas) / 255.0).float()[None, None], blur)
 
 
-def region_shares(shape: np.ndarray) -> Tensor:
-    """Share of each parent at each pixel, [3, 1, H, W], summing to one over the parents."""
+def owners(shape: np.ndarray) -> Tensor:
+    """Share of each parent in the fine detail, [3, 1, H, W], summing to one over the parents.
+
+    The first owns skin and hair, the second the eyes with their brows, the third nostrils, mouth
+    and chin. Soft edges, a few pixels wide, run over skin.
+    """
     eyes = np.concatenate((shape[17:27] - (0, 6), shape[[45, 46, 41, 36]] + (0, 9)))
     low = shape[[31, 35, 54, 10, 9, 8, 7, 6, 48]]
-    masks = {
-        "skin": soft_mask(face_outline(shape), 5),
-        "eyes": soft_mask(eyes, 5),
-        "mouth": soft_mask(low, 5),
-    }
-    shares = torch.tensor(SHARES["outside"]).view(3, 1, 1, 1).expand(3, 1, HEIGHT, WIDTH)
-    for name, mask in masks.items():
-        shares = shares + mask * (torch.tensor(SHARES[name]).view(3, 1, 1, 1) - shares)
+    shares = torch.tensor([1.0, 0, 0]).view(3, 1, 1, 1).expand(3, 1, HEIGHT, WIDTH)
+    for parent, outline in ((1, eyes), (2, low)):
+        own = torch.eye(3)[parent].view(3, 1, 1, 1)
+        shares = shares + soft_mask(outline, 4) * (own - shares)
     return shares
 
 
@@ -98,32 +80,30 @@ def match_skin(images: Tensor, shape: np.ndarray) -> Tensor:
 
 
 def blend(images: Tensor, shares: Tensor, trust: Tensor) -> Tensor:
-    """Laplacian-pyramid blend that keeps the parents' contrast.
+    """Laplacian-pyramid blend: fine bands by their owner, coarse ones averaged.
 
-    Where structures do not match exactly an average loses contrast. Each band is therefore scaled
-    so that its local energy equals the parents' mean energy, up to `GREATEST_GAIN`.
+    Parameters
+    ----------
+    images : Tensor, shape [3, 3, H, W], values in [0, 1]
+    shares, trust : Tensor, shape [3, 1, H, W]
+        See `owners` and `trust_in`.
 
     Returns
     -------
     Tensor, shape [3, H, W]
     """
-    bands, weights = [], []
     coarse = torch.tensor(COARSE).view(3, 1, 1, 1)
-    for level in range(LEVELS - 1):
+    mixed = []
+    for averaged in AVERAGED[:-1]:
         smaller = F.interpolate(gaussian_blur(images, 1.0), scale_factor=0.5, mode="area")
-        bands.append(images - _upscale(smaller, images))
-        level_shares = shares + level / (LEVELS - 1) * (coarse - shares)
-        weights.append(share_out(level_shares, trust))
+        level = share_out(shares + averaged * (coarse - shares), trust) if averaged else shares
+        mixed.append(((images - _upscale(smaller, images)) * level).sum(0, keepdim=True))
         images = smaller
         trust = F.interpolate(trust, images.shape[-2:], mode="area")
         shares = F.interpolate(shares, images.shape[-2:], mode="area")
     result = (images * share_out(coarse, trust)).sum(0, keepdim=True)
-    for band, share in zip(reversed(bands), reversed(weights), strict=True):
-        mixed = (band * share).sum(0, keepdim=True)
-        wanted = gaussian_blur((band.square() * share).sum((0, 1), keepdim=True), 3.0)
-        got = gaussian_blur(mixed.square().sum(1, keepdim=True), 3.0)
-        gain = ((wanted + 1e-6) / (got + 1e-6)).sqrt().clamp(1.0, GREATEST_GAIN)
-        result = _upscale(result, mixed) + mixed * gain
+    for band in reversed(mixed):
+        result = _upscale(result, band) + band
     return result[0].clamp(0, 1)
 
 
@@ -131,7 +111,7 @@ def _upscale(small: Tensor, like: Tensor) -> Tensor:
     return F.interpolate(small, like.shape[-2:], mode="bilinear", align_corners=False)
 
 
-def morph(images: Tensor, points: np.ndarray) -> tuple[Tensor, float, float]:
+def morph(images: Tensor, points: np.ndarray) -> tuple[Tensor, float]:
     """One face out of three.
 
     Parameters
@@ -145,30 +125,12 @@ def morph(images: Tensor, points: np.ndarray) -> tuple[Tensor, float, float]:
     -------
     face : Tensor, shape [3, H, W], values in [0, 1]
     discord : float
-        What registration could not reconcile inside the face: root mean square difference of the
-        parents from their mean. Large values mean ghosts.
-    lead : float
-        Mean share of the first parent in the detail outside the face.
+        Root mean square difference of the parents from their mean inside the face, once their
+        landmarks agree. Large values mean features that do not go together.
     """
     shape = np.tensordot(SHAPE, points, axes=1)
-    images = thin_plate_warp(images, points, shape)
+    images = thin_plate_warp(images, points, shape).clamp(0, 1)
     images = match_skin(images, shape)
-    fields = register(images[1:], images[:1].expand(len(images) - 1, -1, -1, -1))
-    fields = torch.cat((torch.zeros_like(fields[:1]), fields))
-    x, y = pixel_grid(HEIGHT, WIDTH)
-    trust = trust_in(sample(images, x + fields[:, 0], y + fields[:, 1]), shape)
-
-    # Meet in the middle: the outline of the hair is everybody's mean too, not the first parent's.
-    face = soft_mask(face_outline(shape), 8)
-    pull = torch.tensor(SHAPE).view(3, 1, 1, 1) * gaussian_blur(trust, 6.0)
-    middle = -(pull * fields).sum(0, keepdim=True) * (1 - face)
-    x, y = x + middle[:, 0], y + middle[:, 1]
-    fields = sample(fields, x.expand(len(fields), -1, -1), y.expand(len(fields), -1, -1))
-    images = sample(images, x + fields[:, 0], y + fields[:, 1]).clamp(0, 1)
-    trust = trust_in(images, shape)
-
     inner = soft_mask(face_outline(shape), 1)
     off = ((images - images.mean(0)).square().mean((0, 1)) * inner[0, 0]).sum() / inner.sum()
-    shares, outside = region_shares(shape), 1 - soft_mask(face_outline(shape), 5)
-    lead = (share_out(shares, trust)[:1] * outside).sum() / outside.sum()
-    return blend(images, shares, trust), off.sqrt().item(), lead.item()
+    return blend(images, owners(shape), trust_in(images, shape)), off.sqrt().item()

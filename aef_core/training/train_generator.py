@@ -113,7 +113,8 @@ def train(
             (optimizers[0], recipe.critic_losses),
             (optimizers[1], recipe.generator_losses),
         ):
-            terms = losses(x, attributes)
+            with _autocast(config, device):
+                terms = losses(x, attributes)
             optimizer.zero_grad(set_to_none=True)
             sum(terms.values()).backward()
             optimizer.step()
@@ -144,11 +145,17 @@ def _warm_up(recipe: Recipe, faces: FaceBatch, config: TrainingConfig, copying: 
             torch.manual_seed(config.seed - 1 - iteration)
             x, attributes = batch_of(faces, torch.randint(len(faces), (batch,)), device)
             optimizer.zero_grad(set_to_none=True)
-            loss = loss_of(x, attributes)
+            with _autocast(config, device):
+                loss = loss_of(x, attributes)
             loss.backward()
             optimizer.step()
             schedule.step()
         tqdm.write(f"{config.model} warm-up ends at {loss.item():.3f}")
+
+
+def _autocast(config: TrainingConfig, device: torch.device) -> torch.autocast:
+    """Convolutions in bfloat16 where the config says so; weights and gradients stay float32."""
+    return torch.autocast(device.type, torch.bfloat16, enabled=config.precision == "bf16")
 
 
 def _set_phase(
@@ -194,7 +201,7 @@ def main(
     labeller: Annotated[Path | None, typer.Option(help="... a file of train_classifier")] = None,
 ) -> None:
     """Train one generator of an embedded zoo."""
-    from aef_core.training.zoo128 import ZOOS, training_faces  # built on this module
+    from aef_core.training.zoo128 import ZOOS, grown, training_faces  # built on this module
 
     if model not in ARCHITECTURES:
         raise typer.BadParameter(f"unknown model {model!r}; known: {', '.join(ARCHITECTURES)}")
@@ -205,7 +212,7 @@ def main(
     config = ZOOS[zoo][model]
     config = replace(config, iterations=iterations or config.iterations)
     config = replace(config, warmup=config.warmup if warmup < 0 else warmup)
-    weights = None
+    weights = grown(config) if config.grown else None
     iteration = 0
     if continue_shipped:
         weights = load_zoo(zoo, models=[model])[model].state_dict()

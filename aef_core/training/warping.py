@@ -1,4 +1,4 @@
-"""Bringing photographs of several people into one shape: by landmarks, then densely."""
+"""Bringing photographs of several people into one shape, by their landmarks."""
 
 import numpy as np
 import torch
@@ -19,11 +19,11 @@ def gaussian_blur(images: Tensor, sigma: float) -> Tensor:
     return flat.reshape(images.shape)
 
 
-def sample(images: Tensor, x: Tensor, y: Tensor, mode: str = "bicubic") -> Tensor:
+def sample(images: Tensor, x: Tensor, y: Tensor) -> Tensor:
     """Look-up of [N, C, H, W] at pixel coordinates x and y, each [N, H', W']."""
     height, width = images.shape[-2:]
     grid = torch.stack((2 * x / (width - 1) - 1, 2 * y / (height - 1) - 1), dim=-1)
-    return F.grid_sample(images, grid, mode, "reflection", align_corners=True)
+    return F.grid_sample(images, grid, "bicubic", "reflection", align_corners=True)
 
 
 def pixel_grid(height: int, width: int) -> tuple[Tensor, Tensor]:
@@ -81,35 +81,3 @@ def thin_plate_warp(images: Tensor, points: np.ndarray, target: np.ndarray) -> T
 
 def _radial(distance: Tensor) -> Tensor:
     return distance.square() * torch.log(distance + 1e-6)
-
-
-def register(moving: Tensor, fixed: Tensor, scales: tuple[int, ...] = (8, 4, 2)) -> Tensor:
-    """Dense displacement that brings each moving image onto the fixed one (Thirion's demons).
-
-    Coarse to fine, each step a push along the fixed image's gradient, smoothed twice: the update
-    (so that neighbours move together) and the whole field (so that nothing tears).
-
-    Returns
-    -------
-    Tensor, shape [N, 2, H, W]
-        Displacement in pixels, to be added to the coordinates that look up `moving`.
-    """
-    field = torch.zeros(len(moving), 2, HEIGHT // scales[0], WIDTH // scales[0])
-    for scale in scales:
-        size = (HEIGHT // scale, WIDTH // scale)
-        still = F.interpolate(fixed, size, mode="area")
-        move = F.interpolate(moving, size, mode="area")
-        grown = F.interpolate(field, size, mode="bilinear", align_corners=True)
-        field = grown * (size[0] / field.shape[-2])
-        x, y = pixel_grid(*size)
-        padded = F.pad(still, (1, 1, 1, 1), mode="replicate")
-        slope_x = (padded[..., 1:-1, 2:] - padded[..., 1:-1, :-2]) / 2
-        slope_y = (padded[..., 2:, 1:-1] - padded[..., :-2, 1:-1]) / 2
-        steep = (slope_x.square() + slope_y.square()).sum(1, keepdim=True)
-        for _ in range(12):
-            off = still - sample(move, x + field[:, 0], y + field[:, 1], "bilinear")
-            push = torch.cat([(off * s).sum(1, keepdim=True) for s in (slope_x, slope_y)], dim=1)
-            push = push / (steep + 0.3 * off.square().sum(1, keepdim=True) + 1e-4)
-            field = gaussian_blur(field + 1.5 * gaussian_blur(push.clamp(-1, 1), 1.5), 1.0)
-    field = F.interpolate(field, (HEIGHT, WIDTH), mode="bilinear", align_corners=True)
-    return field * scales[-1]
