@@ -32,6 +32,7 @@ ZOO128 = {
             Phase(0, 4e-4, 20.0, adversarial=1.5, attribute=2.0, critic_pace=2.0),
             # a light identity loss: without one, colours of the backdrop are lost for good
             Phase(700, 4e-4, 20.0, 1.5, 2.0, critic_pace=2.0, identity=4.0),
+            Phase(1100, 4e-4, 15.0, 1.5, 3.0, critic_pace=2.0, identity=8.0),
         ),
         critic_width=24,
         precision="bf16",
@@ -74,11 +75,11 @@ ZOO128 = {
             "mapper_width": 64,
             "image_size": 128,
         },
-        iterations=3000,
+        iterations=2600,
         phases=(
             # as at 64 pixels: no loss on unedited faces, at any time
             Phase(0, 5e-4, 10.0, 1.5, 2.0, critic_pace=2.0),
-            Phase(2400, 5e-4, 20.0, 1.5, 4.0, critic_pace=2.0),
+            Phase(1300, 5e-4, 20.0, 1.5, 4.0, critic_pace=2.0),
         ),
         batch=12,  # six to edit, six that show the target
         warmup=300,
