@@ -3,7 +3,7 @@
 import hashlib
 import json
 import pickle
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -16,7 +16,7 @@ from aef_core.config import ASSETS, default_device
 from aef_core.generators import ARCHITECTURES, UNSEEN, DeepfakeModel
 
 EMBEDDED = ("celeba64",)  # in every installation
-PREFERRED = ("faces128", *EMBEDDED)  # `load_zoo()` takes the first that is there
+PREFERRED = ("faces128", *EMBEDDED)  # `load_zoo()` takes the first that holds all it is asked for
 
 
 class BadCheckpoint(RuntimeError):
@@ -71,12 +71,12 @@ def load_zoo(
     Parameters
     ----------
     name : {"faces128", "celeba64", "official"}, optional
-        The embedded zoo of 128 pixels where it is installed, else "celeba64", by default;
-        "official" needs `root` (see docs/official-weights.md).
+        By default the embedded zoo of 128 pixels if it holds all that is asked for, else
+        "celeba64"; "official" needs `root` (see docs/official-weights.md).
     root : path, optional
         Folder that holds the official checkpoints, laid out as `OFFICIAL` says.
     models : list of str, optional
-        Only these, e.g. ["StarGAN"].
+        Only these, e.g. ["StarGAN"]; all the zoo has by default.
     device : optional
         `AEF_DEVICE`, CUDA or the CPU by default.
 
@@ -88,15 +88,16 @@ def load_zoo(
         A file is missing, corrupt, or its keys or shapes are not the architecture's.
     """
     embedded = installed()
-    name = name or embedded[0]
+    name = name or first_that_holds(models or ARCHITECTURES)
     if name not in (*embedded, "official"):
         raise ValueError(f"unknown zoo {name!r}; known: {', '.join(embedded)}, official")
     if name == "official" and root is None:
         raise ValueError("load_zoo('official') needs root=; see docs/official-weights.md")
-    wanted = list(ARCHITECTURES) if models is None else list(models)
+    held = [m for m in ARCHITECTURES if name == "official" or m in zoo_table(name)]
+    wanted = held if models is None else list(models)
     for model in wanted:
-        if model not in ARCHITECTURES:
-            raise ValueError(f"unknown model {model!r}; known: {', '.join(ARCHITECTURES)}")
+        if model not in held:
+            raise ValueError(f"unknown model {model!r}; known: {', '.join(held)}")
     load = (lambda m: _embedded(name, m)) if name in embedded else (lambda m: _official(root, m))
     device = torch.device(device) if device else default_device()
     return {m: load(m).eval().requires_grad_(False).to(device) for m in wanted}
@@ -119,6 +120,12 @@ def load_unseen(device: str | torch.device | None = None) -> dict[str, DeepfakeM
 def installed() -> tuple[str, ...]:
     """Names of the embedded zoos this installation has, the preferred one first."""
     return tuple(n for n in PREFERRED if (ASSETS / n / "zoo.json").exists())
+
+
+def first_that_holds(models: Iterable[str]) -> str:
+    """The preferred embedded zoo that holds these generators; the smallest zoo if none does."""
+    fitting = (n for n in installed() if set(models) <= set(zoo_table(n)))
+    return next(fitting, EMBEDDED[-1])
 
 
 def zoo_table(name: str = "celeba64") -> dict[str, dict]:

@@ -28,6 +28,7 @@ BARS = {
         "specialist L2_mask": 0.10,  # but for AttGAN, whose paper has no cycle either
     },
 }
+REFERENCES = 4
 DETECT = 12  # faces per edit shown to MTCNN, which is slow
 SPECIALIST = PerturbationConfig(step_size=2.5e-3, steps=100, batch=8, feature_weight=0.0)
 
@@ -55,6 +56,7 @@ def edit_quality(model: DeepfakeModel, faces: FaceBatch) -> pd.Series:
         frames.append(outside.item() / (change.numel() - change[inside].numel()))
         faces_left.append(detected(forged[:DETECT]).float().mean().item())
     copied = reconstruct(model, faces)
+    styled = isinstance(model, HiSD) and "Eyeglasses" in model.edits
     return pd.Series(
         {
             "edit success": sum(hits.values()) / len(hits),
@@ -64,8 +66,24 @@ def edit_quality(model: DeepfakeModel, faces: FaceBatch) -> pd.Series:
             "reconstruction L1": (copied - faces.images).abs().mean().item(),
             "reconstruction PSNR": psnr(copied, faces.images).mean(),
             **{f"success {edit}": value for edit, value in hits.items()},
+            **({"success glasses of others": glasses_of_others(model, faces)} if styled else {}),
         }
     )
+
+
+@torch.no_grad()
+def glasses_of_others(model: HiSD, faces: FaceBatch) -> float:
+    """Edit success of HiSD's glasses where photos of wearers show which, as the papers attack it.
+
+    The first four wearers among the faces lend theirs to all who wear none; NaN without wearers.
+    """
+    column = attribute_index("Eyeglasses")
+    wears = faces.attributes[:, column].bool()
+    plain, seen = faces[(~wears).nonzero().flatten()], []
+    for i in wears.nonzero().flatten()[:REFERENCES].tolist():
+        c = model.conditions(plain.attributes, "Eyeglasses", reference=faces.images[i : i + 1])
+        seen.append(predict_attributes(model(plain.images, c))[:, column].float().mean().item())
+    return sum(seen) / len(seen) if seen else float("nan")
 
 
 def reconstruct(model: DeepfakeModel, faces: FaceBatch) -> Tensor:

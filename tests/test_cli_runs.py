@@ -30,7 +30,7 @@ def _tiny(monkeypatch: pytest.MonkeyPatch) -> None:
     """The embedded zoo is large and stdin's Ctrl-C belongs to pytest."""
     before = signal.getsignal(signal.SIGINT)
     for module in (run_commands, photo_command):
-        monkeypatch.setattr(module, "open_zoo", lambda official: tiny_zoo())
+        monkeypatch.setattr(module, "open_zoo", lambda official, name="celeba64": tiny_zoo())
     monkeypatch.setenv("AEF_PROFILE", "smoke")
     yield
     signal.signal(signal.SIGINT, before)

@@ -2,6 +2,7 @@
 
 import hashlib
 import json
+import math
 import shutil
 from pathlib import Path
 
@@ -17,19 +18,24 @@ from aef_core.generators.base import ATTRIBUTES, edit_attributes
 from aef_core.metrics import evaluate, per_model
 from aef_core.perturbation import PerturbationConfig
 from aef_core.runs import optimize
-from aef_core.zoo import OFFICIAL, BadCheckpoint, load_zoo, zoo_table
+from aef_core.zoo import OFFICIAL, BadCheckpoint, installed, load_zoo, zoo_table
+from aef_core.zoo_bars import glasses_of_others
 
 
-def test_embedded_files_are_small_and_match_their_checksums() -> None:
-    files = [ASSETS / "celeba64" / entry["file"] for entry in zoo_table().values()]
+@pytest.mark.parametrize("name", installed())
+def test_embedded_files_are_small_and_match_their_checksums(name: str) -> None:
+    files = [ASSETS / name / entry["file"] for entry in zoo_table(name).values()]
     assert sum(f.stat().st_size for f in files) < 30e6
-    for file, entry in zip(files, zoo_table().values(), strict=True):
+    for file, entry in zip(files, zoo_table(name).values(), strict=True):
         assert hashlib.sha256(file.read_bytes()).hexdigest() == entry["sha256"]
+    assert sum(f.stat().st_size for f in ASSETS.rglob("*") if f.is_file()) < 60e6
 
 
-def test_embedded_models_are_frozen_and_finite() -> None:
-    zoo, faces = load_zoo(), load_faces(split="test", n=4)
-    assert list(zoo) == list(ARCHITECTURES)
+@pytest.mark.parametrize("name", installed())
+def test_embedded_models_are_frozen_and_finite(name: str) -> None:
+    zoo = load_zoo(name)
+    faces = load_faces(split="test", n=4, size=zoo["StarGAN"].image_size)
+    assert list(zoo) == [m for m in ARCHITECTURES if m in zoo_table(name)]
     for model in zoo.values():
         assert not model.training
         assert not any(p.requires_grad for p in model.parameters())
@@ -39,18 +45,29 @@ def test_embedded_models_are_frozen_and_finite() -> None:
             assert forged.isfinite().all()
 
 
+@pytest.mark.parametrize("zoo_name", installed())
 @torch.no_grad()
-def test_edits_are_what_they_say() -> None:
+def test_edits_are_what_they_say(zoo_name: str) -> None:
     """The independent classifier sees black hair after the edit, in most faces that had none."""
-    faces, column = load_faces(split="test", n=32), ATTRIBUTES.index("Black_Hair")
+    zoo, column = load_zoo(zoo_name), ATTRIBUTES.index("Black_Hair")
+    faces = load_faces(split="test", n=32, size=zoo["StarGAN"].image_size)
     others = faces[(faces.attributes[:, column] == 0).nonzero().flatten()]
-    for name, model in load_zoo().items():
+    for name, model in zoo.items():
         forged = model(others.images, model.conditions(others.attributes, "Black_Hair"))
         assert predict_attributes(forged)[:, column].float().mean() > 0.6, name
 
 
+def test_hisd_takes_glasses_from_a_photo() -> None:
+    faces, hisd = load_faces(split="test", n=48), load_zoo("celeba64", models=["HiSD"])["HiSD"]
+    column = ATTRIBUTES.index("Eyeglasses")
+    plain = faces[(faces.attributes[:, column] == 0).nonzero().flatten()]
+    without = predict_attributes(plain.images)[:, column].float().mean()
+    assert glasses_of_others(hisd, faces) > without + 0.05
+    assert math.isnan(glasses_of_others(hisd, plain)), "nobody lends any"
+
+
 def test_a_specialist_interrupts_what_noise_does_not() -> None:
-    zoo = load_zoo(models=["AttentionGAN"])
+    zoo = load_zoo("celeba64", models=["AttentionGAN"])
     config = PerturbationConfig(steps=15, step_size=1e-2, feature_weight=0.0)
     run = optimize(zoo, load_faces(n=16), "uniform", config, progress=False)
     test = load_faces(split="test", n=6)
@@ -165,7 +182,7 @@ def test_edits_set_hair_flip_the_rest_and_clear_conflicts() -> None:
 def test_conditions_follow_each_model_s_convention() -> None:
     attributes = torch.zeros(2, 13, dtype=torch.uint8)
     attributes[:, ATTRIBUTES.index("Blond_Hair")] = 1
-    zoo = load_zoo()
+    zoo = load_zoo("celeba64")
     for name in ("StarGAN", "AttentionGAN"):
         c = zoo[name].conditions(attributes, "Black_Hair")
         assert c.tolist() == [[1, 0, 0, 0, 0]] * 2

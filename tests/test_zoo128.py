@@ -1,5 +1,6 @@
 """The 128-pixel configs train; a labeller's doubts keep faces out. No data, random faces."""
 
+import json
 from dataclasses import replace
 from pathlib import Path
 
@@ -14,8 +15,10 @@ from aef_core.faces import load_faces, to_uint8
 from aef_core.generators import ARCHITECTURES
 from aef_core.generators.base import ATTRIBUTES, attribute_index
 from aef_core.training import embedded_faces, zoo128
+from aef_core.training.curves import read_log
 from aef_core.training.export import main as export
 from aef_core.training.face_pool import Candidate
+from aef_core.training.recipes import Phase
 from aef_core.training.train_generator import train
 from aef_core.training.zoo128 import (
     TRAINED,
@@ -88,20 +91,41 @@ def test_bfloat16_trains_float32_weights(tmp_path: Path) -> None:
     torch.testing.assert_close(weights["float32"], weights["bf16"], atol=0.02, rtol=0.1)
 
 
+def test_logged_terms_lose_their_weights_and_repetitions(tmp_path: Path) -> None:
+    phases = (Phase(0, cycle=20.0, attribute=2.0), Phase(20, cycle=10.0, identity=5.0))
+    lines = [
+        {"iteration": 0, "time": 1, "critic": 1.5, "cycle": 4.0, "attribute": 3.0},
+        {"iteration": 20, "time": 2, "critic": 9.0, "cycle": 9.0, "identity": 9.0},
+        {"iteration": 20, "time": 3, "critic": 1.0, "cycle": 1.0, "identity": 2.0},
+    ]
+    (tmp_path / "x.jsonl").write_text("".join(json.dumps(line) + "\n" for line in lines))
+    log = read_log(tmp_path / "x.jsonl", phases).set_index(["iteration", "term"])["value"]
+    assert log.to_dict() == {
+        (0, "attribute"): 1.5, (0, "critic"): 1.5, (0, "cycle"): 0.2,
+        (20, "critic"): 1.0, (20, "cycle"): 0.1, (20, "identity"): 0.4,
+    }  # fmt: skip
+
+
 def test_an_exported_128_pixel_zoo_is_what_load_zoo_picks(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    assert installed()[-1] == "celeba64"
     settings = ZOO128["StarGAN"].settings | {"width": 2}
     small = replace(ZOO128["StarGAN"], settings=settings)
     monkeypatch.setitem(zoo128.ZOOS, "faces128", {"StarGAN": small})
     model = ARCHITECTURES["StarGAN"](**settings)
-    torch.save({"model": model.state_dict(), "iteration": 7}, tmp_path / "StarGAN.ckpt")
+    weights = model.state_dict()
+    torch.save({"model": weights, "average": weights, "iteration": 7}, tmp_path / "StarGAN.ckpt")
+    (tmp_path / "StarGAN.jsonl").write_text(
+        "".join(json.dumps({"iteration": i, "time": 0, "cycle": 2.0}) + "\n" for i in (0, 20))
+    )
     export(tmp_path, zoo="faces128", out=tmp_path / "faces128")
     (tmp_path / "celeba64").symlink_to(ASSETS / "celeba64")
     monkeypatch.setattr(zoo_module, "ASSETS", tmp_path)
+    assert (tmp_path / "faces128" / "curves.png").stat().st_size > 1000
     assert installed() == ("faces128", "celeba64")
     assert load_zoo(models=["StarGAN"], device="cpu")["StarGAN"].image_size == 128
+    assert load_zoo("faces128", device="cpu").keys() == {"StarGAN"}
+    assert load_zoo(device="cpu")["StarGAN"].image_size == 64, "only one of four is there"
     assert load_zoo("celeba64", models=["StarGAN"])["StarGAN"].image_size == 64
     assert set(BARS) == set(ZOOS)
 

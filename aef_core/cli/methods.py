@@ -6,7 +6,7 @@ from typing import Annotated
 import typer
 
 from aef_core.cli import examples
-from aef_core.cli.shared import Data, Official, ProfileName, Root, image_size, open_zoo
+from aef_core.cli.shared import Data, Official, ProfileName, Root, ZooName, image_size, open_zoo
 
 app = typer.Typer()
 
@@ -35,6 +35,7 @@ def methods(
     out: Annotated[
         Path | None, typer.Option(help="CSV of the numbers; by default the one notebook 06 shows")
     ] = None,
+    zoo_name: ZooName = "celeba64",
     official: Official = None,
     profile: ProfileName = None,
 ) -> None:
@@ -51,7 +52,7 @@ def methods(
     from aef_core.runs import fingerprint
     from aef_core.studies import main_table as mt
 
-    p, zoo = get_profile(profile), open_zoo(official)
+    p, zoo = get_profile(profile), open_zoo(official, zoo_name)
     entries = choose(only, mt.ENTRIES)
     size, seeds = image_size(zoo), seeds or max(1, len(p.seeds))
     source = train_data or data
@@ -64,7 +65,7 @@ def methods(
           f"{minutes(plan.sum() * seconds)}", flush=True)  # fmt: skip
     runs, table = mt.main_table(zoo, optimised, judged, config, range(seeds), entries)
     numbers = mt.summary(table, runs)
-    path = out or mt.results_path(data)
+    path = out or mt.results_path(data if zoo_name == "celeba64" else f"{data}-{zoo_name}")
     weights = ", ".join(f"{name} {fingerprint(model)}" for name, model in zoo.items())
     mt.save_results(
         numbers, path, judged_on=f"{data} test, {len(judged.faces)} faces",

@@ -15,6 +15,7 @@ from aef_core.cli.shared import (
     ProfileName,
     Root,
     Settings,
+    ZooName,
     check_run,
     find_run,
     image_size,
@@ -49,6 +50,7 @@ def optimize(
     data: Data = "embedded",
     root: Root = None,
     n: Count = None,
+    zoo_name: ZooName = "celeba64",
     official: Official = None,
     machine: Annotated[
         list[str] | None,
@@ -73,7 +75,7 @@ def optimize(
     size, config = loop_config(profile, eps=eps, steps=steps, seed=seed)
     chosen = parse_settings(settings)
     execution = Execution.of(parse_settings(machine, "--with")) if machine else None
-    zoo = open_zoo(official)
+    zoo = open_zoo(official, zoo_name)
     faces = load_faces(data, "train", n or size, root, image_size(zoo))
     try:
         run = optimise(zoo, faces, method, config, on_step=stop_on_interrupt(),
@@ -99,6 +101,7 @@ def evaluate(
     data: Data = "embedded",
     root: Root = None,
     n: Count = None,
+    zoo_name: ZooName = "celeba64",
     official: Official = None,
 ) -> None:
     """Judge runs on faces they were not optimised on: L2_mask and SR_mask with 95 % intervals."""
@@ -111,7 +114,7 @@ def evaluate(
     from aef_core.runs import evaluate_run
 
     chosen = [find_run(name) for name in runs]
-    zoo = open_zoo(official)
+    zoo = open_zoo(official, zoo_name)
     for run in chosen:
         check_run(run, zoo)
     n = n or get_profile(profile).n_test

@@ -28,6 +28,7 @@ Count = Annotated[int | None, typer.Option(help="how many faces; the profile's b
 Official = Annotated[
     Path | None, typer.Option(help="folder of official checkpoints, instead of the embedded zoo")
 ]
+ZooName = Annotated[str, typer.Option("--zoo", help="embedded zoo: celeba64, or larger: faces128")]
 
 
 def parse_settings(pairs: list[str] | None, option: str = "--set") -> dict[str, Any]:
@@ -74,11 +75,11 @@ def make_run(zoo: "Zoo", method: str, settings: list[str] | None, profile: str |
     return optimize(zoo, faces, method, config, **parse_settings(settings))
 
 
-def open_zoo(official: Path | None) -> "Zoo":
-    """The embedded zoo, or the official checkpoints under a folder."""
+def open_zoo(official: Path | None, name: str = "celeba64") -> "Zoo":
+    """An embedded zoo, or the official checkpoints under a folder."""
     from aef_core.zoo import load_zoo
 
-    return load_zoo("official", root=official) if official else load_zoo()
+    return load_zoo("official", root=official) if official else load_zoo(name)
 
 
 def image_size(zoo: "Zoo") -> int:
@@ -121,5 +122,5 @@ def check_run(run: "Run", zoo: "Zoo") -> None:
     if shape[1:] != (3, side, side):
         raise ValueError(
             f"run {run.path.name} holds a perturbation of shape {shape[1:]}, this zoo needs "
-            f"{(3, side, side)}: name its zoo with --official, or evaluate it in a notebook"
+            f"{(3, side, side)}: name its zoo with --zoo or --official, or use a notebook"
         )

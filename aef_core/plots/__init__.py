@@ -7,6 +7,7 @@ from aef_core.plots import (
     grids,
     methods,
     stress,
+    training,
     transfer,
     verdicts,
 )
@@ -37,6 +38,7 @@ __all__ = [
     "save_figure",
     "stress",
     "sweep",
+    "training",
     "transfer",
     "use_style",
     "verdicts",

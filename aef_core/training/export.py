@@ -13,7 +13,9 @@ import torch
 import typer
 from torch import Tensor
 
+from aef_core import plots
 from aef_core.config import ASSETS
+from aef_core.training.curves import read_log
 
 
 def save_half(path: Path, state: dict[str, Tensor], metadata: dict[str, Any]) -> None:
@@ -53,13 +55,15 @@ def main(
 ) -> None:
     """Turn training checkpoints into the embedded zoo and its table `zoo.json`.
 
-    A generator without a checkpoint keeps the file it has.
+    A generator without a checkpoint keeps the file it has. Training curves of those that have a
+    log beside it are drawn in `curves.png`.
     """
     from aef_core.training.zoo128 import ZOOS
 
     if zoo not in ZOOS:
         raise typer.BadParameter(f"unknown zoo {zoo!r}; known: {', '.join(ZOOS)}")
     out = out or ASSETS / zoo
+    logs = {}
     for name, config in ZOOS[zoo].items():
         checkpoint = checkpoints / f"{name}.ckpt"
         if not checkpoint.exists():
@@ -71,6 +75,11 @@ def main(
         training["iterations"] = stored["iteration"]
         save_half(out / f"{name}.safetensors", weights, training)
         save_table(out, {name: (config.model, config.settings, training)}, "zoo.json")
+        if (log := checkpoints / f"{name}.jsonl").exists():
+            logs[name] = read_log(log, config.phases)
+    if logs:
+        plots.use_style()
+        plots.training.training_curves(logs).savefig(out / "curves.png", dpi=100)
     print(f"{out}: {sum(f.stat().st_size for f in out.iterdir()) / 1e6:.1f} MB")
 
 

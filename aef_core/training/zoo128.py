@@ -33,7 +33,12 @@ ZOO128 = {
             # a light identity loss: without one, colours of the backdrop are lost for good
             Phase(700, 4e-4, 20.0, 1.5, 2.0, critic_pace=2.0, identity=4.0),
             Phase(1100, 4e-4, 15.0, 1.5, 3.0, critic_pace=2.0, identity=8.0),
+            Phase(1400, 4e-4, 12.0, 2.0, 7.0, critic_pace=2.0, identity=8.0),
+            Phase(1600, 4e-4, 12.0, 1.5, 6.0, critic_pace=2.0, identity=20.0),
+            Phase(1900, 4e-4, 12.0, 1.5, 6.0, critic_pace=2.0, identity=50.0),
+            Phase(2300, 4e-4, 12.0, 1.5, 12.0, critic_pace=2.0, identity=50.0),
         ),
+        ship_average=True,
         critic_width=24,
         precision="bf16",
         grown=True,
@@ -42,9 +47,13 @@ ZOO128 = {
         "AttentionGAN",
         _LABELS,
         iterations=3000,
-        phases=(Phase(0, 4e-4, 10.0, 2.0, 8.0, critic_pace=2.0, identity=3.0, openness=2.0),),
+        phases=(
+            Phase(0, 4e-4, 10.0, 2.0, 8.0, critic_pace=2.0, identity=3.0, openness=2.0),
+            Phase(400, 4e-4, 10.0, 1.5, 8.0, critic_pace=2.0, identity=30.0, openness=1.0),
+        ),
         critic_width=24,
         precision="bf16",
+        ship_average=True,
         grown=True,
     ),
     "AttGAN": TrainingConfig(
@@ -86,6 +95,7 @@ ZOO128 = {
         critic_width=24,
         decay_from=CONSTANT_RATE,
         precision="bf16",
+        ship_average=True,
     ),
 }
 
