@@ -140,7 +140,7 @@ def report(celeba: Path | None, n: int, write: bool, zoo: str = "celeba64") -> N
     print(table.round(3).to_string(na_rep=""))
     for bar, least in BARS[zoo].items():
         missed = [m for m in table if table.loc[bar, m] < least]
-        below = ", ".join(missed) or "none"
-        print(f"{bar} >= {least}: {len(table.columns) - len(missed)} of 4; below: {below}")
+        passed, below = len(table.columns) - len(missed), ", ".join(missed) or "none"
+        print(f"{bar} >= {least}: {passed} of {len(table.columns)}; below: {below}")
     if write:
         (ASSETS / zoo / "bars.json").write_text(table.round(4).to_json(indent=1) + "\n")

@@ -27,7 +27,7 @@ ZOO128 = {
     "StarGAN": TrainingConfig(
         "StarGAN",
         _LABELS,
-        iterations=3000,
+        iterations=2500,
         phases=(
             Phase(0, 4e-4, 20.0, adversarial=1.5, attribute=2.0, critic_pace=2.0),
             # a light identity loss: without one, colours of the backdrop are lost for good
@@ -38,8 +38,9 @@ ZOO128 = {
             Phase(1900, 4e-4, 12.0, 1.5, 6.0, critic_pace=2.0, identity=50.0),
             Phase(2300, 4e-4, 12.0, 1.5, 12.0, critic_pace=2.0, identity=50.0),
         ),
-        ship_average=True,
         critic_width=24,
+        decay_from=CONSTANT_RATE,
+        ship_average=True,
         precision="bf16",
         grown=True,
     ),
