@@ -92,7 +92,7 @@ def test_a_changed_file_is_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPat
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        ({"name": "imagenet"}, "unknown zoo 'imagenet'; known: celeba64, official"),
+        ({"name": "imagenet"}, "unknown zoo 'imagenet'; known: faces128, celeba64, official"),
         ({"models": ["CycleGAN"]}, "unknown model 'CycleGAN'; known: StarGAN"),
         ({"name": "official"}, "needs root="),
     ],
