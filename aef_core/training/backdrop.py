@@ -1,8 +1,8 @@
 """Out of focus: everything around the head, so that no photograph's backdrop is passed on.
 
 Outside the head a morph cannot average its parents (walls, lettering and collars do not match), so
-one of them leads there. As a portrait lens would, this blurs that region until hardly anything of it
-can be recognised; what is left is its colour.
+one of them leads there. As a portrait lens would, this blurs that region until hardly anything of
+it can be recognised; what is left is its colour.
 """
 
 import numpy as np
