@@ -64,7 +64,7 @@ def test_importing_does_nothing_visible(tmp_path: Path) -> None:
 def test_notebooks_are_run_in_order_short_and_small(path: Path) -> None:
     notebook = nbformat.read(path, as_version=4)
     nbformat.validate(notebook)
-    assert path.stat().st_size < 2e6
+    assert path.stat().st_size < 1.5e6
     code = [c for c in notebook.cells if c.cell_type == "code"]
     assert [c.execution_count for c in code] == list(range(1, len(code) + 1))
     assert any("parameters" in c.metadata.get("tags", []) for c in code)

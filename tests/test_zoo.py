@@ -36,6 +36,7 @@ def test_embedded_models_are_frozen_and_finite(name: str) -> None:
     zoo = load_zoo(name)
     faces = load_faces(split="test", n=4, size=zoo["StarGAN"].image_size)
     assert list(zoo) == [m for m in ARCHITECTURES if m in zoo_table(name)]
+    assert list(load_zoo()) == list(ARCHITECTURES), "without a name: a zoo of all four"
     for model in zoo.values():
         assert not model.training
         assert not any(p.requires_grad for p in model.parameters())

@@ -109,6 +109,7 @@ def test_logged_terms_lose_their_weights_and_repetitions(tmp_path: Path) -> None
 def test_an_exported_128_pixel_zoo_is_what_load_zoo_picks(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    assert installed()[-1] == "celeba64"
     settings = ZOO128["StarGAN"].settings | {"width": 2}
     small = replace(ZOO128["StarGAN"], settings=settings)
     monkeypatch.setitem(zoo128.ZOOS, "faces128", {"StarGAN": small})
