@@ -11,6 +11,7 @@ import torch
 from aef_core.generators import ARCHITECTURES, HAIR_COLOURS
 from aef_core.training import train_generator
 from aef_core.training.export import save_half
+from aef_core.training.networks import jittered
 from aef_core.training.recipes import Phase, TrainingConfig
 from aef_core.training.train_generator import build_recipe, train
 from aef_core.training.zoo64 import ZOO64
@@ -102,6 +103,29 @@ def test_copying_is_learnt() -> None:
         optimizer.step()
         losses.append(loss.item())
     assert losses[-1] < 0.5 * losses[0]
+
+
+def test_jitter_moves_and_blurs_but_leaves_a_flat_face_flat() -> None:
+    torch.manual_seed(0)
+    flat = torch.full((6, 3, 32, 32), 0.5)
+    seen = jittered(flat)
+    torch.testing.assert_close(seen, seen[:, :, :1, :1].expand_as(flat))
+    assert 0.4 < seen.min() < seen.max() < 0.6, "each is dimmed or brightened by at most 15 %"
+    stripes = torch.where(torch.arange(32) % 2 == 0, 1.0, -1.0).expand(40, 3, 32, 32)
+    left = jittered(stripes).std(dim=(1, 2, 3))
+    assert 5 < (left < 0.1).sum() < 35, "about every second one loses its finest grain"
+    grey = torch.zeros(1, 3, 32, 32, requires_grad=True)
+    jittered(grey).sum().backward()
+    assert grey.grad.sum() > 0, "a generator learns through it"
+
+
+def test_only_a_phase_with_jitter_hides_the_face_from_the_critic() -> None:
+    model = ARCHITECTURES["StarGAN"](**TINY["StarGAN"])
+    recipe = build_recipe(model, 4)
+    x = make_faces(4, size=16).images
+    assert recipe.seen(x) is x
+    recipe.phase = Phase(0, jitter=True)
+    assert not torch.equal(recipe.seen(x), x)
 
 
 def test_exported_weights_are_half_precision_and_named(tmp_path: Path) -> None:

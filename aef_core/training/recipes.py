@@ -16,7 +16,7 @@ from aef_core.generators import AttentionGAN, AttGAN
 from aef_core.generators.attgan import CONDITION_SCALE
 from aef_core.generators.base import columns
 from aef_core.generators.stargan import LabelPlaneModel
-from aef_core.training.networks import Critic, attribute_loss, hinge_critic
+from aef_core.training.networks import Critic, attribute_loss, hinge_critic, jittered
 
 Losses = dict[str, Tensor]
 
@@ -35,6 +35,7 @@ class Phase(NamedTuple):
     critic_pace: float = 1.0  # learning rate over the generator's; spectral norms make it slow
     identity: float = 0.0  # of unedited images; without a cycle it lets edits grow bold first
     openness: float = 0.0  # keeps AttentionGAN's attention from closing for good
+    jitter: bool = False  # the critic sees shifted, dimmed, blurred faces, see `networks.jittered`
 
 
 FIRST = Phase(0)
@@ -81,10 +82,14 @@ class Recipe:
         own = self.critic_attributes(attributes)
         return F.l1_loss(self.model(x, self.scaled(own)), x)
 
+    def seen(self, x: Tensor) -> Tensor:
+        """Faces as the critic is shown them."""
+        return jittered(x) if self.phase.jitter else x
+
     def judge(self, x: Tensor, fake: Tensor, attributes: Tensor) -> Losses:
         """The critic's terms: real against fake, and the attributes of the real."""
-        real_patches, logits = self.critic(x)
-        fake_patches, _ = self.critic(fake)
+        real_patches, logits = self.critic(self.seen(x))
+        fake_patches, _ = self.critic(self.seen(fake))
         return {
             "critic": hinge_critic(real_patches, fake_patches),
             "critic_attribute": attribute_loss(logits, self.critic_attributes(attributes)),
@@ -134,7 +139,7 @@ class StarGANRecipe(Recipe):
         source = columns(attributes, self.model.attributes)
         target = self._targets(attributes).to(x)
         fake, losses = self._edit(x, target)
-        patches, logits = self.critic(fake)
+        patches, logits = self.critic(self.seen(fake))
         losses |= {
             "adversarial": -self.phase.adversarial * patches.mean(),
             "attribute": self.phase.attribute * attribute_loss(logits, target),
@@ -200,7 +205,7 @@ class AttGANRecipe(Recipe):
         codes = self.model.encode(x, target)
         fake = self.model.decode(codes, x, self.scaled(target))
         same = self.model.decode(codes, x, self.scaled(own))
-        patches, logits = self.critic(fake)
+        patches, logits = self.critic(self.seen(fake))
         attributes_lost = attribute_loss(logits, target) / len(self.model.attributes)
         return {
             "adversarial": -self.phase.adversarial * patches.mean(),

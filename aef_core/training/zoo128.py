@@ -27,7 +27,7 @@ ZOO128 = {
     "StarGAN": TrainingConfig(
         "StarGAN",
         _LABELS,
-        iterations=2500,
+        iterations=2900,
         phases=(
             Phase(0, 4e-4, 20.0, adversarial=1.5, attribute=2.0, critic_pace=2.0),
             # a light identity loss: without one, colours of the backdrop are lost for good
@@ -37,6 +37,8 @@ ZOO128 = {
             Phase(1600, 4e-4, 12.0, 1.5, 6.0, critic_pace=2.0, identity=20.0),
             Phase(1900, 4e-4, 12.0, 1.5, 6.0, critic_pace=2.0, identity=50.0),
             Phase(2300, 4e-4, 12.0, 1.5, 12.0, critic_pace=2.0, identity=50.0),
+            # blurred and shifted, faint patterns no longer pass for edits
+            Phase(2500, 4e-4, 12.0, 1.5, 8.0, critic_pace=2.0, identity=50.0, jitter=True),
         ),
         critic_width=24,
         decay_from=CONSTANT_RATE,
@@ -47,12 +49,15 @@ ZOO128 = {
     "AttentionGAN": TrainingConfig(
         "AttentionGAN",
         _LABELS,
-        iterations=3000,
+        iterations=2000,
         phases=(
             Phase(0, 4e-4, 10.0, 2.0, 8.0, critic_pace=2.0, identity=3.0, openness=2.0),
-            Phase(400, 4e-4, 10.0, 1.5, 8.0, critic_pace=2.0, identity=30.0, openness=1.0),
+            Phase(
+                400, 4e-4, 10.0, 1.5, 8.0, critic_pace=2.0, identity=40.0, openness=0.5, jitter=True
+            ),
         ),
         critic_width=24,
+        decay_from=CONSTANT_RATE,
         precision="bf16",
         ship_average=True,
         grown=True,
