@@ -1,6 +1,7 @@
 """The two bars an embedded generator must clear: its edits are right, and it can be interrupted."""
 
 import json
+from collections.abc import Mapping
 from pathlib import Path
 
 import pandas as pd
@@ -29,6 +30,7 @@ BARS = {
     },
 }
 REFERENCES = 4
+SHOWN = [13, 50, 3]  # rows of the embedded test faces in the model card's picture
 DETECT = 12  # faces per edit shown to MTCNN, which is slow
 SPECIALIST = PerturbationConfig(step_size=2.5e-3, steps=100, batch=8, feature_weight=0.0)
 
@@ -101,6 +103,19 @@ def reconstruct(model: DeepfakeModel, faces: FaceBatch) -> Tensor:
     return model(faces.images, own - 0.5 if isinstance(model, AttGAN) else own)
 
 
+@torch.no_grad()
+def edits_shown(zoo: Mapping[str, DeepfakeModel], faces: FaceBatch) -> dict[str, dict[str, Tensor]]:
+    """Pictures for `plots.grids.edit_grid`: per generator the faces, unedited and after each edit.
+
+    Gender and age turn into the other one. Returned images have the shape of `faces.images`.
+    """
+    return {
+        name: {"original": faces.images, "unedited": reconstruct(model, faces)}
+        | {e: model(faces.images, model.conditions(faces.attributes, e)) for e in model.edits}
+        for name, model in zoo.items()
+    }
+
+
 def specialist(name: str, model: DeepfakeModel, train: FaceBatch, test: FaceBatch) -> pd.Series:
     """Interruption by a perturbation made for this generator alone, on unseen faces."""
     run = optimize({name: model}, train, "uniform", SPECIALIST)
@@ -144,3 +159,16 @@ def report(celeba: Path | None, n: int, write: bool, zoo: str = "celeba64") -> N
         print(f"{bar} >= {least}: {passed} of {len(table.columns)}; below: {below}")
     if write:
         (ASSETS / zoo / "bars.json").write_text(table.round(4).to_json(indent=1) + "\n")
+        draw_edits(zoo, ASSETS / zoo / "edits.jpg")
+
+
+def draw_edits(name: str, path: Path) -> None:
+    """Keep a picture of what the zoo does to faces of nobody, for its model card."""
+    from aef_core import plots
+
+    zoo = load_zoo(name, device="cpu")
+    size = next(iter(zoo.values())).image_size
+    faces = load_faces("embedded", "test", size=size)[SHOWN]
+    plots.use_style()
+    fig = plots.grids.edit_grid(edits_shown(zoo, faces))
+    fig.savefig(path, dpi=130, pil_kwargs={"quality": 90})

@@ -56,6 +56,37 @@ def forgery_grid(blocks: Mapping[str, Mapping[str, Tensor]], tile: float = 0.62)
     return fig
 
 
+def edit_grid(blocks: Mapping[str, Mapping[str, Tensor]], tile: float = 0.9) -> Figure:
+    """What the generators of a zoo draw: one block of rows a generator, one row a face.
+
+    Parameters
+    ----------
+    blocks : mapping of generator to mapping of title to Tensor, shape [n, 3, H, W]
+        From `zoo_bars.edits_shown`; titles may differ from block to block.
+    tile : float
+        Side of one picture in inches.
+    """
+    left, head = 0.3, 0.24  # inches: the generator's name, the titles
+    n = len(next(iter(next(iter(blocks.values())).values())))
+    block_height = head + n * tile
+    width = left + max(len(pictures) for pictures in blocks.values()) * tile
+    height = len(blocks) * block_height
+    fig = plt.figure(figsize=(width, height), layout=OWN_LAYOUT)
+    for b, (name, pictures) in enumerate(blocks.items()):
+        top = height - b * block_height - head
+        fig.text(0.12 / width, (top - n * tile / 2) / height, name, rotation=90, ha="center",
+                 va="center", fontweight="bold", color=MODEL_COLOURS.get(name, "0.3"))  # fmt: skip
+        for column, (title, images) in enumerate(pictures.items()):
+            x = left + column * tile
+            fig.text((x + tile / 2) / width, (top + 0.06) / height, title.replace("_", " "),
+                     ha="center", fontsize=8)  # fmt: skip
+            for row, image in enumerate(images):
+                ax = fig.add_axes([x / width, (top - (row + 1) * tile) / height,
+                                   0.97 * tile / width, 0.97 * tile / height])  # fmt: skip
+                _picture(ax, image)
+    return fig
+
+
 def photo_apart(original: Tensor, protected: Tensor, eps: float) -> Figure:
     """Original, protected, their difference stretched to full contrast, and its spectrum.
 

@@ -72,8 +72,9 @@ class HiSDRecipe(Recipe):
             style = self._style(len(x), x)
             fake = self._translate(self.model.encoder(x), style)
             real_style = self.model.extractors(real)[:, self._tag]
-        real_patches, real_logits = self.critic.judge(real, real_style, self._tag, self._target)
-        fake_patches, _ = self.critic.judge(fake, style, self._tag, self._target)
+        asked = self._tag, self._target
+        real_patches, real_logits = self.critic.judge(self.seen(real), real_style, *asked)
+        fake_patches, _ = self.critic.judge(self.seen(fake), style, *asked)
         own = attributes.chunk(2)[1].float()
         return {
             "critic": hinge_critic(real_patches, fake_patches),
@@ -86,7 +87,7 @@ class HiSDRecipe(Recipe):
         code, own_style = model.encoder(x), model.extractors(x)[:, tag]
         style = self._style(len(x), x)
         fake = self._translate(code, style)
-        patches, logits = self.critic.judge(fake, style, tag, self._target)
+        patches, logits = self.critic.judge(self.seen(fake), style, tag, self._target)
         back = self._translate(model.encoder(fake), own_style)
         edit = list(model.tags.values())[tag][self._target]
         source = list(model.tags.values())[tag][self._source]

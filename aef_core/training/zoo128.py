@@ -55,6 +55,9 @@ ZOO128 = {
             Phase(
                 400, 4e-4, 10.0, 1.5, 8.0, critic_pace=2.0, identity=40.0, openness=0.5, jitter=True
             ),
+            Phase(
+                900, 4e-4, 10.0, 2.0, 12.0, critic_pace=2.0, identity=20.0, openness=0.5, jitter=True
+            ),
         ),
         critic_width=24,
         decay_from=CONSTANT_RATE,
@@ -65,15 +68,18 @@ ZOO128 = {
     "AttGAN": TrainingConfig(
         "AttGAN",
         {"attributes": TRAINED, "width": 20, "layers": 5, "image_size": 128},
-        iterations=4500,
+        iterations=3600,
         batch=16,
         phases=(
             Phase(0, 4e-4),
             Phase(900, 4e-4, adversarial=1.5, attribute=2.0, critic_pace=2.0),
             Phase(1800, 4e-4, adversarial=1.5, attribute=5.0, critic_pace=2.0),
-            Phase(3000, 4e-4, adversarial=1.5, attribute=9.0, critic_pace=2.0),
+            Phase(1900, 4e-4, adversarial=1.5, attribute=5.0, critic_pace=2.0, jitter=True),
+            # nearly every edit is right by now: what is left goes into how it looks
+            Phase(2800, 4e-4, adversarial=5.0, attribute=2.5, critic_pace=2.0, jitter=True),
         ),
         critic_width=24,
+        decay_from=CONSTANT_RATE,
         precision="bf16",
         ship_average=True,
     ),
@@ -90,11 +96,12 @@ ZOO128 = {
             "mapper_width": 64,
             "image_size": 128,
         },
-        iterations=2600,
+        iterations=2900,
         phases=(
-            # as at 64 pixels: no loss on unedited faces, at any time
             Phase(0, 5e-4, 10.0, 1.5, 2.0, critic_pace=2.0),
             Phase(1300, 5e-4, 20.0, 1.5, 4.0, critic_pace=2.0),
+            # nearer to the published weights: a light cycle, reconstructions of unedited faces
+            Phase(2600, 5e-4, 3.0, 2.0, 4.0, critic_pace=2.0, identity=5.0, jitter=True),
         ),
         batch=12,  # six to edit, six that show the target
         warmup=300,
