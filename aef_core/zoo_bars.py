@@ -93,7 +93,7 @@ def reconstruct(model: DeepfakeModel, faces: FaceBatch) -> Tensor:
     if isinstance(model, HiSD):
         x = faces.images
         own, copied = model.extractors(x), torch.empty_like(x)
-        for tag in range(len(model.tags)):
+        for tag in range(min(len(model.tags), len(x))):
             rows = slice(tag, None, len(model.tags))  # a share of the faces each
             copied[rows] = model(x[rows], model.condition(tag, own[rows, tag]))
         return copied

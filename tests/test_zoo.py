@@ -6,10 +6,12 @@ import math
 import shutil
 from pathlib import Path
 
+import matplotlib.pyplot as plt
 import pytest
 import torch
 
 import aef_core.zoo as zoo_module
+from aef_core import plots
 from aef_core.classifier import predict_attributes
 from aef_core.config import ASSETS
 from aef_core.faces import load_faces
@@ -19,7 +21,7 @@ from aef_core.metrics import evaluate, per_model
 from aef_core.perturbation import PerturbationConfig
 from aef_core.runs import optimize
 from aef_core.zoo import OFFICIAL, BadCheckpoint, installed, load_zoo, zoo_table
-from aef_core.zoo_bars import glasses_of_others
+from aef_core.zoo_bars import edits_shown, glasses_of_others
 
 
 @pytest.mark.parametrize("name", installed())
@@ -36,7 +38,9 @@ def test_embedded_models_are_frozen_and_finite(name: str) -> None:
     zoo = load_zoo(name)
     faces = load_faces(split="test", n=4, size=zoo["StarGAN"].image_size)
     assert list(zoo) == [m for m in ARCHITECTURES if m in zoo_table(name)]
-    assert list(load_zoo()) == list(ARCHITECTURES), "without a name: a zoo of all four"
+    whole = load_zoo()
+    assert list(whole) == list(ARCHITECTURES), "without a name: a zoo of all four"
+    assert {m.image_size for m in whole.values()} == {128}, "the larger one"
     for model in zoo.values():
         assert not model.training
         assert not any(p.requires_grad for p in model.parameters())
@@ -44,6 +48,18 @@ def test_embedded_models_are_frozen_and_finite(name: str) -> None:
             forged = model(faces.images, model.conditions(faces.attributes, edit))
             assert forged.shape == faces.images.shape
             assert forged.isfinite().all()
+
+
+def test_the_picture_of_a_zoo_shows_every_edit() -> None:
+    zoo, faces = load_zoo("celeba64"), load_faces(split="test", n=2)
+    blocks = edits_shown(zoo, faces)
+    for name, pictures in blocks.items():
+        assert list(pictures) == ["original", "unedited", *zoo[name].edits]
+        kept = (pictures["unedited"] - faces.images).abs().mean()
+        assert kept < (pictures["Black_Hair"] - faces.images).abs().mean(), name
+    fig = plots.grids.edit_grid(blocks, tile=0.2)
+    assert len(fig.axes) == 2 * sum(len(pictures) for pictures in blocks.values())
+    plt.close(fig)
 
 
 @pytest.mark.parametrize("zoo_name", installed())

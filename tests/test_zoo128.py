@@ -94,14 +94,21 @@ def test_bfloat16_trains_float32_weights(tmp_path: Path) -> None:
 def test_logged_terms_lose_their_weights_and_repetitions(tmp_path: Path) -> None:
     phases = (Phase(0, cycle=20.0, attribute=2.0), Phase(20, cycle=10.0, identity=5.0))
     lines = [
-        {"iteration": 0, "time": 1, "critic": 1.5, "cycle": 4.0, "attribute": 3.0},
+        {
+            "iteration": 0,
+            "time": 1,
+            "critic": 1.5,
+            "cycle": 4.0,
+            "attribute": 3.0,
+            "reconstruction": 8.0,
+        },
         {"iteration": 20, "time": 2, "critic": 9.0, "cycle": 9.0, "identity": 9.0},
         {"iteration": 20, "time": 3, "critic": 1.0, "cycle": 1.0, "identity": 2.0},
     ]
     (tmp_path / "x.jsonl").write_text("".join(json.dumps(line) + "\n" for line in lines))
     log = read_log(tmp_path / "x.jsonl", phases).set_index(["iteration", "term"])["value"]
     assert log.to_dict() == {
-        (0, "attribute"): 1.5, (0, "critic"): 1.5, (0, "cycle"): 0.2,
+        (0, "attribute"): 1.5, (0, "critic"): 1.5, (0, "cycle"): 0.2, (0, "reconstruction"): 0.08,
         (20, "critic"): 1.0, (20, "cycle"): 0.1, (20, "identity"): 0.4,
     }  # fmt: skip
 

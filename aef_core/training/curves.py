@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pandas as pd
 
-from aef_core.training.recipes import Phase
+from aef_core.training.recipes import RECONSTRUCTION, Phase
 
 WEIGHTED = ("cycle", "identity", "adversarial", "attribute")
 
@@ -23,7 +23,8 @@ def read_log(path: Path, phases: Sequence[Phase]) -> pd.DataFrame:
         iteration = entry.pop("iteration")
         phase = [p for p in phases if p.start <= iteration][-1]
         for term, value in entry.items():
-            weight = getattr(phase, term) if term in WEIGHTED else 1.0
+            constant = RECONSTRUCTION if term == "reconstruction" else 1.0
+            weight = getattr(phase, term) if term in WEIGHTED else constant
             if term != "time" and weight:
                 rows[iteration, term] = {
                     "iteration": iteration,

@@ -19,6 +19,7 @@ from aef_core.generators.stargan import LabelPlaneModel
 from aef_core.training.networks import Critic, attribute_loss, hinge_critic, jittered
 
 Losses = dict[str, Tensor]
+RECONSTRUCTION = 100.0  # weight of AttGAN's reconstruction, in every phase
 
 
 class Phase(NamedTuple):
@@ -210,7 +211,7 @@ class AttGANRecipe(Recipe):
         return {
             "adversarial": -self.phase.adversarial * patches.mean(),
             "attribute": 10 * self.phase.attribute * attributes_lost,
-            "reconstruction": 100 * F.l1_loss(same, x),
+            "reconstruction": RECONSTRUCTION * F.l1_loss(same, x),
             **self._more_losses(x, fake, own),
         }
 

@@ -27,7 +27,7 @@ ZOO128 = {
     "StarGAN": TrainingConfig(
         "StarGAN",
         _LABELS,
-        iterations=3300,
+        iterations=3380,
         phases=(
             Phase(0, 4e-4, 20.0, adversarial=1.5, attribute=2.0, critic_pace=2.0),
             # a light identity loss: without one, colours of the backdrop are lost for good
@@ -55,54 +55,11 @@ ZOO128 = {
         iterations=2050,
         phases=(
             Phase(0, 4e-4, 10.0, 2.0, 8.0, critic_pace=2.0, identity=3.0, openness=2.0),
-            Phase(
-                400, 4e-4, 10.0, 1.5, 8.0, critic_pace=2.0, identity=40.0, openness=0.5, jitter=True
-            ),
-            Phase(
-                900,
-                4e-4,
-                10.0,
-                2.0,
-                12.0,
-                critic_pace=2.0,
-                identity=20.0,
-                openness=0.5,
-                jitter=True,
-            ),
-            Phase(
-                1300,
-                4e-4,
-                10.0,
-                2.0,
-                12.0,
-                critic_pace=2.0,
-                identity=35.0,
-                openness=0.5,
-                jitter=True,
-            ),
-            # at last a lower rate, which returns the photo more closely at once
-            Phase(
-                1600,
-                2e-4,
-                10.0,
-                2.0,
-                12.0,
-                critic_pace=2.0,
-                identity=55.0,
-                openness=0.5,
-                jitter=True,
-            ),
-            Phase(
-                1900,
-                2e-4,
-                10.0,
-                2.0,
-                14.0,
-                critic_pace=2.0,
-                identity=20.0,
-                openness=0.5,
-                jitter=True,
-            ),
+            Phase(400, 4e-4, 10.0, 1.5, 8.0, 2.0, identity=40.0, openness=0.5, jitter=True),
+            Phase(900, 4e-4, 10.0, 2.0, 12.0, 2.0, identity=20.0, openness=0.5, jitter=True),
+            Phase(1300, 4e-4, 10.0, 2.0, 12.0, 2.0, identity=35.0, openness=0.5, jitter=True),
+            Phase(1600, 2e-4, 10.0, 2.0, 12.0, 2.0, identity=55.0, openness=0.5, jitter=True),
+            Phase(1900, 2e-4, 10.0, 2.0, 14.0, 2.0, identity=20.0, openness=0.5, jitter=True),
         ),
         critic_width=24,
         decay_from=CONSTANT_RATE,
@@ -141,13 +98,12 @@ ZOO128 = {
             "mapper_width": 64,
             "image_size": 128,
         },
-        iterations=3400,
+        iterations=2900,
         phases=(
             Phase(0, 5e-4, 10.0, 1.5, 2.0, critic_pace=2.0),
             Phase(1300, 5e-4, 20.0, 1.5, 4.0, critic_pace=2.0),
             # nearer to the published weights: a light cycle, reconstructions of unedited faces
             Phase(2600, 5e-4, 3.0, 2.0, 4.0, critic_pace=2.0, identity=5.0, jitter=True),
-            Phase(2900, 8e-4, 3.0, 2.0, 4.0, critic_pace=2.0, identity=3.0, jitter=True),
         ),
         batch=12,  # six to edit, six that show the target
         warmup=300,
