@@ -11,7 +11,7 @@ import pytest
 import torch
 
 import aef_core.zoo as zoo_module
-from aef_core import plots
+from aef_core import plots, zoo_bars
 from aef_core.classifier import predict_attributes
 from aef_core.config import ASSETS
 from aef_core.faces import load_faces
@@ -60,6 +60,24 @@ def test_the_picture_of_a_zoo_shows_every_edit() -> None:
     fig = plots.grids.edit_grid(blocks, tile=0.2)
     assert len(fig.axes) == 2 * sum(len(pictures) for pictures in blocks.values())
     plt.close(fig)
+
+
+def test_bars_of_one_generator_leave_the_others_as_kept(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture
+) -> None:
+    shutil.copytree(ASSETS / "celeba64", tmp_path / "celeba64")
+    monkeypatch.setattr(zoo_bars, "ASSETS", tmp_path)
+    monkeypatch.setattr(zoo_bars, "SPECIALIST", PerturbationConfig(steps=1, feature_weight=0.0))
+    bars = tmp_path / "celeba64" / "bars.json"
+    before = json.loads(bars.read_text())
+    zoo_bars.report(None, 4, write=True, models=["AttGAN"])
+    after = json.loads(bars.read_text())
+    assert list(after) == list(before)
+    assert after["HiSD"] == before["HiSD"]
+    assert after["AttGAN"]["edit L1"] != before["AttGAN"]["edit L1"]
+    assert "edit success >= 0.8: " in (said := capsys.readouterr().out)
+    assert "of 4; below" in said
+    assert (tmp_path / "celeba64" / "edits.jpg").stat().st_size > 10_000
 
 
 @pytest.mark.parametrize("zoo_name", installed())

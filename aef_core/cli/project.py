@@ -35,6 +35,9 @@ def zoo(
     n: Annotated[int, typer.Option(help="faces to measure on")] = 120,
     write: Annotated[bool, typer.Option(help="keep the numbers in bars.json")] = False,
     name: Annotated[str, typer.Option(help="celeba64, or faces128 where it is")] = "celeba64",
+    model: Annotated[
+        list[str] | None, typer.Option(help="only this one anew, the others as kept; repeatable")
+    ] = None,
 ) -> None:
     """Show an embedded zoo and measure it: are its edits right, can it be interrupted?
 
@@ -46,7 +49,7 @@ def zoo(
 
     if name not in installed():
         raise typer.BadParameter(f"unknown zoo {name!r}; known: {', '.join(installed())}")
-    report(celeba, n, write, name)
+    report(celeba, n, write, name, model)
 
 
 @app.command(epilog=examples("faces"))

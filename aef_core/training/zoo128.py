@@ -27,7 +27,7 @@ ZOO128 = {
     "StarGAN": TrainingConfig(
         "StarGAN",
         _LABELS,
-        iterations=3380,
+        iterations=3480,
         phases=(
             Phase(0, 4e-4, 20.0, adversarial=1.5, attribute=2.0, critic_pace=2.0),
             # a light identity loss: without one, colours of the backdrop are lost for good
@@ -42,6 +42,7 @@ ZOO128 = {
             Phase(2900, 4e-4, 12.0, 2.0, 11.0, critic_pace=2.0, identity=42.0, jitter=True),
             # at last a lower rate, which returns the photo more closely at once
             Phase(3200, 2e-4, 12.0, 2.0, 11.0, critic_pace=2.0, identity=55.0, jitter=True),
+            Phase(3380, 2e-4, 12.0, 2.0, 10.0, critic_pace=2.0, identity=70.0, jitter=True),
         ),
         critic_width=24,
         decay_from=CONSTANT_RATE,
