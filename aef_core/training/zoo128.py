@@ -1,4 +1,4 @@
-"""The 128-pixel zoo `faces128`: official depth, trained on CelebA and LFW; for a CUDA machine.
+"""The 128-pixel zoo `faces128`: official depth, CelebA and LFW, trained on two CPU cores.
 
 docs/zoo-128.md has the commands. Widths keep the four float16 files together under 30 MB.
 """
