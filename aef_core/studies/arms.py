@@ -118,6 +118,7 @@ EFFECTS = {
     "identity, without cycle": ("identity", "neither"),
     "identity, beside cycle": ("both", "cycle"),
     "cycle in place of identity": ("cycle", "identity"),
+    "a cycle 16 times as heavy": ("cycle x 4", "cycle / 4"),
 }
 
 
