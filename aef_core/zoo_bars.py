@@ -26,9 +26,10 @@ BARS = {
         "edit success": 0.85,
         "MTCNN finds a face": 0.97,
         "reconstruction PSNR": 22.0,
-        "specialist L2_mask": 0.10,  # but for AttGAN, whose paper has no cycle either
+        "specialist L2_mask": 0.10,
     },
 }
+NO_BAR = {("faces128", "specialist L2_mask", "AttGAN")}  # the resistant one, in the papers too
 REFERENCES = 4
 SHOWN = [13, 50, 3]  # rows of the embedded test faces in the model card's picture
 DETECT = 40  # faces per edit shown to MTCNN
@@ -167,13 +168,21 @@ def report(
     on = "held-out CelebA faces" if celeba else "embedded test faces"
     print(f"\nMeasured on {n} {on}, eps 0.05 on [-1, 1] images:\n")
     print(table.round(3).to_string(na_rep=""))
-    for bar, least in BARS[zoo].items():
-        missed = [m for m in table if table.loc[bar, m] < least]
-        passed, below = len(table.columns) - len(missed), ", ".join(missed) or "none"
-        print(f"{bar} >= {least}: {passed} of {len(table.columns)}; below: {below}")
+    print("\n".join(verdicts(table, zoo)))
     if write:
         path.write_text(table.round(4).to_json(indent=1) + "\n")
         draw_edits(zoo, ASSETS / zoo / "edits.jpg")
+
+
+def verdicts(table: pd.DataFrame, zoo: str) -> list[str]:
+    """Who clears which bar, a line each; a generator without a bar is not counted."""
+    lines = []
+    for bar, least in BARS[zoo].items():
+        asked = [m for m in table if (zoo, bar, m) not in NO_BAR]
+        missed = [m for m in asked if table.loc[bar, m] < least]
+        passed, below = len(asked) - len(missed), ", ".join(missed) or "none"
+        lines.append(f"{bar} >= {least}: {passed} of {len(asked)}; below: {below}")
+    return lines
 
 
 def draw_edits(name: str, path: Path) -> None:

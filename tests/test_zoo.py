@@ -7,6 +7,7 @@ import shutil
 from pathlib import Path
 
 import matplotlib.pyplot as plt
+import pandas as pd
 import pytest
 import torch
 
@@ -241,3 +242,16 @@ def test_the_table_names_how_each_was_trained() -> None:
     for entry in json.loads((ASSETS / "celeba64" / "zoo.json").read_text()).values():
         assert entry["training"]["seed"] == 20260501
         assert entry["training"]["iterations"] > 0
+
+
+def test_a_generator_without_a_bar_is_not_counted() -> None:
+    table = pd.DataFrame(
+        {
+            name: dict.fromkeys(zoo_bars.BARS["faces128"], 100.0)
+            for name in ("StarGAN", "AttGAN", "HiSD")
+        }
+    )
+    table.loc["specialist L2_mask", ["AttGAN", "HiSD"]] = 0.09
+    said = zoo_bars.verdicts(table, "faces128")
+    assert said[0] == "edit success >= 0.85: 3 of 3; below: none"
+    assert said[-1] == "specialist L2_mask >= 0.1: 1 of 2; below: HiSD"
