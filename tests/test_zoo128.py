@@ -162,11 +162,12 @@ class Oracle(torch.nn.Module):
         return 10 * x.mean(dim=(1, 2, 3))[:, None].expand(-1, len(ATTRIBUTES))
 
 
-def test_faces_the_labeller_doubts_are_left_out() -> None:
+def test_faces_the_labeller_doubts_are_left_out(capsys: pytest.CaptureFixture[str]) -> None:
     levels = torch.tensor([0.5, 0.05, -0.5, -0.02])
     images = levels[:, None, None, None].expand(4, 3, 8, 8).clone()
     kept = confident(Oracle(), images, ["a", "b", "c", "d"])
     assert kept.names == ("a", "c")
+    assert "sure of 2 of 4 faces" in capsys.readouterr().out
     assert kept.attributes[:, attribute_index(TRAINED[0])].tolist() == [1, 0]
     with pytest.raises(ValueError, match="sure of none of 2 faces"):
         confident(Oracle(), images[[1, 3]], ["b", "d"])
