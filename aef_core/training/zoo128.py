@@ -71,7 +71,7 @@ ZOO128 = {
     "AttGAN": TrainingConfig(
         "AttGAN",
         {"attributes": TRAINED, "width": 20, "layers": 5, "image_size": 128},
-        iterations=3600,
+        iterations=5700,
         batch=16,
         phases=(
             Phase(0, 4e-4),
@@ -80,6 +80,9 @@ ZOO128 = {
             Phase(1900, 4e-4, adversarial=1.5, attribute=5.0, critic_pace=2.0, jitter=True),
             # nearly every edit is right by now: what is left goes into how it looks
             Phase(2800, 4e-4, adversarial=5.0, attribute=2.5, critic_pace=2.0, jitter=True),
+            # a critic that sees every pixel sharp, and a lower rate, rub out dots
+            Phase(3600, 2e-4, adversarial=5.0, attribute=3.0, critic_pace=2.0),
+            Phase(4200, 2e-4, adversarial=8.0, attribute=4.0, critic_pace=2.0),
         ),
         critic_width=24,
         decay_from=CONSTANT_RATE,
