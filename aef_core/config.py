@@ -73,7 +73,19 @@ def figures_dir() -> Path:
 
 
 def default_device() -> torch.device:
-    """`AEF_DEVICE` if set, else CUDA where there is one, else the CPU."""
-    return torch.device(
-        os.environ.get("AEF_DEVICE") or ("cuda" if torch.cuda.is_available() else "cpu")
-    )
+    """`AEF_DEVICE` if set, else CUDA where there is one, else the CPU.
+
+    Raises
+    ------
+    ValueError
+        `AEF_DEVICE` names no device, or CUDA where there is none.
+    """
+    found = "cuda" if torch.cuda.is_available() else "cpu"
+    asked = os.environ.get("AEF_DEVICE") or found
+    try:
+        device = torch.device(asked)
+    except RuntimeError:
+        raise ValueError(f"AEF_DEVICE={asked!r} is no device: use cpu, cuda or cuda:1") from None
+    if device.type == "cuda" and found == "cpu":
+        raise ValueError(f"AEF_DEVICE={asked}, but torch finds no CUDA device: unset it, or cpu")
+    return device

@@ -119,7 +119,7 @@ class FileTree:
     def __init__(self, root: str | Path) -> None:
         self.root = Path(root)
         if not self.root.exists():
-            raise FileNotFoundError(f"{root}: no such folder or zip; pass root= where the set lies")
+            raise FileNotFoundError(f"{root}: no such folder or zip: name where the set lies")
         self._zip = zipfile.ZipFile(self.root) if self.root.suffix == ".zip" else None
 
     def paths(self) -> Iterator[str]:

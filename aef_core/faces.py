@@ -132,7 +132,7 @@ def load_faces(
     if n is not None and n < 1:
         raise ValueError(f"n must be at least 1, got {n}")
     if source != "embedded" and root is None:
-        raise ValueError(f"source {source!r} needs root=: the folder or zip with its images")
+        raise ValueError(f"source {source!r} needs a root: the folder or zip with its images")
     images, attributes, names = LOADERS[source](root, split, n, size)
     if n is not None and len(names) < n:
         raise ValueError(f"{source}/{split} has {len(names)} faces, {n} were asked for")

@@ -12,6 +12,7 @@ from torch import Tensor
 
 from aef_core.faces import FaceBatch, from_uint8, to_uint8
 from aef_core.generators import DeepfakeModel
+from aef_core.generators.base import check_size
 
 MASK_THRESHOLD = 0.5  # sum over RGB of |G(x) - x|, in [-1, 1] units
 SUCCESS_THRESHOLD = 0.05  # L2_mask above it counts as interrupted
@@ -92,9 +93,15 @@ class Evaluator:
         Faces no perturbation was optimised on.
     batch : int
         Images per forward pass; changes speed, not results.
+
+    Raises
+    ------
+    ValueError
+        Faces, or later a perturbation, of another size than the generators'.
     """
 
     def __init__(self, zoo: Mapping[str, DeepfakeModel], faces: FaceBatch, batch: int = 32) -> None:
+        check_size(zoo, faces.images)
         self.zoo, self.faces, self.batch = zoo, faces, batch
         self._forged: dict[tuple[str, str], Tensor] = {}
 
@@ -125,6 +132,7 @@ class Evaluator:
         DataFrame with columns image, model, edit, l2_mask (NaN where `excluded`), interrupted,
         excluded (empty mask), psnr (dB) and ssim of the protected image against the original.
         """
+        check_size(self.zoo, delta)
         protected = protect(self.faces.images, delta.detach().cpu())
         visible = {
             "psnr": psnr(self.faces.images, protected),

@@ -7,8 +7,10 @@ from typing import Any, TypeVar
 T = TypeVar("T")
 
 
-def make(registry: Mapping[str, type[T]], name: str, settings: Mapping[str, Any]) -> T:
-    """A fresh dataclass instance of a registry by its name.
+def make(
+    registry: Mapping[str, type[T]], name: str, settings: Mapping[str, Any], kind: str = "method"
+) -> T:
+    """A fresh dataclass instance of a registry by its name; `kind` is what errors call it.
 
     Raises
     ------
@@ -16,10 +18,14 @@ def make(registry: Mapping[str, type[T]], name: str, settings: Mapping[str, Any]
         Unknown name, unknown setting or a setting out of range; the message lists what is known.
     """
     if name not in registry:
-        raise ValueError(f"unknown method {name!r}; known: {', '.join(registry)}")
+        raise ValueError(f"unknown {kind} {name!r}; known: {', '.join(registry)}")
     known = [f.name for f in fields(registry[name]) if f.init]
     for setting in settings:
         if setting not in known:
             has = ", ".join(known) or "none"
-            raise ValueError(f"method {name!r} has no setting {setting!r}; it has: {has}")
-    return registry[name](**settings)
+            raise ValueError(f"{kind} {name!r} has no setting {setting!r}; it has: {has}")
+    try:
+        return registry[name](**settings)
+    except TypeError as error:  # a word where a number belongs
+        given = ", ".join(f"{k}={v!r}" for k, v in settings.items())
+        raise ValueError(f"{kind} {name!r} cannot take {given}: {error}") from None

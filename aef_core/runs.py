@@ -17,6 +17,7 @@ from aef_core.budgets import BOX, Budget
 from aef_core.config import home
 from aef_core.execution import Execution
 from aef_core.faces import FaceBatch
+from aef_core.generators.base import check_size
 from aef_core.interruption import NO_HOOKS, Hooks, Zoo
 from aef_core.metrics import Evaluator
 from aef_core.perturbation import PerturbationConfig, State, perturb
@@ -91,12 +92,14 @@ def optimize(
     Raises
     ------
     ValueError
-        Unknown method or setting, eps <= 0 and the like: before anything is computed.
+        Unknown method or setting, eps <= 0, faces of another size than the generators' and the
+        like: before anything is computed.
     Diverged
         A loss became NaN; the last saved state stays.
     DamagedRun
         A stored run of this config is not whole.
     """
+    check_size(zoo, faces.images)
     config = config or PerturbationConfig()
     rule = make_rule(method, **settings)
     identity = run_identity(zoo, faces, method, config, **settings) | hooks.identity()

@@ -63,7 +63,7 @@ OFFICIAL: dict[str, OfficialCheckpoint] = {
 def load_zoo(
     name: str | None = None,
     root: str | Path | None = None,
-    models: list[str] | None = None,
+    models: list[str] | str | None = None,
     device: str | torch.device | None = None,
 ) -> dict[str, DeepfakeModel]:
     """Frozen generators in eval mode, by display name, in a fixed order.
@@ -75,7 +75,7 @@ def load_zoo(
         "celeba64"; "official" needs `root` (see docs/official-weights.md).
     root : path, optional
         Folder that holds the official checkpoints, laid out as `OFFICIAL` says.
-    models : list of str, optional
+    models : list of str or str, optional
         Only these, e.g. ["StarGAN"]; all the zoo has by default.
     device : optional
         `AEF_DEVICE`, CUDA or the CPU by default.
@@ -88,6 +88,7 @@ def load_zoo(
         A file is missing, corrupt, or its keys or shapes are not the architecture's.
     """
     embedded = installed()
+    models = [models] if isinstance(models, str) else models
     name = name or first_that_holds(models or ARCHITECTURES)
     if name not in (*embedded, "official"):
         raise ValueError(f"unknown zoo {name!r}; known: {', '.join(embedded)}, official")

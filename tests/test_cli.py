@@ -38,6 +38,7 @@ def test_help_names_the_commands() -> None:
     [
         (("reproduce", "--profile", "huge"), "error: unknown profile 'huge'; known: smoke, quick"),
         (("zoo", "--celeba", "nowhere"), "error: nowhere: no such folder or zip"),
+        (("optimize", "--data", "lfw"), "error: source 'lfw' needs a root"),
     ],
 )
 def test_mistakes_are_told_in_one_line(arguments: tuple[str, ...], message: str) -> None:

@@ -11,14 +11,16 @@ from typer.testing import CliRunner, Result
 
 from aef_core import photos
 from aef_core.__main__ import app
+from aef_core.cli import methods as methods_command
 from aef_core.cli import photos as photo_command
 from aef_core.cli import runs as run_commands
 from aef_core.cli.runs import stop_on_interrupt
-from aef_core.cli.shared import find_run, parse_settings
+from aef_core.cli.shared import find_run, open_zoo, parse_settings
 from aef_core.config import home
 from aef_core.perturbation import PerturbationConfig
 from aef_core.reproduce import tour
 from aef_core.runs import Stopped, optimize
+from aef_core.studies import main_table
 
 from .conftest import make_faces, tiny_zoo
 
@@ -68,6 +70,7 @@ def test_a_run_is_made_found_again_and_judged() -> None:
         assert model in first.stdout
         assert model in table.stdout
     assert "spread" in table.stdout
+    assert f"evaluate {only_run().name} --zoo celeba64" in first.stdout, "can be pasted"
 
 
 def test_mistakes_name_the_cure() -> None:
@@ -77,9 +80,12 @@ def test_mistakes_name_the_cure() -> None:
         parse_settings(["precision"], "--with")
     with pytest.raises(FileNotFoundError, match=r"no run 'zz' in .*: make one with optimize"):
         find_run("zz")
-    for wrong in (("--set", "speed=3"), ("--eps", "-1"), ("--method", "magic")):
+    word = ("--set", "tau=abc")
+    for wrong in (word, ("--set", "speed=3"), ("--eps", "-1"), ("--method", "magic")):
         done = call("optimize", *wrong)
         assert isinstance(done.exception, ValueError), done.output
+    with pytest.raises(ValueError, match=r"need their folder: --official PATH"):
+        open_zoo(None, "official")
     assert not list(home().glob("*"))
 
 
@@ -124,11 +130,41 @@ def test_photos_are_protected_with_a_run_and_bad_ones_reported(tmp_path, monkeyp
     assert [p.name for p in (tmp_path / "out").iterdir()] == ["me-protected.png"]
 
 
+def test_a_photo_that_is_not_there_costs_no_optimisation(monkeypatch) -> None:
+    def optimised(*_: object) -> None:
+        raise AssertionError("minutes of work for nothing")
+
+    monkeypatch.setattr(photo_command, "make_run", optimised)
+    done = call("protect", "none.png")
+    assert isinstance(done.exception, FileNotFoundError)
+    assert str(done.exception) == "none.png: no such photo"
+
+
+def test_nothing_protected_is_not_called_protected(tmp_path) -> None:
+    (tmp_path / "me.png").write_text("no picture")
+    done = call("protect", str(tmp_path / "me.png"), "--out", str(tmp_path / "out"))
+    assert done.exit_code == 1
+    assert "protects nothing" in done.stdout, "the profile is smoke"
+    assert "Made against" not in done.stdout
+
+
 def test_a_run_of_another_size_or_kind_is_refused() -> None:
     other = PerturbationConfig(steps=1, universal=False)
     optimize(tiny_zoo(), make_faces(4), "aef", other, progress=False)
     done = call("evaluate", only_run().name)
     assert "one perturbation per image" in str(done.exception)
+
+
+def test_numbers_stay_out_of_the_package_unless_asked_for(tmp_path, monkeypatch) -> None:
+    monkeypatch.setattr(methods_command, "open_zoo", lambda *_: tiny_zoo())
+    monkeypatch.setattr(main_table, "ASSETS", tmp_path)
+    few = ("methods", "--only", "FGSM", "--faces", "2", "--train", "2", "--steps", "1")
+    done = call(*few, "--seeds", "1")
+    assert done.exit_code == 0, done.output
+    assert (home() / "methods-embedded.csv").exists()
+    assert not list(tmp_path.rglob("*.csv"))
+    call(*few, "--seeds", "1", "--write")
+    assert (tmp_path / "results" / "methods-embedded.csv").exists()
 
 
 def test_the_tour_ends_where_the_extensions_begin(tmp_path: Path) -> None:

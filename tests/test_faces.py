@@ -190,7 +190,7 @@ def test_missing_or_empty_folders_are_named(tmp_path: Path) -> None:
         ({"split": "val"}, "unknown split 'val'"),
         ({"n": 0}, "n must be at least 1"),
         ({"n": 10**6}, "1000000 were asked for"),
-        ({"source": "lfw"}, "needs root="),
+        ({"source": "lfw"}, "needs a root"),
     ],
 )
 def test_bad_requests_are_refused(request_: dict, message: str) -> None:

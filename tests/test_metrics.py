@@ -89,6 +89,15 @@ def test_batched_equals_one_by_one() -> None:
         np.testing.assert_allclose(merged[column], merged[f"{column}_one"], rtol=1e-3, atol=1e-6)
 
 
+def test_sizes_that_do_not_fit_are_refused() -> None:
+    zoo, faces = tiny_zoo(), make_faces(2)
+    size = faces.images.shape[-1]
+    with pytest.raises(ValueError, match=rf"8 x 8 pixels.*StarGAN.*size={size}\)"):
+        Evaluator(zoo, make_faces(2, size=8))
+    with pytest.raises(ValueError, match=r"images of 16 x 16 pixels"):
+        evaluate(zoo, faces, torch.zeros(1, 3, 16, 16))
+
+
 def test_zero_perturbation_interrupts_nothing_and_empty_masks_are_counted() -> None:
     zoo, faces = tiny_zoo(), make_faces(4)
     rounded = faces.images.clone()

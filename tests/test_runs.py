@@ -108,8 +108,10 @@ def test_a_damaged_checkpoint_is_reported() -> None:
 
 
 def test_bad_requests_leave_nothing_behind() -> None:
-    with pytest.raises(ValueError, match="unknown method"):
+    with pytest.raises(ValueError, match="unknown weighting rule"):
         go(method="no-such-rule")
     with pytest.raises(FileNotFoundError, match="no such run"):
         load_run(home() / "0123")
+    with pytest.raises(ValueError, match=r"8 x 8 pixels.*load_faces\(..., size="):
+        optimize(tiny_zoo(), make_faces(4, size=8))
     assert not home().exists()

@@ -14,7 +14,7 @@ import torch
 import aef_core.zoo as zoo_module
 from aef_core import plots, zoo_bars
 from aef_core.classifier import predict_attributes
-from aef_core.config import ASSETS
+from aef_core.config import ASSETS, default_device
 from aef_core.faces import load_faces
 from aef_core.generators import ARCHITECTURES, HAIR_COLOURS
 from aef_core.generators.base import ATTRIBUTES, edit_attributes
@@ -255,3 +255,15 @@ def test_a_generator_without_a_bar_is_not_counted() -> None:
     said = zoo_bars.verdicts(table, "faces128")
     assert said[0] == "edit success >= 0.85: 3 of 3; below: none"
     assert said[-1] == "specialist L2_mask >= 0.1: 1 of 2; below: HiSD"
+
+
+def test_one_generator_may_be_named_without_a_list() -> None:
+    assert list(load_zoo("celeba64", models="StarGAN", device="cpu")) == ["StarGAN"]
+
+
+@pytest.mark.parametrize("asked", ["foo", "cuda:1"])
+def test_a_device_that_is_not_there_is_named(asked: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
+    monkeypatch.setenv("AEF_DEVICE", asked)
+    with pytest.raises(ValueError, match=f"AEF_DEVICE='?{asked}"):
+        default_device()

@@ -15,7 +15,7 @@ app = typer.Typer()
     epilog=examples(
         "methods --profile smoke",
         "methods --data celeba --root celeba.zip --faces 100 --steps 40",
-        "methods --data lfw --root lfw.zip --train-data celeba --train-root celeba.zip",
+        "methods --data lfw --root lfw.zip --train-data celeba --train-root celeba.zip --write",
     )
 )
 def methods(
@@ -33,8 +33,11 @@ def methods(
         list[str] | None, typer.Option(help="only this method of the table; may be repeated")
     ] = None,
     out: Annotated[
-        Path | None, typer.Option(help="CSV of the numbers; by default the one notebook 06 shows")
+        Path | None, typer.Option(help="CSV of the numbers; by default one among the runs")
     ] = None,
+    write: Annotated[
+        bool, typer.Option(help="keep them in the package: notebooks 06 and 12 show these")
+    ] = False,
     zoo_name: ZooName = "celeba64",
     official: Official = None,
     profile: ProfileName = None,
@@ -44,7 +47,7 @@ def methods(
     Methods spend equal computation; a time estimate is printed first. Finished runs are found
     again, so a call that was stopped goes on where it was.
     """
-    from aef_core.config import get_profile
+    from aef_core.config import get_profile, home
     from aef_core.faces import load_faces
     from aef_core.metrics import Evaluator
     from aef_core.perturbation import PerturbationConfig
@@ -65,7 +68,8 @@ def methods(
           f"{minutes(plan.sum() * seconds)}", flush=True)  # fmt: skip
     runs, table = mt.main_table(zoo, optimised, judged, config, range(seeds), entries)
     numbers = mt.summary(table, runs)
-    path = out or mt.results_path(data if zoo_name == "celeba64" else f"{data}-{zoo_name}")
+    shown = mt.results_path(data if zoo_name == "celeba64" else f"{data}-{zoo_name}")
+    path = out or (shown if write else home() / shown.name)
     weights = ", ".join(f"{name} {fingerprint(model)}" for name, model in zoo.items())
     mt.save_results(
         numbers, path, judged_on=f"{data} test, {len(judged.faces)} faces",

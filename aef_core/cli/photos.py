@@ -11,6 +11,7 @@ from aef_core.cli.shared import (
     Method,
     ProfileName,
     Settings,
+    ZooName,
     check_run,
     find_run,
     make_run,
@@ -35,6 +36,7 @@ def protect(
     method: Method = "aef",
     settings: Settings = None,
     profile: ProfileName = None,
+    zoo_name: ZooName = "celeba64",
     out: Annotated[Path | None, typer.Option(help="folder to write to; beside the photo")] = None,
     strength: Annotated[
         float, typer.Option(help="multiplies the perturbation: stronger, and more visible")
@@ -48,11 +50,16 @@ def protect(
     The photo keeps its resolution, transparency and colour profile; orientation is applied, other
     metadata (place, camera) is left out. Every face found is protected.
     """
-    from aef_core.photos import interrupted, protect_photo
+    from aef_core.config import get_profile
+    from aef_core.photos import interrupted, protect_photo, read_photo
 
-    zoo = open_zoo(None)
+    if not any(path.exists() for path in photos):
+        read_photo(photos[0])  # says so, before minutes are spent on a perturbation
+    zoo = open_zoo(None, zoo_name)
     perturbation = find_run(run) if run else make_run(zoo, method, settings, profile)
     check_run(perturbation, zoo)
+    if not run and get_profile(profile).name == "smoke":
+        print("profile smoke: a perturbation of four steps, which protects nothing")
     failed = 0
     for path in photos:
         try:
@@ -70,10 +77,11 @@ def protect(
                 words = ", ".join(f"{name} {value:.3f}" for name, value in values)
                 print(f"  forged from it, mean L2_mask (0.05 counts as interrupted): {words}")
     names = ", ".join(perturbation.config["zoo"])
-    print(
-        f"Made against edits by {names} as embedded here, of a face framed as here, from this "
-        "very file. Some of them resist: --check says how far each is disturbed. Not covered: "
-        "other editors, a strongly compressed or edited copy, photos already online."
-    )
+    if failed < len(photos):
+        print(
+            f"Made against edits by {names} as embedded here, of a face framed as here, from this "
+            "very file. Some of them resist: --check says how far each is disturbed. Not covered: "
+            "other editors, a strongly compressed or edited copy, photos already online."
+        )
     if failed:
         raise typer.Exit(1)

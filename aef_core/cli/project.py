@@ -34,7 +34,9 @@ def zoo(
     ] = None,
     n: Annotated[int, typer.Option(help="faces to measure on")] = 120,
     write: Annotated[bool, typer.Option(help="keep the numbers in bars.json")] = False,
-    name: Annotated[str, typer.Option(help="celeba64, or faces128 where it is")] = "celeba64",
+    name: Annotated[
+        str, typer.Option("--zoo", "--name", help="celeba64, or larger: faces128")
+    ] = "celeba64",
     model: Annotated[
         list[str] | None, typer.Option(help="only this one anew, the others as kept; repeatable")
     ] = None,
@@ -44,11 +46,14 @@ def zoo(
     Takes about two minutes. Measured on held-out CelebA faces with --celeba, else on the embedded
     test faces.
     """
-    from aef_core.zoo import installed
+    from aef_core.zoo import installed, zoo_table
     from aef_core.zoo_bars import report
 
     if name not in installed():
         raise typer.BadParameter(f"unknown zoo {name!r}; known: {', '.join(installed())}")
+    for one in model or ():
+        if one not in (held := zoo_table(name)):
+            raise typer.BadParameter(f"unknown model {one!r}; known: {', '.join(held)}")
     report(celeba, n, write, name, model)
 
 

@@ -86,13 +86,14 @@ def optimize(
     print(f"{method}, {config.steps} steps, {run.seconds:.0f} s: {run.path}")
     print(summary(run).to_string(float_format="{:.3g}".format))
     print("S: interruption strength on the faces optimised on; weight: mean of the last quarter")
-    print(f"judge it on unseen faces: python -m aef_core evaluate {run.path.name}")
+    same = f" --official {official}" if official else f" --zoo {zoo_name}"
+    print(f"judge it on unseen faces: python -m aef_core evaluate {run.path.name}{same}")
 
 
 @app.command(
     epilog=examples(
         "evaluate 3fa9c1d2e4b5",
-        "evaluate 3fa9c1d2e4b5 77ab01c2d3e4 --data lfw --root ~/lfw.zip --n 64",
+        "evaluate 3fa9c1d2e4b5 77ab01c2d3e4 --data lfw --root ~/lfw.zip --faces 64",
     )
 )
 def evaluate(

@@ -24,7 +24,10 @@ ProfileName = Annotated[
 ]
 Data = Annotated[str, typer.Option(help="embedded, celeba, lfw, ffpp or folder")]
 Root = Annotated[Path | None, typer.Option(help="folder or zip of the faces, unless embedded")]
-Count = Annotated[int | None, typer.Option(help="how many faces; the profile's by default")]
+# torchrun takes a bare --n for one of its own options
+Count = Annotated[
+    int | None, typer.Option("--faces", "--n", help="how many faces; the profile's by default")
+]
 Official = Annotated[
     Path | None, typer.Option(help="folder of official checkpoints, instead of the embedded zoo")
 ]
@@ -79,6 +82,8 @@ def open_zoo(official: Path | None, name: str = "celeba64") -> "Zoo":
     """An embedded zoo, or the official checkpoints under a folder."""
     from aef_core.zoo import load_zoo
 
+    if name == "official" and official is None:
+        raise ValueError("official checkpoints need their folder: --official PATH")
     return load_zoo("official", root=official) if official else load_zoo(name)
 
 
@@ -122,5 +127,5 @@ def check_run(run: "Run", zoo: "Zoo") -> None:
     if shape[1:] != (3, side, side):
         raise ValueError(
             f"run {run.path.name} holds a perturbation of shape {shape[1:]}, this zoo needs "
-            f"{(3, side, side)}: name its zoo with --zoo or --official, or use a notebook"
+            f"{(3, side, side)}: name the zoo it was made for (--zoo; evaluate has --official, too)"
         )

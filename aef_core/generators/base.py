@@ -5,6 +5,7 @@ that the papers tap, `decode` runs from there to the edited image.
 """
 
 from abc import ABC, abstractmethod
+from collections.abc import Mapping
 
 import torch
 from torch import Tensor, nn
@@ -64,6 +65,27 @@ def edit_attributes(attributes: Tensor, edit: str) -> Tensor:
     for other in _CONFLICTS.get(edit, ()):
         target[was_set, attribute_index(other)] = 0
     return target
+
+
+def check_size(zoo: Mapping[str, "DeepfakeModel"], images: Tensor) -> None:
+    """Refuse images of another size than the generators were trained on: numbers would mislead.
+
+    Parameters
+    ----------
+    images : Tensor, shape [..., H, W]
+
+    Raises
+    ------
+    ValueError
+        The message names the size to load.
+    """
+    for name, model in zoo.items():
+        if images.shape[-2:] != (model.image_size, model.image_size):
+            height, width = images.shape[-2:]
+            raise ValueError(
+                f"images of {width} x {height} pixels, but this {name} was trained on "
+                f"{model.image_size}: load_faces(..., size={model.image_size}), or another zoo"
+            )
 
 
 class DeepfakeModel(nn.Module, ABC):

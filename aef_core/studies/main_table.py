@@ -229,7 +229,7 @@ def load_results(path: Path) -> tuple[dict[str, str], pd.DataFrame]:
         data = path.stem.removeprefix("methods-")
         raise FileNotFoundError(
             f"{path.name} is not there: measure it with "
-            f"`python -m aef_core methods --data {data} --root PATH`"
+            f"`python -m aef_core methods --data {data} --root PATH --write`"
         )
     lines = path.read_text().splitlines()
     head = [line[2:].split(": ", 1) for line in lines if line.startswith("# ")]

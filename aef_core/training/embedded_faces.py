@@ -1,4 +1,4 @@
-"""Make the embedded faces: 512 + 512 photographs of people who do not exist, with attributes.
+"""Make the embedded faces: 512 + 512 photographic morphs of three people each, with attributes.
 
 Each face is a morph of three people who look alike (see `morphing`). Training faces have parents
 only among CelebA 1-8000 and LFW's training people, test faces only among CelebA 8001-9000 and LFW's

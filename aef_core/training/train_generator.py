@@ -197,8 +197,10 @@ def main(
     warmup: Annotated[int, typer.Option(help="steps before the game, -1: the config's")] = -1,
     continue_shipped: Annotated[bool, typer.Option(help="start from the shipped weights")] = False,
     zoo: Annotated[str, typer.Option(help="celeba64 or faces128")] = "celeba64",
-    lfw: Annotated[Path | None, typer.Option(help="LFW's zip: more faces, labelled by ...")] = None,
-    labeller: Annotated[Path | None, typer.Option(help="... a file of train_classifier")] = None,
+    lfw: Annotated[Path | None, typer.Option(help="LFW, folder or zip: more faces")] = None,
+    labeller: Annotated[
+        Path | None, typer.Option(help="file of train_classifier: labels LFW")
+    ] = None,
 ) -> None:
     """Train one generator of an embedded zoo."""
     from aef_core.training.zoo128 import ZOOS, grown, training_faces  # built on this module

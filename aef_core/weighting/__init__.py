@@ -68,4 +68,4 @@ def make_rule(name: str, **settings: Any) -> Weighting:
     ValueError
         Unknown rule, unknown setting or a setting out of range; the message lists what is known.
     """
-    return make(RULES, name, settings)
+    return make(RULES, name, settings, "weighting rule")
