@@ -80,11 +80,12 @@ def check_size(zoo: Mapping[str, "DeepfakeModel"], images: Tensor) -> None:
         The message names the size to load.
     """
     for name, model in zoo.items():
-        if images.shape[-2:] != (model.image_size, model.image_size):
+        side = getattr(model, "image_size", images.shape[-1])  # the classifiers of 11 have none
+        if images.shape[-2:] != (side, side):
             height, width = images.shape[-2:]
             raise ValueError(
-                f"images of {width} x {height} pixels, but this {name} was trained on "
-                f"{model.image_size}: load_faces(..., size={model.image_size}), or another zoo"
+                f"images of {width} x {height} pixels, but this {name} was trained on {side}: "
+                f"load_faces(..., size={side}), or another zoo"
             )
 
 
