@@ -221,7 +221,7 @@ def other_faces(e: Evidence) -> Verdict:
     won, total, said = 0, 0, []
     for data in ("celeba", "lfw"):
         if not (path := results_path(data)).exists():
-            return Verdict(OPEN, f"python -m aef_core methods --data {data} --root PATH")
+            return Verdict(OPEN, f"python -m aef_core methods --data {data} --root PATH --write")
         numbers = load_results(path)[1]
         worst = numbers[(numbers["measure"] == "L2_mask") & (numbers["model"] == "min")]
         worst = worst.set_index("method")["value"]
