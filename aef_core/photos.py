@@ -93,7 +93,8 @@ def protect_photo(
     pixels = np.asarray(photo.convert("RGB"))
     boxes = face_squares(pixels)
     if not boxes:
-        raise NoFace(f"{path}: MTCNN finds no face in {photo.width} x {photo.height} pixels")
+        seen = f"{photo.width} x {photo.height} pixels"
+        raise NoFace(f"{path}: MTCNN finds no face in {seen}: give one larger or seen from the front")
     after = overlay(pixels, delta, boxes, strength)
     result = Image.fromarray(after)
     if photo.mode == "RGBA":
