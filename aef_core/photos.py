@@ -94,7 +94,7 @@ def protect_photo(
     boxes = face_squares(pixels)
     if not boxes:
         seen = f"{photo.width} x {photo.height} pixels"
-        raise NoFace(f"{path}: MTCNN finds no face in {seen}: give one larger or seen from the front")
+        raise NoFace(f"{path}: MTCNN finds no face in {seen}: a larger one may help")
     after = overlay(pixels, delta, boxes, strength)
     result = Image.fromarray(after)
     if photo.mode == "RGBA":
