@@ -1,5 +1,7 @@
 """The main table: what is run, what is computed from it, what is kept; and the sloppy protocols."""
 
+from dataclasses import replace
+
 import numpy as np
 import pandas as pd
 import pytest
@@ -7,6 +9,7 @@ import torch
 from matplotlib import pyplot as plt
 
 from aef_core.cli.methods import choose
+from aef_core.methods import make_method
 from aef_core.metrics import Evaluator, evaluate, protect
 from aef_core.perturbation import PerturbationConfig
 from aef_core.planning import minutes, planned_steps, seconds_per_step
@@ -48,6 +51,14 @@ def test_every_method_and_seed_is_judged_and_specialists_come_first(made) -> Non
     ceilings = runs["max-min (ours)", 0].config["settings"]["ceilings"]
     alone = [runs[f"specialists: {name}", 0].history["output_mse"].iloc[-1] for name in small_zoo()]
     assert list(ceilings) == pytest.approx(alone)
+
+
+def test_the_control_differs_from_aef_in_the_loss_only() -> None:
+    control = dict(mt.ONE_LOSS)
+    name, settings = control.pop("AEF, outputs alone")
+    loops = [make_method(name, **s).loop(CONFIG, 8) for s in (settings, {})]
+    assert loops[0] == replace(loops[1], feature_weight=0.0)
+    assert all(mt.ENTRIES[label] == entry for label, entry in control.items())
 
 
 def test_the_faces_must_differ() -> None:

@@ -123,6 +123,12 @@ def test_methods_are_compared_at_equal_computation() -> None:
         assert cost + extra.get(name, 0) == pytest.approx(40, abs=4), name
 
 
+def test_aef_on_outputs_alone_feels_outputs_alone() -> None:
+    alone, both = run("aef", settings={"feature_weight": 0.0}).history, run("aef").history
+    assert alone["strength"].to_numpy() == pytest.approx(alone["output_mse"].to_numpy())
+    assert both["strength"].to_numpy() != pytest.approx(both["output_mse"].to_numpy())
+
+
 def test_fgsm_is_the_formula() -> None:
     """One generator: the corner of the box the gradient of the output MSE points at."""
     zoo, faces = {"AttGAN": tiny_zoo()["AttGAN"]}, make_faces()

@@ -1,6 +1,6 @@
 """FOUND, AEF and the max-min solver: the loop with a rule, after steps on features or without."""
 
-from dataclasses import asdict, dataclass, replace
+from dataclasses import dataclass, replace
 from typing import Any, ClassVar
 
 from aef_core.methods.base import Method
@@ -61,6 +61,8 @@ class AEF(Method):
         Temperature in units of S. Paper 0.1.
     beta : float, in [0, 1)
         Memory. Paper 0.9.
+    feature_weight : float, in [0, 1]
+        lam, the share of the feature term in S. 0 pushes outputs alone, as most methods here do.
     inner : int
         Feature steps before each step. The TSDF code that AEF grew out of has 3; which part of
         AEF's text speaks of them is not public, so they are off by default.
@@ -71,6 +73,7 @@ class AEF(Method):
     idea: ClassVar[str] = "softmax weights of the smoothed losses, least interrupted first"
     tau: float = 0.1
     beta: float = 0.9
+    feature_weight: float = 0.3
     inner: int = 0
 
     @property
@@ -78,11 +81,12 @@ class AEF(Method):
         return 1 + FEATURE_STEP * self.inner
 
     def loop(self, config: PerturbationConfig, n: int) -> PerturbationConfig:
-        return replace(super().loop(config, n), feature_steps=self.inner, feature_weight=0.3,
-                       feature_distance="mse", momentum=0.8, universal=True)  # fmt: skip
+        return replace(super().loop(config, n), feature_steps=self.inner,
+                       feature_weight=self.feature_weight, feature_distance="mse", momentum=0.8,
+                       universal=True)  # fmt: skip
 
     def rule_settings(self) -> dict[str, Any]:
-        return {k: v for k, v in asdict(self).items() if k != "inner"}
+        return {"tau": self.tau, "beta": self.beta}
 
 
 @dataclass

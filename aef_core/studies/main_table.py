@@ -40,6 +40,13 @@ ENTRIES: dict[str, Entry] = {
     "PGD per image": ("pgd", {"universal": False}),
     "MI-FGSM per image": ("mi-fgsm", {"universal": False}),
 }
+ONE_LOSS: dict[str, Entry] = {
+    "PGD": ENTRIES["PGD"],
+    "AEF": ENTRIES["AEF"],
+    "AEF, outputs alone": ("aef", {"feature_weight": 0.0}),
+    "max-min (ours)": ENTRIES["max-min (ours)"],
+}
+"""AEF with the loss of the specialists, beside what it is to be compared with."""
 CEILING = "specialists"
 BUDGETS = {"smoke": 2, "quick": 40, "paper": 480}  # plain steps a method may spend, by profile
 MEASURES = {"l2_mask": "L2_mask", "interrupted": "SR_mask"}
