@@ -1,0 +1,1 @@
+"""How the embedded generators are trained: one critic, one trainer, four recipes, one judge."""

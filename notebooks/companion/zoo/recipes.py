@@ -1,0 +1,72 @@
+"""How each embedded generator is trained: a screen, read top to bottom."""
+
+from dataclasses import dataclass, field
+
+from aef_core.generators.base import HAIR_COLOURS
+from aef_core.generators.hisd import OFFICIAL_TAGS
+from companion.zoo.games import Weights
+
+SIZE = 96
+ATTGAN_EDITS = ("Bangs", *HAIR_COLOURS, "Eyeglasses", "Male", "Young")
+
+
+@dataclass(frozen=True)
+class Recipe:
+    """One generator's training.
+
+    Attributes
+    ----------
+    settings : dict
+        Arguments of its architecture.
+    phases : dict of int to Weights
+        From which iteration on which weights hold.
+    iterations, batch : int
+        Their product is the number of images seen.
+    rate, critic_rate, attribute_rate : float
+        Adam's, with betas (0, 0.99).
+    decay_from : float
+        Share of the run after which all rates fall linearly to a twentieth.
+    """
+
+    model: str
+    settings: dict
+    phases: dict[int, Weights]
+    iterations: int = 25_000
+    batch: int = 8
+    rate: float = 2e-4
+    critic_rate: float = 2e-4
+    attribute_rate: float = 5e-4
+    decay_from: float = 0.75
+    warmup: int = 250  # the attribute head learns, the generator learns to copy, before they meet
+    average: float = 0.998  # decay of the moving average of the weights, which ships
+    seed: int = 20260501
+    notes: dict = field(default_factory=dict)
+
+
+_LABELS = {"blocks": 6, "image_size": SIZE}
+
+RECIPES = {
+    "StarGAN": Recipe("StarGAN", {"width": 32} | _LABELS, {0: Weights(reconstruction=1.0)}),
+    "AttentionGAN": Recipe("AttentionGAN", {"width": 32} | _LABELS, {0: Weights(openness=1.0)}),
+    "AttGAN": Recipe(
+        "AttGAN",
+        {"attributes": ATTGAN_EDITS, "width": 40, "layers": 4, "image_size": SIZE},
+        # the published term is the reconstruction, 100; half of it goes through a cycle
+        {0: Weights(attribute=1.5, cycle=50.0, reconstruction=50.0)},
+    ),
+    "HiSD": Recipe(
+        "HiSD",
+        {
+            "tags": OFFICIAL_TAGS,
+            "width": 20,
+            "blocks": 7,
+            "extractor_width": 12,
+            "extractor_downs": 6,
+            "style_dim": 64,
+            "noise_dim": 16,
+            "mapper_width": 64,
+            "image_size": SIZE,
+        },
+        {0: Weights(cycle=10.0, reconstruction=5.0)},
+    ),
+}
