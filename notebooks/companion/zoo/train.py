@@ -22,7 +22,7 @@ from torch import Tensor, nn
 from tqdm.auto import trange
 
 from aef_core.generators import ARCHITECTURES, DeepfakeModel
-from companion.zoo.critic import Critic, FrozenFeatures, attribute_loss, augment, backbone, hinge
+from companion.zoo.critic import Backbone, Critic, FrozenFeatures, attribute_loss, augment, hinge
 from companion.zoo.games import GAMES, Batch
 from companion.zoo.looks import look
 from companion.zoo.photos import Photos, load_photos
@@ -220,7 +220,7 @@ def main(
     out.mkdir(parents=True, exist_ok=True)
     device = "cuda" if torch.cuda.is_available() else "cpu"
     held_out = load_photos(photos, "test", size)
-    features = FrozenFeatures(backbone()).to(device, memory_format=torch.channels_last)
+    features = FrozenFeatures(Backbone()).to(device, memory_format=torch.channels_last)
     training = Training(recipe, load_photos(photos, "train", size), features)
     path = out / f"{model}.ckpt"
     training.choose_execution()
