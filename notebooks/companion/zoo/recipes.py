@@ -52,7 +52,10 @@ RECIPES = {
         "AttGAN",
         {"attributes": ATTGAN_EDITS, "width": 40, "layers": 4, "image_size": SIZE},
         # the published term is the reconstruction, 100; half of it goes through a cycle
-        {0: Weights(attribute=1.5, cycle=50.0, reconstruction=50.0)},
+        {
+            0: Weights(attribute=1.5, cycle=50.0, reconstruction=50.0),
+            1600: Weights(adversarial=1.0, attribute=2.0, cycle=10.0, reconstruction=2.0),
+        },
     ),
     "HiSD": Recipe(
         "HiSD",
