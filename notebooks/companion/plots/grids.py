@@ -62,7 +62,7 @@ def edit_grid(blocks: Mapping[str, Mapping[str, Tensor]], tile: float = 0.9) -> 
     Parameters
     ----------
     blocks : mapping of generator to mapping of title to Tensor, shape [n, 3, H, W]
-        From `zoo_bars.edits_shown`; titles may differ from block to block.
+        From `bars.edits_shown`; titles may differ from block to block.
     tile : float
         Side of one picture in inches.
     """
