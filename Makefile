@@ -19,17 +19,17 @@ help:
 	@echo "make clean-runs  forget cached runs"
 
 reproduce: $(VENV)/.installed
-	$(PY) -m aef_core reproduce
+	$(PY) -m companion reproduce
 
 reproduce-all: $(VENV)/.installed
-	$(PY) -m aef_core reproduce --all
+	$(PY) -m companion reproduce --all
 
 test: lint
 	$(PY) -m pytest
 	AEF_PROFILE=smoke $(PY) -m pytest --nbval-lax --nbval-current-env notebooks
 
 bench: $(VENV)/.installed
-	$(PY) -m aef_core bench --check
+	$(PY) -m companion bench --check
 
 lab: $(VENV)/.installed
 	$(PY) -m jupyterlab notebooks

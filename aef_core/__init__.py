@@ -8,14 +8,13 @@ DeepFake Models" (AEF, arXiv 2605.00443).
     table = aef.evaluate(zoo, aef.load_faces(split="test"), run.delta)
 """
 
-from aef_core import plots
 from aef_core.config import get_profile
 from aef_core.faces import FaceBatch, load_faces
 from aef_core.metrics import Evaluator, balance, evaluate, per_model, protect
+from aef_core.models.zoo import load_zoo
 from aef_core.perturbation import PerturbationConfig
-from aef_core.runs import Run, list_runs, load_run, optimize
+from aef_core.perturbation.runs import Run, list_runs, load_run, optimize
 from aef_core.weighting import RULES
-from aef_core.zoo import load_zoo
 
 __version__ = "0.1.0"
 
@@ -34,6 +33,5 @@ __all__ = [
     "load_zoo",
     "optimize",
     "per_model",
-    "plots",
     "protect",
 ]

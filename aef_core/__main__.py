@@ -1,17 +1,15 @@
 """Command line: `python -m aef_core COMMAND`; the commands live in `aef_core/cli`."""
 
-import sys
-
 import typer
 
-from aef_core.cli import bench, methods, photos, project, runs
+from aef_core.cli import photos, project, run, runs
 
-GROUPS = (project, runs, photos, methods, bench)
+GROUPS = (project, runs, photos)
 
 app = typer.Typer(
     add_completion=False,
     no_args_is_help=True,
-    help="The AEF companion. Every command has --help with examples.",
+    help="AEF: perturbations against several generators. Every command has --help with examples.",
     pretty_exceptions_enable=False,
 )
 for group in GROUPS:
@@ -19,19 +17,8 @@ for group in GROUPS:
 
 
 def main() -> None:
-    """Run the command line; what a user can mend is told in one line, not in a traceback."""
-    from aef_core.distributed import LostPeer, joined
-    from aef_core.execution import OutOfMemory
-    from aef_core.perturbation import Diverged
-    from aef_core.run_store import DamagedRun
-    from aef_core.zoo import BadCheckpoint
-
-    told = (ValueError, OSError, BadCheckpoint, DamagedRun, Diverged, LostPeer, OutOfMemory)
-    try:
-        with joined():
-            app()
-    except told as error:
-        sys.exit(f"error: {error}")
+    """Run the command line."""
+    run(app)
 
 
 if __name__ == "__main__":

@@ -8,7 +8,7 @@ import pytest
 import torch
 
 from aef_core.faces import FaceBatch
-from aef_core.generators import ATTRIBUTES, AttentionGAN, AttGAN, DeepfakeModel, HiSD, StarGAN
+from aef_core.models import ATTRIBUTES, AttentionGAN, AttGAN, DeepfakeModel, HiSD, StarGAN
 
 DATA = Path(__file__).parent / "data"
 SIZE = 32

@@ -8,17 +8,17 @@ import pandas as pd
 import pytest
 import torch
 
-from aef_core.bench import costs, flops, guard, precision
-from aef_core.bench.floor import bare_steps
-from aef_core.bench.growth import growth
-from aef_core.bench.measure import paired, peak_memory, ratio, stepper
-from aef_core.bench.published import Habits, published_steps
-from aef_core.bench.subjects import noise_faces, random_zoo
-from aef_core.execution import Execution
 from aef_core.metrics import Evaluator
 from aef_core.perturbation import PerturbationConfig, perturb
-from aef_core.study import Lab
+from aef_core.perturbation.execution import Execution
 from aef_core.weighting import make_rule
+from companion.bench import costs, flops, guard, precision
+from companion.bench.floor import bare_steps
+from companion.bench.growth import growth
+from companion.bench.measure import paired, peak_memory, ratio, stepper
+from companion.bench.published import Habits, published_steps
+from companion.bench.subjects import noise_faces, random_zoo
+from companion.studies.study import Lab
 
 from .conftest import make_faces, tiny_zoo
 

@@ -5,11 +5,11 @@ import math
 import pytest
 import torch
 
-from aef_core import budgets as B
-from aef_core.interruption import Hooks
 from aef_core.metrics import protect, ssim
 from aef_core.perturbation import PerturbationConfig, perturb
-from aef_core.runs import optimize, run_hash, run_identity
+from aef_core.perturbation import budgets as B
+from aef_core.perturbation.objective import Hooks
+from aef_core.perturbation.runs import optimize, run_hash, run_identity
 from aef_core.weighting import make_rule
 
 from .conftest import make_faces, tiny_zoo

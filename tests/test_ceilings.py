@@ -5,9 +5,9 @@ import dataclasses
 import pytest
 import torch
 
-from aef_core.ceilings import ceilings_of
 from aef_core.perturbation import PerturbationConfig
-from aef_core.runs import list_runs, optimize
+from aef_core.perturbation.runs import list_runs, optimize
+from companion.studies.ceilings import ceilings_of
 
 from .conftest import make_faces, tiny_zoo
 

@@ -7,14 +7,14 @@ import pandas as pd
 import pytest
 import torch
 
-from aef_core import claims, plots
-from aef_core.claims import evidence
-from aef_core.claims import seeds as s
-from aef_core.claims import verdicts as v
-from aef_core.claims.evidence import Evidence, NotMeasured
 from aef_core.config import REPOSITORY
 from aef_core.metrics import Evaluator
-from aef_core.training.persistence import persistence
+from companion import claims, plots
+from companion.claims import evidence
+from companion.claims import seeds as s
+from companion.claims import verdicts as v
+from companion.claims.evidence import Evidence, NotMeasured
+from companion.training.persistence import persistence
 
 from .conftest import make_faces, tiny_zoo
 
@@ -162,7 +162,7 @@ def test_the_page_in_the_repository_lists_the_claims_of_the_code() -> None:
 
 def test_equilibrium_reads_late_weights_of_every_rule() -> None:
     from aef_core.perturbation import PerturbationConfig
-    from aef_core.runs import optimize
+    from aef_core.perturbation.runs import optimize
 
     zoo, config = tiny_zoo(), PerturbationConfig(steps=4, step_size=0.02, batch=4)
     runs = {(m, 0): optimize(zoo, make_faces(), m, config) for m in ("uniform", "aef")}

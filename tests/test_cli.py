@@ -14,31 +14,39 @@ from pathlib import Path
 import pytest
 import torch
 
-from aef_core import official
-from aef_core.generators import ARCHITECTURES
-from aef_core.official import fetch_official
-from aef_core.zoo import OFFICIAL
+from aef_core.models import ARCHITECTURES, official
+from aef_core.models.official import fetch_official
+from aef_core.models.zoo import OFFICIAL
+
+COMMANDS = {
+    "aef_core": ("faces", "fetch", "optimize", "evaluate", "protect"),
+    "companion": ("reproduce", "bench", "methods", "zoo"),
+}
 
 
-def command(*arguments: str) -> subprocess.CompletedProcess:
+def command(package: str, *arguments: str) -> subprocess.CompletedProcess:
     return subprocess.run(
-        [sys.executable, "-m", "aef_core", *arguments], capture_output=True, text=True, check=False
+        [sys.executable, "-m", package, *arguments], capture_output=True, text=True, check=False
     )
 
 
-def test_help_names_the_commands() -> None:
-    done = command("--help")
+@pytest.mark.parametrize("package", list(COMMANDS))
+def test_help_names_the_commands(package: str) -> None:
+    done = command(package, "--help")
     assert done.returncode == 0
-    for name in ("reproduce", "zoo", "faces", "fetch", "optimize", "evaluate", "protect"):
+    for name in COMMANDS[package]:
         assert name in done.stdout
 
 
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        (("reproduce", "--profile", "huge"), "error: unknown profile 'huge'; known: smoke, quick"),
-        (("zoo", "--celeba", "nowhere"), "error: nowhere: no such folder or zip"),
-        (("optimize", "--data", "lfw"), "error: source 'lfw' needs a root"),
+        (
+            ("companion", "reproduce", "--profile", "huge"),
+            "error: unknown profile 'huge'; known: smoke, quick",
+        ),
+        (("companion", "zoo", "--celeba", "nowhere"), "error: nowhere: no such folder or zip"),
+        (("aef_core", "optimize", "--data", "lfw"), "error: source 'lfw' needs a root"),
     ],
 )
 def test_mistakes_are_told_in_one_line(arguments: tuple[str, ...], message: str) -> None:

@@ -9,22 +9,28 @@ import typer
 from PIL import Image
 from typer.testing import CliRunner, Result
 
-from aef_core import photos
 from aef_core.__main__ import app
-from aef_core.cli import methods as methods_command
 from aef_core.cli import photos as photo_command
 from aef_core.cli import runs as run_commands
 from aef_core.cli.runs import stop_on_interrupt
 from aef_core.cli.shared import find_run, open_zoo, parse_settings
 from aef_core.config import home
+from aef_core.faces import photos
 from aef_core.perturbation import PerturbationConfig
-from aef_core.reproduce import tour
-from aef_core.runs import Stopped, optimize
-from aef_core.studies import main_table
+from aef_core.perturbation.runs import Stopped, optimize
+from companion.__main__ import app as tour_app
+from companion.cli import methods as methods_command
+from companion.reproduce import tour
+from companion.studies import main_table
 
 from .conftest import make_faces, tiny_zoo
 
-COMMANDS = typer.main.get_command(app).commands
+APPS = {"aef_core": app, "companion": tour_app}
+COMMANDS = {
+    name: (package, command)
+    for package, one in APPS.items()
+    for name, command in typer.main.get_command(one).commands.items()
+}
 
 
 @pytest.fixture(autouse=True)
@@ -39,7 +45,8 @@ def _tiny(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def call(*arguments: str) -> Result:
-    return CliRunner().invoke(app, list(arguments))
+    package, _ = COMMANDS[arguments[0]]
+    return CliRunner().invoke(APPS[package], list(arguments))
 
 
 def only_run() -> Path:
@@ -49,10 +56,11 @@ def only_run() -> Path:
 
 @pytest.mark.parametrize("name", list(COMMANDS))
 def test_every_command_explains_itself_with_examples(name: str) -> None:
-    assert COMMANDS[name].help
+    package, command = COMMANDS[name]
+    assert command.help
     shown = call(name, "--help")
     assert shown.exit_code == 0
-    assert f"python -m aef_core {name}" in shown.stdout
+    assert f"python -m {package} {name}" in shown.stdout
 
 
 def test_a_run_is_made_found_again_and_judged() -> None:

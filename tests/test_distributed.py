@@ -11,7 +11,7 @@ import torch
 from aef_core.config import REPOSITORY, home
 from aef_core.distributed import ALONE, LostPeer, Peers, joined, peers
 from aef_core.perturbation import PerturbationConfig
-from aef_core.runs import Run, optimize
+from aef_core.perturbation.runs import Run, optimize
 
 from .conftest import make_faces, tiny_zoo
 

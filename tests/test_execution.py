@@ -5,10 +5,10 @@ from dataclasses import replace
 import pytest
 import torch
 
-from aef_core.execution import Execution, OutOfMemory
-from aef_core.interruption import NO_HOOKS, Objective
 from aef_core.perturbation import PerturbationConfig, State, perturb
-from aef_core.runs import optimize
+from aef_core.perturbation.execution import Execution, OutOfMemory
+from aef_core.perturbation.objective import NO_HOOKS, Objective
+from aef_core.perturbation.runs import optimize
 from aef_core.weighting import make_rule
 
 from .conftest import make_faces, tiny_zoo

@@ -9,10 +9,10 @@ import torch
 import torch.nn.functional as F
 from PIL import Image
 
-from aef_core.detection import NoFace, crop_face, detected
-from aef_core.face_sources import split_of
 from aef_core.faces import FaceBatch, check_images, from_uint8, load_faces, to_uint8
-from aef_core.generators import ATTRIBUTES
+from aef_core.faces.detection import NoFace, crop_face, detected
+from aef_core.faces.sources import split_of
+from aef_core.models import ATTRIBUTES
 
 from .conftest import make_faces
 

@@ -7,9 +7,9 @@ import pandas as pd
 import pytest
 import torch
 
-from aef_core import plots
-from aef_core.plots.style import MODEL_COLOURS, save_figure
-from aef_core.studies.qualitative import forgeries, rule_points, shown_numbers
+from companion import plots
+from companion.plots.style import MODEL_COLOURS, save_figure
+from companion.studies.qualitative import forgeries, rule_points, shown_numbers
 
 from .conftest import make_faces, tiny_zoo
 

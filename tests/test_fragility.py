@@ -8,9 +8,9 @@ import pytest
 import torch
 from torch import nn
 
-from aef_core.generators import ARCHITECTURES, AttGAN, DeepfakeModel
+from aef_core.models import ARCHITECTURES, AttGAN, DeepfakeModel
 from aef_core.perturbation import PerturbationConfig
-from aef_core.studies.arms import (
+from companion.studies.arms import (
     against,
     checkpoints,
     effects,
@@ -18,8 +18,8 @@ from aef_core.studies.arms import (
     ratio_interval,
     summary,
 )
-from aef_core.studies.cycle import kept_smoothing, kept_spectra, kept_ways_back
-from aef_core.studies.hiding import (
+from companion.studies.cycle import kept_smoothing, kept_spectra, kept_ways_back
+from companion.studies.hiding import (
     OCTAVES,
     Filtered,
     band_power,
@@ -28,8 +28,8 @@ from aef_core.studies.hiding import (
     own_conditions,
     way_back,
 )
-from aef_core.training import fragility, fragility_measures
-from aef_core.training.fragility import (
+from companion.training import fragility, fragility_measures
+from companion.training.fragility import (
     Arm,
     CycledAttGANRecipe,
     Schedule,
@@ -41,9 +41,9 @@ from aef_core.training.fragility import (
     shipped,
     unchanged_statistics,
 )
-from aef_core.training.fragility_measures import Judge, Table
-from aef_core.training.recipes import AttGANRecipe, Phase, TrainingConfig
-from aef_core.training.train_generator import build_recipe
+from companion.training.fragility_measures import Judge, Table
+from companion.training.recipes import AttGANRecipe, Phase, TrainingConfig
+from companion.training.train_generator import build_recipe
 
 from .conftest import make_faces
 

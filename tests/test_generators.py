@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 import torch
 
-from aef_core.generators import ARCHITECTURES, AttentionGAN, AttGAN, HiSD, StarGAN
+from aef_core.models import ARCHITECTURES, AttentionGAN, AttGAN, HiSD, StarGAN
 
 from .conftest import DATA
 

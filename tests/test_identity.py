@@ -8,15 +8,14 @@ import pytest
 import torch
 from PIL import Image
 
-from aef_core import identity
-from aef_core.identity import (
+from aef_core.metrics import Evaluator, identity
+from aef_core.metrics.identity import (
     Embedder,
     NoEmbedder,
     identity_means,
     identity_table,
     load_embedder,
 )
-from aef_core.metrics import Evaluator
 
 from .conftest import make_faces, tiny_zoo
 

@@ -8,15 +8,15 @@ import pytest
 import torch
 from matplotlib import pyplot as plt
 
-from aef_core.cli.methods import choose
 from aef_core.methods import make_method
 from aef_core.metrics import Evaluator, evaluate, protect
 from aef_core.perturbation import PerturbationConfig
-from aef_core.planning import minutes, planned_steps, seconds_per_step
-from aef_core.plots.methods import strength_and_balance
-from aef_core.studies import main_table as mt
-from aef_core.studies import protocol
-from aef_core.study import Runs
+from companion.cli.methods import choose
+from companion.plots.methods import strength_and_balance
+from companion.studies import main_table as mt
+from companion.studies import protocol
+from companion.studies.planning import minutes, planned_steps, seconds_per_step
+from companion.studies.study import Runs
 
 from .conftest import make_faces, tiny_zoo
 
@@ -114,7 +114,7 @@ def test_the_summary_holds_the_plain_numbers(made, tmp_path) -> None:
 
 
 def test_numbers_not_measured_are_told_how_to(tmp_path) -> None:
-    with pytest.raises(FileNotFoundError, match=r"python -m aef_core methods --data lfw"):
+    with pytest.raises(FileNotFoundError, match=r"python -m companion methods --data lfw"):
         mt.load_results(tmp_path / "methods-lfw.csv")
 
 

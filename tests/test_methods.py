@@ -7,13 +7,19 @@ import pytest
 import pywt
 import torch
 
-from aef_core.interruption import clean_references, interruption, wasserstein
 from aef_core.methods import METHODS, make_method, method_table, protect_with, search_factors
 from aef_core.methods.cmua import fuse, fused_shares
 from aef_core.metrics import Evaluator
 from aef_core.perturbation import Diverged, PerturbationConfig, State, initial_state
-from aef_core.runs import Run
-from aef_core.spaces import ChromaWavelet, Separated, chroma, haar, haar_inverse
+from aef_core.perturbation.objective import clean_references, interruption, wasserstein
+from aef_core.perturbation.parametrization import (
+    ChromaWavelet,
+    Separated,
+    chroma,
+    haar,
+    haar_inverse,
+)
+from aef_core.perturbation.runs import Run
 
 from .conftest import make_faces, tiny_zoo
 

@@ -20,7 +20,7 @@ from aef_core.metrics import (
     psnr,
     ssim,
 )
-from aef_core.uncertainty import balance_draws, bootstrap_means, interval
+from aef_core.metrics.statistics import balance_draws, bootstrap_means, interval
 
 from .conftest import DATA, make_faces, tiny_zoo
 

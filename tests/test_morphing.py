@@ -4,8 +4,8 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from aef_core.training.morphing import morph, owners
-from aef_core.training.warping import HEIGHT, WIDTH, gaussian_blur
+from companion.training.morphing import morph, owners
+from companion.training.warping import HEIGHT, WIDTH, gaussian_blur
 
 
 def landmarks() -> np.ndarray:

@@ -14,8 +14,8 @@ import papermill
 import pytest
 from nbformat.v4 import new_code_cell, new_notebook
 
-from aef_core import reproduce
 from aef_core.config import REPOSITORY
+from companion import reproduce
 
 KERNEL = {"kernelspec": {"name": "python3", "display_name": "Python 3", "language": "python"}}
 DETERMINISTIC = ("00_quickstart.ipynb", "01_interruption_imbalance.ipynb")

@@ -4,15 +4,15 @@ import pytest
 import torch
 from matplotlib import pyplot as plt
 
-from aef_core import plots
 from aef_core.faces import load_faces
-from aef_core.generators.base import columns
 from aef_core.metrics import protect
+from aef_core.models.base import columns
 from aef_core.perturbation import PerturbationConfig
-from aef_core.studies import other_targets
-from aef_core.studies.ensemble import ATTRIBUTES, CLASSIFIERS, ensemble_table, load_ensemble
-from aef_core.training.train_ensemble import balanced_accuracy, train
 from aef_core.weighting import RULES
+from companion import plots
+from companion.studies import other_targets
+from companion.studies.ensemble import ATTRIBUTES, CLASSIFIERS, ensemble_table, load_ensemble
+from companion.training.train_ensemble import balanced_accuracy, train
 
 from .conftest import make_faces
 
@@ -96,7 +96,7 @@ def test_the_faces_must_differ() -> None:
 
 
 def test_training_learns_a_visible_attribute(monkeypatch) -> None:
-    from aef_core.training import train_ensemble
+    from companion.training import train_ensemble
 
     monkeypatch.setattr(train_ensemble, "BATCH", 16)
     convolutions = CLASSIFIERS["ConvNet"]

@@ -6,8 +6,7 @@ import pytest
 import torch
 import torch.nn.functional as F
 
-from aef_core.generators import DeepfakeModel
-from aef_core.interruption import clean_references, interruption, pooled
+from aef_core.models import DeepfakeModel
 from aef_core.perturbation import (
     Diverged,
     PerturbationConfig,
@@ -16,6 +15,7 @@ from aef_core.perturbation import (
     initial_state,
     perturb,
 )
+from aef_core.perturbation.objective import clean_references, interruption, pooled
 from aef_core.weighting import RULES, make_rule
 
 from .conftest import make_faces, tiny_zoo

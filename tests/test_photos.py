@@ -7,10 +7,9 @@ import pytest
 import torch
 from PIL import Image
 
-from aef_core import photos
-from aef_core.detection import NoFace
-from aef_core.faces import load_faces, to_uint8
-from aef_core.photos import overlay, protect_photo
+from aef_core.faces import load_faces, photos, to_uint8
+from aef_core.faces.detection import NoFace
+from aef_core.faces.photos import overlay, protect_photo
 
 EPS = 0.05
 BOX = (20, 10, 120, 110)

@@ -4,12 +4,12 @@ import pandas as pd
 import pytest
 import torch
 
-from aef_core import detection_scores as ds
-from aef_core.detection_scores import detection_scores, matches
 from aef_core.faces import FaceBatch, load_faces
-from aef_core.interruption import Hooks
+from aef_core.methods.poisoning import DETECTION, detection_target, detector_references, face_boxes
+from aef_core.metrics import detection as ds
+from aef_core.metrics.detection import detection_scores, matches
 from aef_core.perturbation import PerturbationConfig, perturb
-from aef_core.poisoning import DETECTION, detection_target, detector_references, face_boxes
+from aef_core.perturbation.objective import Hooks
 from aef_core.weighting import make_rule
 
 

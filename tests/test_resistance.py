@@ -5,10 +5,10 @@ import pandas as pd
 import pytest
 import torch
 
-from aef_core.generators import DeepfakeModel
-from aef_core.interruption import clean_references, interruption
+from aef_core.models import DeepfakeModel
 from aef_core.perturbation import PerturbationConfig, initial_state
-from aef_core.studies.resistance import (
+from aef_core.perturbation.objective import clean_references, interruption
+from companion.studies.resistance import (
     alignment,
     gradient_table,
     gsnr,
@@ -18,7 +18,7 @@ from aef_core.studies.resistance import (
     saturation,
     sign_agreement,
 )
-from aef_core.studies.visibility import critical_radius, evenness
+from companion.studies.visibility import critical_radius, evenness
 
 from .conftest import make_faces
 

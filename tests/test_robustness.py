@@ -6,14 +6,14 @@ import pytest
 import torch
 from torch import Tensor
 
-from aef_core.generators import DeepfakeModel
-from aef_core.interruption import Hooks, seeded
 from aef_core.metrics import Evaluator, per_model, psnr
+from aef_core.models import DeepfakeModel
 from aef_core.perturbation import PerturbationConfig
-from aef_core.runs import fingerprint, optimize, run_hash, run_identity
-from aef_core.studies import robustness as R
-from aef_core.studies.attackers import estimate_universal, subtract, subtraction_attack
-from aef_core.training.patching import LowRank, adapt, adapters, merged, retrain
+from aef_core.perturbation.objective import Hooks, seeded
+from aef_core.perturbation.runs import fingerprint, optimize, run_hash, run_identity
+from companion.studies import robustness as R
+from companion.studies.attackers import estimate_universal, subtract, subtraction_attack
+from companion.training.patching import LowRank, adapt, adapters, merged, retrain
 
 from .conftest import make_faces, tiny_zoo
 

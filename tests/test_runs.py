@@ -8,8 +8,8 @@ import torch
 
 from aef_core.config import home
 from aef_core.perturbation import PerturbationConfig, State
-from aef_core.run_store import DamagedRun
-from aef_core.runs import list_runs, load_run, optimize
+from aef_core.perturbation.runs import list_runs, load_run, optimize
+from aef_core.perturbation.store import DamagedRun
 
 from .conftest import make_faces, tiny_zoo
 

@@ -3,9 +3,10 @@
 import pandas as pd
 import pytest
 
-from aef_core import plots, study
 from aef_core.metrics import Evaluator
 from aef_core.perturbation import PerturbationConfig
+from companion import plots
+from companion.studies import study
 
 from .conftest import make_faces, tiny_zoo
 

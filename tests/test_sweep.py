@@ -5,8 +5,8 @@ import pytest
 
 from aef_core.metrics import Evaluator
 from aef_core.perturbation import PerturbationConfig
-from aef_core.study import compare
-from aef_core.sweep import sweep, tasks
+from companion.studies.study import compare
+from companion.studies.sweep import sweep, tasks
 
 from .conftest import make_faces, tiny_zoo
 

@@ -8,13 +8,13 @@ import pytest
 import safetensors.torch
 import torch
 
-from aef_core.generators import ARCHITECTURES, HAIR_COLOURS
-from aef_core.training import train_generator
-from aef_core.training.export import save_half
-from aef_core.training.networks import jittered
-from aef_core.training.recipes import Phase, TrainingConfig
-from aef_core.training.train_generator import build_recipe, train
-from aef_core.training.zoo64 import ZOO64
+from aef_core.models import ARCHITECTURES, HAIR_COLOURS
+from companion.training import train_generator
+from companion.training.export import save_half
+from companion.training.networks import jittered
+from companion.training.recipes import Phase, TrainingConfig
+from companion.training.train_generator import build_recipe, train
+from companion.training.zoo64 import ZOO64
 
 from .conftest import make_faces
 

@@ -6,15 +6,14 @@ import pytest
 import torch
 from matplotlib import pyplot as plt
 
-from aef_core import plots
 from aef_core.faces import load_faces
-from aef_core.generators import VAE
 from aef_core.metrics import Evaluator
 from aef_core.perturbation import PerturbationConfig
-from aef_core.studies import transfer
-from aef_core.training.train_vae import attribute_vectors, loss_of, train
-from aef_core.zoo import load_unseen, zoo_table
-from aef_core.zoo_bars import edit_quality
+from companion import plots
+from companion.studies import transfer
+from companion.studies.unseen import VAE, load_unseen, unseen_table
+from companion.training.bars import edit_quality
+from companion.training.train_vae import attribute_vectors, loss_of, train
 
 from .conftest import make_faces, tiny_zoo
 
@@ -140,7 +139,7 @@ def _in_order(codes: torch.Tensor):
 
 
 def test_training_the_vae_lowers_its_loss_and_goes_on_where_it_stopped(tmp_path, monkeypatch):
-    from aef_core.training import train_vae
+    from companion.training import train_vae
 
     monkeypatch.setattr(train_vae, "SETTINGS", TINY)
     faces = make_faces(32)
@@ -155,7 +154,7 @@ def test_the_embedded_vae_edits() -> None:
     """The bar of its edits; its numbers on CelebA are in its table."""
     unseen = load_unseen("cpu")
     assert list(unseen) == ["VAE"]
-    record = zoo_table("unseen")["VAE"]["training"]["celeba_test"]
+    record = unseen_table()["VAE"]["training"]["celeba_test"]
     assert record["edit success"] >= 0.8
     quality = edit_quality(unseen["VAE"], load_faces("embedded", "test", n=24))
     assert quality["edit success"] >= 0.6

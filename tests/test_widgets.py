@@ -11,13 +11,13 @@ import pytest
 import torch
 from PIL import Image
 
-from aef_core import widgets
 from aef_core.faces import load_faces, to_uint8
-from aef_core.generators import DeepfakeModel, StarGAN
+from aef_core.models import DeepfakeModel, StarGAN
 from aef_core.perturbation import PerturbationConfig
-from aef_core.reproduce import WIDGET, keep_outputs
-from aef_core.runs import Run, find_run, optimize, run_identity
-from aef_core.toy import Game, replay
+from aef_core.perturbation.runs import Run, find_run, optimize, run_identity
+from companion import widgets
+from companion.reproduce import WIDGET, keep_outputs
+from companion.toy import Game, replay
 
 from .conftest import make_faces
 

@@ -11,18 +11,19 @@ import pandas as pd
 import pytest
 import torch
 
-import aef_core.zoo as zoo_module
-from aef_core import plots, zoo_bars
-from aef_core.classifier import predict_attributes
+import aef_core.models.zoo as zoo_module
 from aef_core.config import ASSETS, default_device
 from aef_core.faces import load_faces
-from aef_core.generators import ARCHITECTURES, HAIR_COLOURS
-from aef_core.generators.base import ATTRIBUTES, edit_attributes
 from aef_core.metrics import evaluate, per_model
+from aef_core.models import ARCHITECTURES, HAIR_COLOURS
+from aef_core.models.base import ATTRIBUTES, edit_attributes
+from aef_core.models.judge import predict_attributes
+from aef_core.models.zoo import OFFICIAL, BadCheckpoint, installed, load_zoo, zoo_table
 from aef_core.perturbation import PerturbationConfig
-from aef_core.runs import optimize
-from aef_core.zoo import OFFICIAL, BadCheckpoint, installed, load_zoo, zoo_table
-from aef_core.zoo_bars import edits_shown, glasses_of_others
+from aef_core.perturbation.runs import optimize
+from companion import plots
+from companion.training import bars as zoo_bars
+from companion.training.bars import edits_shown, glasses_of_others
 
 
 @pytest.mark.parametrize("name", installed())

@@ -8,19 +8,21 @@ import numpy as np
 import pytest
 import torch
 
-import aef_core.zoo as zoo_module
-from aef_core import face_sources
+import aef_core.models.zoo as zoo_module
 from aef_core.config import ASSETS
 from aef_core.faces import load_faces, to_uint8
-from aef_core.generators import ARCHITECTURES
-from aef_core.generators.base import ATTRIBUTES, attribute_index
-from aef_core.training import embedded_faces, zoo128
-from aef_core.training.curves import read_log
-from aef_core.training.export import main as export
-from aef_core.training.face_pool import Candidate
-from aef_core.training.recipes import Phase
-from aef_core.training.train_generator import train
-from aef_core.training.zoo128 import (
+from aef_core.faces import sources as face_sources
+from aef_core.models import ARCHITECTURES
+from aef_core.models.base import ATTRIBUTES, attribute_index
+from aef_core.models.zoo import installed, load_zoo
+from companion.training import embedded_faces, zoo128
+from companion.training.bars import BARS
+from companion.training.curves import read_log
+from companion.training.export import main as export
+from companion.training.face_pool import Candidate
+from companion.training.recipes import Phase
+from companion.training.train_generator import train
+from companion.training.zoo128 import (
     TRAINED,
     ZOO128,
     ZOOS,
@@ -29,8 +31,6 @@ from aef_core.training.zoo128 import (
     join,
     training_faces,
 )
-from aef_core.zoo import installed, load_zoo
-from aef_core.zoo_bars import BARS
 
 from .conftest import make_faces
 

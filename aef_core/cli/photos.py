@@ -51,7 +51,7 @@ def protect(
     metadata (place, camera) is left out. Every face found is protected.
     """
     from aef_core.config import get_profile
-    from aef_core.photos import interrupted, protect_photo, read_photo
+    from aef_core.faces.photos import interrupted, protect_photo, read_photo
 
     if not any(path.exists() for path in photos):
         read_photo(photos[0])  # says so, before minutes are spent on a perturbation

@@ -1,4 +1,4 @@
-"""Commands for the project itself: run the notebooks, measure what is embedded, fetch weights."""
+"""Commands for what is embedded and what is not: count the faces, fetch the official weights."""
 
 from pathlib import Path
 from typing import Annotated
@@ -10,58 +10,11 @@ from aef_core.cli import examples
 app = typer.Typer()
 
 
-@app.command(epilog=examples("reproduce", "reproduce --all", "reproduce --profile smoke"))
-def reproduce(
-    profile: Annotated[str, typer.Option(help="smoke, quick or paper")] = "quick",
-    extensions: Annotated[
-        bool, typer.Option("--all", help="the extensions too, not only the tour (00 to 05)")
-    ] = False,
-    store: Annotated[bool, typer.Option(help="also replace the stored notebooks")] = False,
-) -> None:
-    """Run the notebooks in order, write figures/ and print the results table.
-
-    Executed copies go to runs/notebooks; finished runs are found again, so a second call is quick.
-    """
-    from aef_core.reproduce import reproduce_all
-
-    reproduce_all(profile, store, extensions)
-
-
-@app.command(epilog=examples("zoo", "zoo --celeba ~/celeba --n 60"))
-def zoo(
-    celeba: Annotated[
-        Path | None, typer.Option(help="CelebA folder or zip; measure the bars on its test split")
-    ] = None,
-    n: Annotated[int, typer.Option(help="faces to measure on")] = 120,
-    write: Annotated[bool, typer.Option(help="keep the numbers in bars.json")] = False,
-    name: Annotated[
-        str, typer.Option("--zoo", "--name", help="celeba64, or larger: faces128")
-    ] = "celeba64",
-    model: Annotated[
-        list[str] | None, typer.Option(help="only this one anew, the others as kept; repeatable")
-    ] = None,
-) -> None:
-    """Show an embedded zoo and measure it: are its edits right, can it be interrupted?
-
-    Takes about two minutes. Measured on held-out CelebA faces with --celeba, else on the embedded
-    test faces.
-    """
-    from aef_core.zoo import installed, zoo_table
-    from aef_core.zoo_bars import report
-
-    if name not in installed():
-        raise typer.BadParameter(f"unknown zoo {name!r}; known: {', '.join(installed())}")
-    for one in model or ():
-        if one not in (held := zoo_table(name)):
-            raise typer.BadParameter(f"unknown model {one!r}; known: {', '.join(held)}")
-    report(celeba, n, write, name, model)
-
-
 @app.command(epilog=examples("faces"))
 def faces() -> None:
     """Measure the embedded faces: how many of each size, and in how many MTCNN finds a face."""
-    from aef_core.detection import detected
     from aef_core.faces import SPLITS, load_faces
+    from aef_core.faces.detection import detected
 
     for size in (64, 128):
         for split in SPLITS:
@@ -75,6 +28,6 @@ def fetch(
     root: Annotated[Path, typer.Argument(help="folder for the official checkpoints")],
 ) -> None:
     """Download the official checkpoints that have a direct address; say where the others are."""
-    from aef_core.official import fetch_official
+    from aef_core.models.official import fetch_official
 
     fetch_official(root)

@@ -28,7 +28,7 @@ if TYPE_CHECKING:
     import pandas as pd
 
     from aef_core.perturbation import State
-    from aef_core.runs import Run
+    from aef_core.perturbation.runs import Run
 
 app = typer.Typer()
 
@@ -67,10 +67,10 @@ def optimize(
     Started by torchrun, the processes share every batch: `torchrun --nproc-per-node 2 -m aef_core
     optimize ...`.
     """
-    from aef_core.execution import Execution
     from aef_core.faces import load_faces
-    from aef_core.runs import Stopped
-    from aef_core.runs import optimize as optimise
+    from aef_core.perturbation.execution import Execution
+    from aef_core.perturbation.runs import Stopped
+    from aef_core.perturbation.runs import optimize as optimise
 
     size, config = loop_config(profile, eps=eps, steps=steps, seed=seed)
     chosen = parse_settings(settings)
@@ -108,11 +108,11 @@ def evaluate(
     """Judge runs on faces they were not optimised on: L2_mask and SR_mask with 95 % intervals."""
     import pandas as pd
 
-    from aef_core import study
     from aef_core.config import get_profile
     from aef_core.faces import load_faces
     from aef_core.metrics import Evaluator
-    from aef_core.runs import evaluate_run
+    from aef_core.metrics.statistics import method_balance
+    from aef_core.perturbation.runs import evaluate_run
 
     chosen = [find_run(name) for name in runs]
     zoo = open_zoo(official, zoo_name)
@@ -131,13 +131,13 @@ def evaluate(
     print(f"{n} {data} faces, mean [95 % interval over images]")
     print(judged(table).to_string(index=False))
     visible = table.groupby("method", sort=False)[["psnr", "ssim"]].mean()
-    print(study.method_balance(table).join(visible).round(4).to_string())
+    print(method_balance(table).join(visible).round(4).to_string())
     print("rows above: balance of L2_mask over generators, and visibility (PSNR in dB)")
 
 
 def stop_on_interrupt() -> "Callable[[State], None]":
     """For `optimize`'s `on_step`: the first Ctrl-C stops after the step, the second at once."""
-    from aef_core.runs import Stopped
+    from aef_core.perturbation.runs import Stopped
 
     asked = []
 
@@ -176,7 +176,7 @@ def judged(table: "pd.DataFrame") -> "pd.DataFrame":
     """L2_mask and SR_mask per run and generator as text, with intervals, and counts of pairs."""
     import pandas as pd
 
-    from aef_core.uncertainty import bootstrap_means, interval
+    from aef_core.metrics.statistics import bootstrap_means, interval
 
     kept = table.assign(interrupted=table["interrupted"].astype(float))
     columns = {}

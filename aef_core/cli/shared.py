@@ -8,9 +8,9 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 if TYPE_CHECKING:
-    from aef_core.interruption import Zoo
     from aef_core.perturbation import PerturbationConfig
-    from aef_core.runs import Run
+    from aef_core.perturbation.objective import Zoo
+    from aef_core.perturbation.runs import Run
 
 Method = Annotated[
     str, typer.Option("--method", "--rule", help="weighting rule: uniform, grad-norm, aef, ...")
@@ -71,7 +71,7 @@ def loop_config(profile: str | None, **given: Any) -> "tuple[int, PerturbationCo
 def make_run(zoo: "Zoo", method: str, settings: list[str] | None, profile: str | None) -> "Run":
     """The profile's run of a rule on the embedded faces, found or optimised now."""
     from aef_core.faces import load_faces
-    from aef_core.runs import optimize
+    from aef_core.perturbation.runs import optimize
 
     size, config = loop_config(profile)
     faces = load_faces("embedded", "train", size, size=image_size(zoo))
@@ -80,7 +80,7 @@ def make_run(zoo: "Zoo", method: str, settings: list[str] | None, profile: str |
 
 def open_zoo(official: Path | None, name: str = "celeba64") -> "Zoo":
     """An embedded zoo, or the official checkpoints under a folder."""
-    from aef_core.zoo import load_zoo
+    from aef_core.models.zoo import load_zoo
 
     if name == "official" and official is None:
         raise ValueError("official checkpoints need their folder: --official PATH")
@@ -103,7 +103,7 @@ def find_run(name: str) -> "Run":
         Several fit.
     """
     from aef_core.config import home
-    from aef_core.runs import load_run
+    from aef_core.perturbation.runs import load_run
 
     if (Path(name) / "run.json").exists():
         return load_run(name)

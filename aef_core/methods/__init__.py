@@ -10,7 +10,6 @@ from typing import Any
 import pandas as pd
 
 from aef_core.faces import FaceBatch
-from aef_core.interruption import Zoo
 from aef_core.methods.base import Method, run_recipe
 from aef_core.methods.cmua import CMUA
 from aef_core.methods.dwt import DWT
@@ -19,8 +18,9 @@ from aef_core.methods.fgsm import FGSM, MIFGSM, PGD
 from aef_core.methods.search import search_factors
 from aef_core.methods.tsdf import TSDF
 from aef_core.perturbation import PerturbationConfig
+from aef_core.perturbation.objective import Zoo
+from aef_core.perturbation.runs import Run
 from aef_core.registry import make
-from aef_core.runs import Run
 
 __all__ = ["METHODS", "Method", "make_method", "method_table", "protect_with", "search_factors"]
 

@@ -6,9 +6,9 @@ from dataclasses import asdict, dataclass, replace
 from typing import Any, ClassVar
 
 from aef_core.faces import FaceBatch
-from aef_core.interruption import Hooks, Zoo
 from aef_core.perturbation import PerturbationConfig, State, perturb
-from aef_core.runs import Run, optimize
+from aef_core.perturbation.objective import Hooks, Zoo
+from aef_core.perturbation.runs import Run, optimize
 from aef_core.weighting import Weighting
 
 

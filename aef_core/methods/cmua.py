@@ -9,9 +9,9 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from aef_core.faces import FaceBatch
-from aef_core.interruption import Hooks, Zoo
 from aef_core.methods.base import Method
 from aef_core.perturbation import PerturbationConfig, State, batch_rows, perturb
+from aef_core.perturbation.objective import Hooks, Zoo
 from aef_core.weighting import Weighting, make_rule
 
 ORDER = ("StarGAN", "AttentionGAN", "HiSD", "AttGAN")  # of the published driver

@@ -5,10 +5,10 @@ from dataclasses import asdict, dataclass, replace
 from typing import Any, ClassVar
 
 from aef_core.faces import FaceBatch
-from aef_core.interruption import Hooks, Zoo
 from aef_core.methods.base import Method
 from aef_core.perturbation import PerturbationConfig, State, perturb
-from aef_core.spaces import ChromaWavelet
+from aef_core.perturbation.objective import Hooks, Zoo
+from aef_core.perturbation.parametrization import ChromaWavelet
 from aef_core.weighting import Weighting
 
 

@@ -5,11 +5,11 @@ from typing import TYPE_CHECKING
 import pandas as pd
 
 from aef_core.faces import FaceBatch
-from aef_core.interruption import Zoo
 from aef_core.methods.base import run_recipe
 from aef_core.methods.cmua import CMUA
 from aef_core.metrics import Evaluator, per_model
 from aef_core.perturbation import PerturbationConfig
+from aef_core.perturbation.objective import Zoo
 
 if TYPE_CHECKING:
     import optuna

@@ -7,12 +7,12 @@ from typing import Any, ClassVar
 import torch
 
 from aef_core.faces import FaceBatch
-from aef_core.interruption import Hooks, Zoo
 from aef_core.methods.base import Method
 from aef_core.methods.ensemble import FEATURE_STEP
+from aef_core.methods.poisoning import DETECTION, detection_target
 from aef_core.perturbation import PerturbationConfig, State, perturb
-from aef_core.poisoning import DETECTION, detection_target
-from aef_core.spaces import Separated
+from aef_core.perturbation.objective import Hooks, Zoo
+from aef_core.perturbation.parametrization import Separated
 from aef_core.weighting import Weighting, make_rule
 
 

@@ -1,7 +1,7 @@
 """Ours: a max-min solver on interruption relative to what each generator could reach at most.
 
 The game is max_d min_k S_k(d) / c_k over the box, c_k the ceiling: the strength a perturbation made
-for generator k alone reaches at this budget (`aef_core.ceilings`). Its solution is the
+for generator k alone reaches at this budget (`companion.studies.ceilings`). Its solution is the
 Kalai-Smorodinsky point: all generators are as close to their ceilings as the worst one can be.
 """
 

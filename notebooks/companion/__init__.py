@@ -1,0 +1,1 @@
+"""What only the notebooks need: studies, figures, views, claims, timing, training."""

@@ -1,0 +1,146 @@
+"""Faces as the generators see them: checked, labelled, named, from disjoint splits."""
+
+import zlib
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from aef_core.faces.sources import LOADERS
+from aef_core.models.base import ATTRIBUTES
+
+SPLITS = ("train", "test")
+
+
+@dataclass(frozen=True)
+class FaceBatch:
+    """Faces ready for the generators.
+
+    Attributes
+    ----------
+    images : Tensor, shape [N, 3, S, S], float32 in [-1, 1]
+    attributes : Tensor, shape [N, 13], uint8, 0 or 1, in the order of `ATTRIBUTES`
+    names : tuple of str
+        One name a face, unique within its source.
+    source : str
+        "embedded", "celeba", ... ; part of a run's identity.
+    """
+
+    images: Tensor
+    attributes: Tensor
+    names: tuple[str, ...]
+    source: str = "memory"
+
+    def __post_init__(self) -> None:
+        check_images(self.images)
+        if tuple(self.attributes.shape) != (len(self.images), len(ATTRIBUTES)):
+            raise ValueError(
+                f"attributes have shape {tuple(self.attributes.shape)}, "
+                f"expected {(len(self.images), len(ATTRIBUTES))}: one row per image"
+            )
+        if len(self.names) != len(self.images):
+            raise ValueError(f"{len(self.names)} names for {len(self.images)} images")
+
+    def __len__(self) -> int:
+        return len(self.images)
+
+    def __getitem__(self, rows: slice | list[int] | Tensor) -> "FaceBatch":
+        names = np.array(self.names, dtype=object)[rows if isinstance(rows, slice) else list(rows)]
+        return FaceBatch(self.images[rows], self.attributes[rows], tuple(names), self.source)
+
+    def fingerprint(self) -> str:
+        """Short checksum of pixels, labels and names; identifies the faces in a run's config."""
+        value = zlib.crc32(to_uint8(self.images).numpy().tobytes())
+        value = zlib.crc32(self.attributes.numpy().tobytes(), value)
+        return f"{zlib.crc32(' '.join(self.names).encode(), value):08x}"
+
+
+def check_images(images: Tensor) -> None:
+    """Refuse anything but finite float RGB images in [-1, 1], with one line that says what is off.
+
+    Raises
+    ------
+    ValueError
+        Wrong rank or channels, an integer type, NaN or infinite pixels, values outside [-1, 1].
+    """
+    if images.dim() != 4 or images.shape[1] != 3:
+        raise ValueError(f"images have shape {tuple(images.shape)}, expected [N, 3, H, W] (RGB)")
+    if len(images) == 0:
+        raise ValueError("no images: the batch is empty")
+    if not images.is_floating_point():
+        raise ValueError(f"images are {images.dtype}, expected float in [-1, 1] (see from_uint8)")
+    finite = images.isfinite().flatten(1).all(dim=1)
+    if not finite.all():
+        raise ValueError(f"image {int((~finite).nonzero()[0])} has NaN or infinite pixels")
+    if images.abs().max() > 1 + 1e-4:
+        span = f"[{images.min().item():.3g}, {images.max().item():.3g}]"
+        raise ValueError(f"pixels span {span}, expected [-1, 1]: use x / 127.5 - 1")
+
+
+def from_uint8(images: Tensor) -> Tensor:
+    """0..255 to [-1, 1], float32."""
+    return images.to(torch.float32) / 127.5 - 1
+
+
+def to_uint8(images: Tensor) -> Tensor:
+    """[-1, 1] to 0..255, rounded once and clamped: what saving an image does to it."""
+    return ((images + 1) * 127.5).round().clamp(0, 255).to(torch.uint8)
+
+
+def load_faces(
+    source: str = "embedded",
+    split: str = "train",
+    n: int | None = None,
+    root: str | Path | None = None,
+    size: int = 64,
+) -> FaceBatch:
+    """Load faces.
+
+    Parameters
+    ----------
+    source : {"embedded", "celeba", "lfw", "ffpp", "folder"}
+        "embedded" needs no root. "celeba": folder or zip holding `img_align_celeba/` and
+        `list_attr_celeba.txt`. "lfw": folder or zip of `<Person>/<Person>_NNNN.jpg`. "ffpp": folder
+        of frames in one folder a video. "folder": any folder of face photos.
+    split : {"train", "test"}
+        Disjoint halves of the source.
+    n : int, optional
+        How many, from the start of the split; all by default.
+    root : path, optional
+        Where the source lies.
+    size : int
+        Side of the square images in pixels. The embedded faces of 64 and of 128 pixels show
+        different people; other sizes are made of the next larger ones.
+
+    Returns
+    -------
+    FaceBatch
+
+    Raises
+    ------
+    ValueError
+        Unknown source or split, too few faces, labels that do not match the files, a bad image.
+    FileNotFoundError
+        `root` missing or without images.
+    """
+    if source not in LOADERS:
+        raise ValueError(f"unknown face source {source!r}; known: {', '.join(LOADERS)}")
+    if split not in SPLITS:
+        raise ValueError(f"unknown split {split!r}; known: {', '.join(SPLITS)}")
+    if n is not None and n < 1:
+        raise ValueError(f"n must be at least 1, got {n}")
+    if source != "embedded" and root is None:
+        raise ValueError(f"source {source!r} needs a root: the folder or zip with its images")
+    images, attributes, names = LOADERS[source](root, split, n, size)
+    if n is not None and len(names) < n:
+        raise ValueError(f"{source}/{split} has {len(names)} faces, {n} were asked for")
+    pixels = torch.from_numpy(np.stack(images)).permute(0, 3, 1, 2).contiguous()
+    if attributes is None:
+        from aef_core.models.judge import predict_attributes  # only unlabelled sets need it
+
+        attributes = predict_attributes(from_uint8(pixels)).numpy()
+    return FaceBatch(
+        from_uint8(pixels), torch.from_numpy(np.asarray(attributes, np.uint8)), tuple(names), source
+    )

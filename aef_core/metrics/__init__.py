@@ -1,0 +1,33 @@
+"""Metrics: what a perturbation does to forgeries, how evenly, how visibly, and how surely.
+
+`detection` (are faces still found?) and `identity` (who is still recognised?) need networks of
+their own and are imported by name.
+"""
+
+from aef_core.metrics.evaluation import (
+    MASK_THRESHOLD,
+    SUCCESS_THRESHOLD,
+    Evaluator,
+    balance,
+    equilibrium_residual,
+    evaluate,
+    l2_mask,
+    per_model,
+    protect,
+    psnr,
+    ssim,
+)
+
+__all__ = [
+    "MASK_THRESHOLD",
+    "SUCCESS_THRESHOLD",
+    "Evaluator",
+    "balance",
+    "equilibrium_residual",
+    "evaluate",
+    "l2_mask",
+    "per_model",
+    "protect",
+    "psnr",
+    "ssim",
+]

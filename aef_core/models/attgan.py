@@ -1,0 +1,105 @@
+"""AttGAN (He et al., TIP 2019): an encoder blind to attributes, a decoder told all of them.
+
+Setting "256_shortcut1_inject0" at the official size. State-dict keys equal the public checkpoint's.
+"""
+
+import torch
+from torch import Tensor, nn
+
+from aef_core.models.base import ATTRIBUTES, DeepfakeModel, columns
+
+CONDITION_SCALE = 0.5  # attributes enter as -0.5 and +0.5 in training (`thres_int`)
+EDIT_INTENSITY = 2.0  # the edited one is pushed to -1 or +1 (`test_int / thres_int`)
+
+
+class Layer(nn.Module):
+    """One (transposed) convolution with its norm and activation, held as `layers`."""
+
+    def __init__(self, *layers: nn.Module) -> None:
+        super().__init__()
+        self.layers = nn.Sequential(*layers)
+
+    def forward(self, x: Tensor) -> Tensor:
+        return self.layers(x)
+
+
+def _down(channels_in: int, channels_out: int) -> Layer:
+    return Layer(
+        nn.Conv2d(channels_in, channels_out, 4, 2, 1, bias=False),
+        nn.BatchNorm2d(channels_out),
+        nn.LeakyReLU(0.01),
+    )
+
+
+def _up(channels_in: int, channels_out: int) -> Layer:
+    return Layer(
+        nn.ConvTranspose2d(channels_in, channels_out, 4, 2, 1, bias=False),
+        nn.BatchNorm2d(channels_out),
+        nn.ReLU(),
+    )
+
+
+class AttGAN(DeepfakeModel):
+    """AttGAN's generator.
+
+    Parameters
+    ----------
+    attributes : tuple of str
+        What the condition vector means, in order (the official 13 by default).
+    width : int
+        Channels of the first encoder layer, doubled at each further layer (64 officially).
+    layers : int
+        Encoder layers, each halving the image (5 officially).
+    image_size : int
+        Pixels; a multiple of 2 ** layers.
+    edits : tuple of str, optional
+        The edits offered, all attributes by default.
+    """
+
+    name = "AttGAN"
+
+    def __init__(
+        self,
+        attributes: tuple[str, ...] = ATTRIBUTES,
+        width: int = 64,
+        layers: int = 5,
+        image_size: int = 256,
+        edits: tuple[str, ...] | None = None,
+    ) -> None:
+        super().__init__()
+        self.attributes = tuple(attributes)
+        self.edits = self.attributes if edits is None else tuple(edits)
+        self.image_size = image_size
+        widths = [width * 2**i for i in range(layers)]
+        self.enc_layers = nn.ModuleList(
+            _down(a, b) for a, b in zip([3, *widths], widths, strict=False)
+        )
+        # Each decoder layer gives the width of the encoder layer it mirrors; the first one's
+        # output meets the encoder map of its size (one shortcut), hence its larger successor.
+        ins = [widths[-1] + len(self.attributes), widths[-1] + widths[-2], *widths[-2:0:-1]]
+        outs = [widths[-1], *widths[-2:0:-1]]
+        self.dec_layers = nn.ModuleList(_up(a, b) for a, b in zip(ins, outs, strict=False))
+        self.dec_layers.append(Layer(nn.ConvTranspose2d(ins[-1], 3, 4, 2, 1), nn.Tanh()))
+
+    def encode(self, x: Tensor, c: Tensor) -> tuple[Tensor, ...]:
+        codes = []
+        for layer in self.enc_layers:
+            x = layer(x)
+            codes.append(x)
+        return codes[-1], codes[-2]
+
+    def decode(self, codes: tuple[Tensor, ...], x: Tensor, c: Tensor) -> Tensor:
+        code, shortcut = codes
+        tiled = c[:, :, None, None].expand(-1, -1, *code.shape[2:])
+        out = self.dec_layers[0](torch.cat([code, tiled], dim=1))
+        out = self.dec_layers[1](torch.cat([out, shortcut], dim=1))
+        for layer in self.dec_layers[2:]:
+            out = layer(out)
+        return out
+
+    def conditions(self, attributes: Tensor, edit: str) -> Tensor:
+        self._check_edit(edit)
+        target = columns(self.target_attributes(attributes, edit), self.attributes)
+        c = (2 * target - 1) * CONDITION_SCALE
+        c[:, self.attributes.index(edit)] *= EDIT_INTENSITY
+        return c

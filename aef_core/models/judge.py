@@ -1,0 +1,74 @@
+"""An independent attribute classifier: judges edits, and labels faces that come without labels.
+
+It shares neither architecture, seed nor training with any critic of the zoo, so an edit that only
+fooled its own critic is not taken for a success.
+"""
+
+from functools import lru_cache
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from aef_core.config import ASSETS
+from aef_core.models.base import ATTRIBUTES
+
+
+class _Residual(nn.Module):
+    def __init__(self, channels_in: int, channels_out: int) -> None:
+        super().__init__()
+        self.body = nn.Sequential(
+            nn.BatchNorm2d(channels_in),
+            nn.ReLU(),
+            nn.Conv2d(channels_in, channels_out, 3, 2, 1, bias=False),
+            nn.BatchNorm2d(channels_out),
+            nn.ReLU(),
+            nn.Conv2d(channels_out, channels_out, 3, 1, 1, bias=False),
+        )
+        self.skip = nn.Conv2d(channels_in, channels_out, 1, bias=False)
+
+    def forward(self, x: Tensor) -> Tensor:
+        return self.body(x) + self.skip(F.avg_pool2d(x, 2))
+
+
+class AttributeClassifier(nn.Module):
+    """A small pre-activation residual network for 64-pixel faces; 13 logits, one per attribute."""
+
+    def __init__(self, width: int = 24) -> None:
+        super().__init__()
+        self.net = nn.Sequential(
+            nn.Conv2d(3, width, 3, 1, 1),
+            _Residual(width, width),
+            _Residual(width, 2 * width),
+            _Residual(2 * width, 4 * width),
+            _Residual(4 * width, 6 * width),
+            nn.BatchNorm2d(6 * width),
+            nn.ReLU(),
+            nn.AdaptiveAvgPool2d(1),
+            nn.Flatten(),
+            nn.Dropout(0.3),
+            nn.Linear(6 * width, len(ATTRIBUTES)),
+        )
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Logits, shape [B, 13], of images in [-1, 1] of any size (resized to 64)."""
+        if x.shape[-1] != 64:
+            x = F.interpolate(x, size=(64, 64), mode="bilinear", antialias=True)
+        return self.net(x)
+
+
+@lru_cache(maxsize=1)
+def load_classifier() -> AttributeClassifier:
+    """The embedded classifier, frozen, on the CPU."""
+    from aef_core.models.zoo import read_weights
+
+    model = AttributeClassifier()
+    model.load_state_dict(read_weights(ASSETS / "classifier64.safetensors"))
+    return model.eval().requires_grad_(False)
+
+
+@torch.no_grad()
+def predict_attributes(images: Tensor) -> Tensor:
+    """Attributes of faces in [-1, 1], shape [B, 13], uint8 0 or 1."""
+    parts = [load_classifier()(x.cpu()) > 0 for x in images.split(128)]
+    return torch.cat(parts).to(torch.uint8)

@@ -1,0 +1,169 @@
+"""How the loop computes, not what: memory, precision, layout, compilation.
+
+The defaults give the bits every earlier run has. Settings that change results beyond rounding are
+part of a run's identity; the others, like the device, are not.
+"""
+
+import copy
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass, fields, replace
+from functools import wraps
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from aef_core.models import DeepfakeModel
+
+CACHES = ("float32", "float16", "cpu")
+PRECISIONS = ("float32", "tf32", "bf16")
+
+
+class OutOfMemory(RuntimeError):
+    """Memory ran out; the message names the settings that need less."""
+
+
+@dataclass(frozen=True)
+class Execution:
+    """Settings of speed and memory. None of them pays on every machine: measure with `bench`.
+
+    Raises
+    ------
+    ValueError
+        A setting is unknown or out of range.
+    """
+
+    micro_batch: int = 0  # images per forward and backward pass; 0: the whole batch at once
+    cache: str = "float32"  # clean outputs and features: as computed, in half, or in host memory
+    precision: str = "float32"  # of the generators; the loss is float32. CUDA: IEEE unless "tf32"
+    channels_last: bool = False
+    conv_search: bool = False  # CUDA: try convolution algorithms; another bit pattern each run
+    compile: bool = False  # torch.compile; minutes at the start
+
+    def __post_init__(self) -> None:
+        if self.micro_batch < 0:
+            raise ValueError(f"micro_batch is out of range: {self.micro_batch}, must be 0 or more")
+        for name, known in (("cache", CACHES), ("precision", PRECISIONS)):
+            if getattr(self, name) not in known:
+                raise ValueError(
+                    f"unknown {name} {getattr(self, name)!r}; known: {', '.join(known)}"
+                )
+
+    @classmethod
+    def of(cls, settings: Mapping[str, Any]) -> "Execution":
+        """From names and values.
+
+        Raises
+        ------
+        ValueError
+            An unknown name; the message lists the known ones.
+        """
+        known = [f.name for f in fields(cls)]
+        for name in settings:
+            if name not in known:
+                raise ValueError(f"unknown execution setting {name!r}; known: {', '.join(known)}")
+        return cls(**settings)
+
+    def identity(self) -> dict[str, Any]:
+        """What a run's config says: the settings that change more than rounding, mostly none."""
+        changed = {"precision": self.precision} if self.precision != "float32" else {}
+        changed |= {"cache": "float16"} if self.cache == "float16" else {}
+        return {"execution": changed} if changed else {}
+
+    def kept(self, references: Any) -> Any:
+        """Clean outputs and features (fields of a dataclass) the way the cache keeps them."""
+        if self.cache == "float32":
+            return references
+        moved = {
+            name: part.half() if self.cache == "float16" else part.cpu()
+            for name in ("outputs", "features")
+            if isinstance(part := getattr(references, name, None), Tensor)
+        }
+        return replace(references, **moved)
+
+    def prepared(self, zoo: Mapping[str, DeepfakeModel]) -> dict[str, DeepfakeModel]:
+        """The generators in the layout and precision asked for; the given ones stay untouched."""
+        if not (self.channels_last or self.compile or self.precision == "bf16"):
+            return dict(zoo)
+        return {name: self._prepared(model) for name, model in zoo.items()}
+
+    def _prepared(self, original: DeepfakeModel) -> DeepfakeModel:
+        model = copy.deepcopy(original)
+        model.conditions = original.conditions  # made once, before the steps: in float32
+        if self.channels_last:
+            model.to(memory_format=torch.channels_last)
+        if self.precision == "bf16":
+            for module in model.modules():
+                if isinstance(module, nn.Conv2d | nn.ConvTranspose2d | nn.Linear):
+                    module.to(torch.bfloat16)  # as autocast would in every pass: the same bits
+        for method in ("encode", "forward_with_feature"):
+            function = getattr(model, method)
+            if self.compile:
+                # every generator and mode of gradients counts against one limit of the shared code
+                torch._dynamo.config.recompile_limit = 64
+                function = torch.compile(function)
+            if self.precision == "bf16":
+                function = _in_bf16(function)
+            setattr(model, method, function)
+        return model
+
+    @contextmanager
+    def applied(self, device: torch.device) -> Iterator[None]:
+        """Backend switches for the time of one step, CUDA only; put back afterwards."""
+        if device.type != "cuda":
+            yield
+            return
+        wanted = "tf32" if self.precision == "tf32" else "ieee"
+        switches = [
+            (torch.backends.cuda.matmul, "fp32_precision", wanted),
+            (torch.backends.cudnn.conv, "fp32_precision", wanted),
+            (torch.backends.cudnn, "benchmark", self.conv_search),
+        ]
+        before = [getattr(owner, name) for owner, name, _ in switches]
+        try:
+            for owner, name, value in switches:
+                setattr(owner, name, value)
+            yield
+        finally:
+            for (owner, name, _), value in zip(switches, before, strict=True):
+                setattr(owner, name, value)
+
+    @contextmanager
+    def within_memory(self, batch: int) -> Iterator[None]:
+        """Turn an allocator's complaint into one line that names the settings to change."""
+        try:
+            yield
+        except (RuntimeError, MemoryError) as error:
+            if not _is_out_of_memory(error):
+                raise
+            smaller = max(1, (self.micro_batch or batch) // 2)
+            cures = [f"micro_batch={smaller}"] if (self.micro_batch or batch) > 1 else []
+            cures += ["cache='float16' or 'cpu'"] if self.cache == "float32" else []
+            raise OutOfMemory(
+                f"memory ran out with batches of {self.micro_batch or batch}: "
+                f"set {' or '.join(cures) or 'fewer or smaller images'} (aef_core.Execution)"
+            ) from error
+
+
+FAST = Execution(precision="bf16", channels_last=True)
+"""For processors that multiply bf16 themselves: AVX-512 BF16, AMX, NVIDIA from Ampere on."""
+
+
+def _in_bf16(function: Callable[..., tuple[Tensor, ...]]) -> Callable[..., tuple[Tensor, ...]]:
+    """Autocast inside, float32 outside."""
+
+    @wraps(function)
+    def cast(x: Tensor, c: Tensor) -> tuple[Tensor, ...]:
+        with torch.autocast(x.device.type, torch.bfloat16):
+            results = function(x, c)
+        return tuple(result.float() for result in results)
+
+    return cast
+
+
+def _is_out_of_memory(error: Exception) -> bool:
+    words = ("not enough memory", "can't allocate memory", "out of memory")
+    return isinstance(error, torch.OutOfMemoryError | MemoryError) or any(
+        word in str(error) for word in words
+    )

@@ -1,0 +1,241 @@
+"""The one optimisation loop: a small perturbation that disturbs several generators at once.
+
+Every generator sees the perturbation through its own graph, so its gradient costs the same whether
+the losses are summed first or not. The loop therefore always computes the gradients one by one:
+exact norms and cosines are recorded for free, and memory holds one graph at a time.
+"""
+
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from functools import partial
+
+import torch
+from torch import Tensor
+
+from aef_core.distributed import ALONE, Peers
+from aef_core.faces import FaceBatch
+from aef_core.perturbation.execution import Execution
+from aef_core.perturbation.objective import (
+    FEATURE_DISTANCES,
+    NO_HOOKS,
+    Hooks,
+    References,
+    Zoo,
+    pooled,
+    pooled_features,
+    seeded,
+    seen,
+)
+from aef_core.perturbation.state import PerturbationConfig, State, batch_rows, initial_state
+from aef_core.weighting import Feedback, Weighting
+
+
+class Diverged(RuntimeError):
+    """A loss or gradient became NaN or infinite; the message names step and generator."""
+
+
+def perturb(
+    zoo: Zoo,
+    faces: FaceBatch,
+    rule: Weighting,
+    config: PerturbationConfig,
+    state: State | None = None,
+    hooks: Hooks = NO_HOOKS,
+    execution: Execution | None = None,
+    peers: Peers = ALONE,
+) -> Iterator[State]:
+    """Optimise a perturbation; yields its state after every step, so that a caller can watch,
+    save, pause or stop.
+
+    Per step: S_k = (1 - lam) MSE(G_k(x + d), G_k(x)) + lam MSE(phi_k(x + d), phi_k(x)) on a batch,
+    g_k = dS_k/dd, weights from the rule, g = sum_k w_k g_k, then `m <- momentum m + g / mean|g|`
+    and `d <- clip(d + step_size sign(m), -eps, eps)`.
+
+    Parameters
+    ----------
+    zoo : mapping of name to DeepfakeModel
+        Frozen generators, all on one device.
+    faces : FaceBatch
+        The faces to optimise on; never the ones to evaluate on.
+    rule : Weighting
+    config : PerturbationConfig
+    state : State, optional
+        Where an interrupted run stopped.
+    hooks : Hooks, optional
+        Another budget than the box, or a random transformation of what the generators see.
+    execution : Execution, optional
+        Memory, precision, layout.
+    peers : Peers
+        Processes that share each batch; every one ends each step with the same state.
+
+    Raises
+    ------
+    Diverged
+        A loss or gradient is not finite.
+    ValueError
+        An empty zoo, or faces of another size than the perturbation.
+    OutOfMemory, LostPeer
+        The machine, or another process of the job, gave up; the message says what to do.
+    """
+    execution = execution or Execution()
+    if not zoo:
+        raise ValueError("the zoo is empty: nothing to optimise against")
+    device = next(next(iter(zoo.values())).parameters()).device
+    images = faces.images.to(device)
+    if state is None:
+        state = initial_state(images, config, hooks)
+        rule.reset()
+    elif state.delta.shape[1:] != (needed := hooks.budget.shape(images)):
+        raise ValueError(
+            f"the perturbation is {tuple(state.delta.shape[1:])}, the faces need {needed}"
+        )
+    state.delta, state.velocity = state.delta.to(device), state.velocity.to(device)
+    rule.load_state_dict(state.rule)
+    work = _Work(execution.prepared(zoo), images, {}, rule, config, hooks, execution, peers)
+    with execution.applied(device), execution.within_memory(config.batch):
+        batch = min(config.batch, execution.micro_batch or config.batch)
+        for name, model in work.zoo.items():  # one at a time: a cache elsewhere frees its place
+            made = hooks.objective.references({name: model}, faces, config.seed, batch)
+            work.references[name] = execution.kept(made[name])
+    while state.step < config.steps:
+        with execution.applied(device), execution.within_memory(config.batch):
+            for inner in range(config.feature_steps):
+                _feature_step(work, state, inner)
+            _step(work, state)
+        yield state
+
+
+@dataclass(frozen=True)
+class _Work:
+    """What stays the same from step to step."""
+
+    zoo: Zoo
+    images: Tensor
+    references: dict[str, References]
+    rule: Weighting
+    config: PerturbationConfig
+    hooks: Hooks
+    execution: Execution
+    peers: Peers
+
+
+def _step(work: _Work, state: State) -> None:
+    rows = batch_rows(len(work.images), state.step, work.config)
+    gradients, terms = [], []
+    for name, model in work.zoo.items():
+        strength = partial(work.hooks.objective.strength, model)
+        gradient, values = _gradient(
+            lambda x, rows, f=strength, r=work.references[name]: f(
+                x, r, rows, work.config.feature_weight
+            ),
+            work, state, rows, f"diversity {state.step}",
+        )  # fmt: skip
+        gradients.append(gradient)
+        terms.append(values.expand(3))  # a process without a share has one zero
+    stacked, terms = torch.stack(gradients), torch.stack(terms)
+    work.peers.sum(stacked, terms)
+    flat = stacked.flatten(1).double()
+    grad_l1 = stacked.abs().flatten(1).mean(dim=1, keepdim=True).double()
+    # all that the host needs in one transfer: on a GPU each one waits for the device
+    numbers = torch.cat([terms, grad_l1, flat @ flat.T], dim=1).cpu()
+    strength, output_mse, _, grad_l1 = numbers[:, :4].T.contiguous()
+    gramian = numbers[:, 4:].contiguous()
+    _check_finite(list(work.zoo), state.step, strength, grad_l1)
+    weights = work.rule(Feedback(strength, grad_l1, gramian, output_mse))
+    combined = torch.tensordot(weights.to(stacked), stacked, dims=1)
+    _update(state, combined, rows, work.config, work.hooks)
+    _record(state, list(work.zoo), numbers[:, :3].tolist(), weights, grad_l1, gramian)
+    state.rule = work.rule.state_dict()
+    state.step += 1
+
+
+def _gradient(
+    objective: Callable[[Tensor, Tensor], tuple[Tensor, ...]],
+    work: _Work,
+    state: State,
+    rows: Tensor,
+    purpose: str,
+) -> tuple[Tensor, Tensor]:
+    """Gradient of the first term, and all terms, of a batch: this process's share of the mean.
+
+    Piece by piece where `micro_batch` asks for it, each piece counting by its images.
+    """
+    config = work.config
+    delta = _slice(state.delta, rows, config)
+    gradient, total = torch.zeros_like(delta), delta.new_zeros(1, dtype=torch.float64)
+    for part in work.peers.parts(len(rows), work.execution.micro_batch):
+        where = slice(None) if config.universal else part
+        moved = delta[where].clone().requires_grad_()
+        draw = seeded(config.seed, purpose)
+        x = seen(work.images[rows[part]], moved, config.diversity, draw, work.hooks)
+        values = objective(x, rows[part])
+        share = (part.stop - part.start) / len(rows)
+        gradient[where] += share * torch.autograd.grad(values[0], moved)[0]
+        total = total + share * torch.stack([value.detach() for value in values]).double()
+    return gradient, total
+
+
+def _slice(delta: Tensor, rows: Tensor, config: PerturbationConfig) -> Tensor:
+    return (delta if config.universal else delta[rows]).detach().clone()
+
+
+def _update(
+    state: State, gradient: Tensor, rows: Tensor, config: PerturbationConfig, hooks: Hooks
+) -> None:
+    """Normalise, add momentum, step by the sign, project onto the budget."""
+    dims = (1, 2, 3)  # per perturbation: with one per image, each keeps its own scale
+    scale = gradient.abs().mean(dim=dims, keepdim=True)
+    normalised = gradient / scale.clamp_min(torch.finfo(gradient.dtype).tiny)
+    where = slice(None) if config.universal else rows
+    state.velocity[where] = config.momentum * state.velocity[where] + normalised
+    moved = state.delta[where] + config.step_size * state.velocity[where].sign()
+    state.delta[where] = hooks.budget.project(moved, config.eps)
+
+
+def _feature_step(work: _Work, state: State, inner: int) -> None:
+    """The stage before a step: pooled features of *all* generators, no weights (see `pooled`)."""
+
+    def distance(x: Tensor, rows: Tensor) -> tuple[Tensor]:
+        conditions = {name: work.references[name].conditions[rows] for name in work.zoo}
+        moved = sum(pooled(m.encode(x, conditions[k])[0]) for k, m in work.zoo.items())
+        clean = pooled_features(work.zoo, work.references, rows)
+        return (FEATURE_DISTANCES[work.config.feature_distance](moved, clean),)
+
+    rows = batch_rows(len(work.images), state.step, work.config)
+    gradient, _ = _gradient(distance, work, state, rows, f"diversity {state.step}.{inner}")
+    work.peers.sum(gradient)
+    _update(state, gradient, rows, work.config, work.hooks)
+
+
+def _check_finite(names: list[str], step: int, strength: Tensor, grad_l1: Tensor) -> None:
+    for name, loss, gradient in zip(names, strength, grad_l1, strict=True):
+        if not (loss.isfinite() and gradient.isfinite()):
+            raise Diverged(
+                f"step {step}: {name} returned a loss or gradient that is not finite; "
+                "check its weights and the images, or lower eps"
+            )
+
+
+def _record(
+    state: State,
+    names: list[str],
+    terms: list[list[float]],
+    weights: Tensor,
+    grad_l1: Tensor,
+    gramian: Tensor,
+) -> None:
+    for k, name in enumerate(names):
+        strength, output_mse, feature_mse = terms[k]
+        state.history.append(
+            {
+                "step": state.step,
+                "model": name,
+                "strength": strength,
+                "output_mse": output_mse,
+                "feature_mse": feature_mse,
+                "weight": weights[k].item(),
+                "grad_l1": grad_l1[k].item(),
+            }
+        )
+    norms = gramian.diagonal().sqrt().clamp_min(torch.finfo(gramian.dtype).tiny)
+    state.cosines.append((gramian / norms / norms[:, None]).tolist())

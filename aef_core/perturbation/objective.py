@@ -1,0 +1,175 @@
+"""What is maximised: how far a generator's output and feature move from what they were."""
+
+import zlib
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+from aef_core.faces import FaceBatch
+from aef_core.models import DeepfakeModel
+from aef_core.perturbation.budgets import BOX, Budget
+
+Zoo = Mapping[str, DeepfakeModel]
+
+
+@dataclass(frozen=True)
+class References:
+    """Clean outputs and features of one generator: they do not depend on delta, so computed once.
+
+    Each image carries one random edit per generator, drawn from the seed.
+    """
+
+    conditions: Tensor  # [N, c]
+    outputs: Tensor  # [N, 3, H, W]
+    features: Tensor  # [N, C, h, w]
+
+    def at(self, rows: Tensor) -> "References":
+        """Those of some rows, all where the conditions are and as precise, wherever kept."""
+        c = self.conditions
+        return References(c[rows], self.outputs[rows].to(c), self.features[rows].to(c))
+
+
+@torch.no_grad()
+def clean_references(zoo: Zoo, faces: FaceBatch, seed: int, batch: int) -> dict[str, References]:
+    """What every generator makes of the clean faces."""
+    references = {}
+    for name, model in zoo.items():
+        device = next(model.parameters()).device
+        # the draw depends on the name, not on the place in the zoo: a specialist run on one
+        # generator sees the same edits as a run on all
+        generator = torch.Generator().manual_seed(seed + zlib.crc32(name.encode()))
+        draws = torch.randint(len(model.edits), (len(faces),), generator=generator).tolist()
+        attributes = faces.attributes.to(device)
+        conditions = torch.cat(
+            [model.conditions(attributes[i : i + 1], model.edits[k]) for i, k in enumerate(draws)]
+        )
+        parts = [
+            model.forward_with_feature(x.to(device), c)
+            for x, c in zip(faces.images.split(batch), conditions.split(batch), strict=True)
+        ]
+        outputs, features = (torch.cat(part) for part in zip(*parts, strict=True))
+        references[name] = References(conditions, outputs, features)
+    return references
+
+
+def interruption(
+    model: DeepfakeModel, x: Tensor, reference: References, rows: Tensor, feature_weight: float
+) -> tuple[Tensor, Tensor, Tensor]:
+    """Strength S_k of a batch, and its output and feature terms (mean squared errors)."""
+    clean = reference.at(rows)
+    image, feature = model.forward_with_feature(x, clean.conditions)
+    output_mse = F.mse_loss(image, clean.outputs)
+    feature_mse = F.mse_loss(feature, clean.features)
+    strength = (1 - feature_weight) * output_mse + feature_weight * feature_mse
+    return strength, output_mse, feature_mse
+
+
+@dataclass(frozen=True)
+class Objective:
+    """What the loop maximises for each target: its clean references and its strength.
+
+    Another objective (TSDF attacks face detectors) brings its own two functions, with the
+    signatures of `clean_references` and `interruption`.
+    """
+
+    name: str = "interruption"
+    references: Callable[[Zoo, FaceBatch, int, int], dict[str, References]] = clean_references
+    strength: Callable[..., tuple[Tensor, Tensor, Tensor]] = interruption
+
+
+INTERRUPTION = Objective()
+
+
+@dataclass(frozen=True)
+class Hooks:
+    """What else may shape a run: how the pattern is bounded, what the photo meets on its way.
+
+    Attributes
+    ----------
+    budget : Budget
+        The plain box unless said otherwise.
+    transform : callable, optional
+        `transform(x, generator) -> x`, differentiable, a fresh random one each step (expectation
+        over transformations); its `name` identifies it in a run's config.
+    objective : Objective
+        What is maximised: the interruption strength S unless said otherwise.
+    """
+
+    budget: Budget = BOX
+    transform: Callable[[Tensor, torch.Generator], Tensor] | None = None
+    objective: Objective = INTERRUPTION
+
+    def identity(self) -> dict[str, Any]:
+        """What a run's config says of hooks; empty for none, so that plain runs keep their hash."""
+        said = {} if self.budget == BOX else {"budget": self.budget.identity()}
+        if self.objective is not INTERRUPTION:
+            said |= {"objective": self.objective.name}
+        return said if self.transform is None else said | {"transform": self.transform.name}
+
+
+NO_HOOKS = Hooks()
+
+
+def seen(
+    images: Tensor,
+    delta: Tensor,
+    diversity: float,
+    generator: torch.Generator,
+    hooks: Hooks = NO_HOOKS,
+) -> Tensor:
+    """What a generator is shown of protected images during optimisation."""
+    x = (images + hooks.budget.added(images, delta)).clamp(-1, 1)
+    x = diversified(x, diversity, generator)
+    return x if hooks.transform is None else hooks.transform(x, generator)
+
+
+def pooled_features(zoo: Zoo, references: Mapping[str, References], rows: Tensor) -> Tensor:
+    """Clean features as FOUND and TSDF pool them: see `pooled`, shape [B, 32, 32]."""
+    return sum(pooled(references[k].at(rows).features) for k in zoo)
+
+
+def pooled(feature: Tensor) -> Tensor:
+    """A feature resized to 32 x 32 and summed over channels, shape [B, 32, 32].
+
+    As published; summed over generators afterwards, so the one with the largest activations
+    dominates. Kept to reproduce that. Resizing is linear, so the sum may come first: one map is
+    resized instead of hundreds.
+    """
+    return F.interpolate(feature.sum(dim=1, keepdim=True), size=(32, 32), mode="bilinear")[:, 0]
+
+
+def wasserstein(moved: Tensor, clean: Tensor) -> Tensor:
+    """Mean 1-Wasserstein distance between the values of two maps, [B, H, W] each.
+
+    In one dimension the optimal transport pairs the sorted values.
+    """
+    a, b = (x.flatten(1).sort(dim=1).values for x in (moved, clean))
+    return (a - b).abs().mean()
+
+
+FEATURE_DISTANCES: dict[str, Callable[[Tensor, Tensor], Tensor]] = {
+    "mse": F.mse_loss,  # TSDF's stage A
+    "wasserstein": wasserstein,  # FOUND's stage 1
+}
+
+
+def diversified(x: Tensor, chance: float, generator: torch.Generator) -> Tensor:
+    """Input diversity: with some chance enlarge by up to 13 %, pad, and resize back."""
+    if torch.rand((), generator=generator).item() >= chance:
+        return x
+    size = x.shape[-1]
+    canvas = round(size * 290 / 256)
+    small = int(torch.randint(size, canvas, (), generator=generator))
+    left, top = torch.randint(canvas - small + 1, (2,), generator=generator).tolist()
+    x = F.interpolate(x, size=(small, small), mode="bilinear")
+    x = F.pad(x, (left, canvas - small - left, top, canvas - small - top))
+    return F.interpolate(x, size=(size, size), mode="bilinear")
+
+
+def seeded(seed: int, purpose: str) -> torch.Generator:
+    """Randomness from the seed and its purpose alone, so that a resumed run draws the same."""
+    return torch.Generator().manual_seed(zlib.crc32(f"{seed} {purpose}".encode()))

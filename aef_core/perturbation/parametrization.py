@@ -1,0 +1,124 @@
+"""Where a perturbation lives: in chroma wavelet bands, or in the room another one leaves.
+
+The loop moves a parameter theta. A budget says which thetas are allowed (`project`) and what of it
+a photo receives (`added`); here that is a perturbation decoded from theta, so that a method with
+another parametrisation needs no loop of its own.
+"""
+
+from dataclasses import dataclass, field
+from typing import Any, ClassVar
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+from aef_core.perturbation.budgets import Budget
+
+CB_TO_RGB = (0.0, -0.344136, 1.772)  # BT.601, full range: neither column changes the luma
+CR_TO_RGB = (1.402, -0.714136, 0.0)
+BAND_SHARE = 0.8  # the DWT paper clips bands at 0.02 of [0, 1], that is 0.04 where eps is 0.05
+
+
+@dataclass(frozen=True)
+class ChromaWavelet(Budget):
+    """Haar bands of the two chroma channels: theta has shape [., 8, H / 2, W / 2].
+
+    Channels 0 to 3 are LL, LH, HL, HH of Cb, channels 4 to 7 those of Cr, in units of the image
+    ([-1, 1]). Each coefficient is clipped at 0.8 eps (the paper's 0.02 of [0, 1] at its eps), then
+    the 2 x 2 block it belongs to is scaled down so that all of RGB stays within eps.
+    """
+
+    name: ClassVar[str] = "chroma-wavelet"
+
+    def shape(self, images: Tensor) -> tuple[int, ...]:
+        height, width = images.shape[-2:]
+        if height % 2 or width % 2:
+            raise ValueError(f"wavelet bands need even sides, the images are {height} x {width}")
+        return (8, height // 2, width // 2)
+
+    def added(self, images: Tensor, delta: Tensor) -> Tensor:
+        return self.decode(delta)
+
+    def decode(self, theta: Tensor) -> Tensor:
+        """The perturbation, shape [., 3, H, W]; linear in theta."""
+        cb, cr = haar_inverse(theta[:, :4]), haar_inverse(theta[:, 4:])
+        return cb * _column(CB_TO_RGB, theta) + cr * _column(CR_TO_RGB, theta)
+
+    def project(self, delta: Tensor, eps: float) -> Tensor:
+        theta = delta.clamp(-BAND_SHARE * eps, BAND_SHARE * eps)
+        blocks = F.max_pool2d(self.decode(theta).abs(), 2)  # [., 3, H/2, W/2]
+        worst = blocks.amax(dim=1, keepdim=True)
+        return theta * (eps / worst.clamp_min(eps))
+
+
+@dataclass(frozen=True)
+class Separated(Budget):
+    """TSDF's intensity separation: a second perturbation in the room a first one leaves.
+
+    Formula: delta = u + M theta, M = 1[|u| < threshold] exp(-decay |u|). Where u is strong it stays
+    as it is; where it is weak there is room for theta, the more the weaker u is.
+
+    Parameters
+    ----------
+    base : Tensor, shape [1, 3, H, W]
+        The first perturbation u, within the box.
+    threshold, decay : float
+        0.040 and 5 in TSDF's code, for images in [-1, 1] and eps 0.05.
+    """
+
+    name: ClassVar[str] = "separated"
+    base: Tensor = field(repr=False)
+    threshold: float = 0.040
+    decay: float = 5.0
+
+    def identity(self) -> dict[str, Any]:
+        return {"name": self.name, "threshold": self.threshold, "decay": self.decay}
+
+    @property
+    def room(self) -> Tensor:
+        """The mask M, shape [1, 3, H, W], values in [0, 1]."""
+        strength = self.base.abs()
+        return (strength < self.threshold) * torch.exp(-self.decay * strength)
+
+    def added(self, images: Tensor, delta: Tensor) -> Tensor:
+        return self.decode(delta)
+
+    def decode(self, theta: Tensor) -> Tensor:
+        """The two perturbations as one, shape [1, 3, H, W]."""
+        return self.base + self.room * theta
+
+    def project(self, delta: Tensor, eps: float) -> Tensor:
+        free = self.room > 0
+        scale = torch.where(free, self.room, 1.0)
+        low, high = (-eps - self.base) / scale, (eps - self.base) / scale
+        return torch.where(free, delta.clamp(low, high), 0.0)
+
+
+def haar(x: Tensor) -> Tensor:
+    """One level of the orthonormal Haar transform of [B, 1, H, W]: [B, 4, H / 2, W / 2].
+
+    Bands in PyWavelets' order: approximation, then horizontal, vertical, diagonal detail (equal to
+    `pywt.dwt2(x, "haar")`). For a block [[a, b], [c, d]]: (a+b+c+d)/2, (a+b-c-d)/2, (a-b+c-d)/2,
+    (a-b-c+d)/2.
+    """
+    a, b = x[..., 0::2, 0::2], x[..., 0::2, 1::2]
+    c, d = x[..., 1::2, 0::2], x[..., 1::2, 1::2]
+    return torch.cat([a + b + c + d, a + b - c - d, a - b + c - d, a - b - c + d], dim=1) / 2
+
+
+def haar_inverse(bands: Tensor) -> Tensor:
+    """From [B, 4, h, w] back to [B, 1, 2 h, 2 w]; the transpose of `haar`, and its inverse."""
+    s, h, v, d = bands.unbind(dim=1)
+    block = torch.stack([s + h + v + d, s + h - v - d, s - h + v - d, s - h - v + d], dim=1) / 2
+    return F.pixel_shuffle(block, 2)
+
+
+def chroma(images: Tensor) -> Tensor:
+    """Y, Cb and Cr (BT.601, without offset) of RGB images or perturbations, [B, 3, H, W]."""
+    red, green, blue = images.unbind(dim=1)
+    luma = 0.299 * red + 0.587 * green + 0.114 * blue
+    return torch.stack([luma, (blue - luma) / 1.772, (red - luma) / 1.402], dim=1)
+
+
+def _column(values: tuple[float, ...], like: Tensor) -> Tensor:
+    return torch.tensor(values, dtype=like.dtype, device=like.device).view(1, 3, 1, 1)

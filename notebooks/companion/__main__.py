@@ -1,0 +1,26 @@
+"""Command line: `python -m companion COMMAND`; the commands live in `companion/cli`."""
+
+import typer
+
+from aef_core.cli import run
+from companion.cli import bench, methods, project
+
+GROUPS = (project, methods, bench)
+
+app = typer.Typer(
+    add_completion=False,
+    no_args_is_help=True,
+    help="The tour through AEF. Every command has --help with examples.",
+    pretty_exceptions_enable=False,
+)
+for group in GROUPS:
+    app.add_typer(group.app)
+
+
+def main() -> None:
+    """Run the command line."""
+    run(app)
+
+
+if __name__ == "__main__":
+    main()

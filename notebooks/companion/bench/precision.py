@@ -1,0 +1,97 @@
+"""Half the bits: what lower precision and another layout gain, and whether the result suffers."""
+
+import time
+from collections.abc import Iterable
+from dataclasses import replace
+
+import pandas as pd
+
+from aef_core.faces import FaceBatch
+from aef_core.perturbation import PerturbationConfig, perturb
+from aef_core.perturbation.execution import FAST, Execution
+from aef_core.perturbation.objective import Zoo
+from aef_core.perturbation.runs import evaluate_run, optimize
+from aef_core.weighting import make_rule
+from companion.bench.costs import device_of
+from companion.bench.measure import paired, ratio, stepper, synchronise
+from companion.bench.published import published_steps
+from companion.studies.study import Lab, intervals
+
+SETTINGS = {
+    "float32 (default)": Execution(),
+    "channels last": Execution(channels_last=True),
+    "bf16": Execution(precision="bf16"),
+    "bf16, channels last": FAST,
+}
+
+
+def speedups(
+    zoo: Zoo,
+    faces: FaceBatch,
+    batch: int = 8,
+    feature_steps: int = 3,
+    repetitions: int = 5,
+    clock: str = "seconds",
+) -> pd.DataFrame:
+    """The published-style loop's time over our step's, for each way of computing it.
+
+    Returns
+    -------
+    DataFrame indexed by setting, with columns value (median), low, high (range).
+    """
+    config = PerturbationConfig(steps=10_000, batch=batch, feature_steps=feature_steps)
+    rule = make_rule("aef")
+    contenders = {"published": stepper(published_steps(zoo, faces, rule, config))} | {
+        name: stepper(perturb(zoo, faces, make_rule("aef"), config, execution=execution))
+        for name, execution in SETTINGS.items()
+    }
+    times = paired(contenders, repetitions, device=device_of(zoo))
+    return pd.DataFrame({name: ratio(times, "published", name, clock) for name in SETTINGS}).T
+
+
+def compilation(zoo: Zoo, faces: FaceBatch, batch: int = 8, repetitions: int = 5) -> pd.DataFrame:
+    """What torch.compile gains on a plain step, and what it costs before the first one.
+
+    Needs a C++ compiler on a CPU, and minutes.
+
+    Returns
+    -------
+    DataFrame indexed by setting: value (median), low, high (range) of a step's time without over
+    with compilation; `startup`, seconds of the first compiled step.
+    """
+    config = PerturbationConfig(steps=10_000, batch=batch, feature_steps=0)
+    device, rows = device_of(zoo), {}
+    for name in ("float32 (default)", "bf16, channels last"):
+        plain = SETTINGS[name]
+        steppers = [
+            stepper(perturb(zoo, faces, make_rule("aef"), config, execution=execution))
+            for execution in (plain, replace(plain, compile=True))
+        ]
+        began = time.perf_counter()
+        steppers[1]()
+        synchronise(device)
+        startup = time.perf_counter() - began
+        contenders = dict(zip(("plain", "compiled"), steppers, strict=True))
+        times = paired(contenders, repetitions, device=device)
+        rows[name] = {**ratio(times, "plain", "compiled"), "startup": startup}
+    return pd.DataFrame(rows).T
+
+
+def effect(lab: Lab, seeds: Iterable[int] = (0,)) -> pd.DataFrame:
+    """AEF's perturbation made in float32 and with `FAST`, judged by the same float32 generators.
+
+    Returns
+    -------
+    DataFrame indexed by generator: `float32` and `fast`, the mean L2_mask on unseen faces; `low`
+    and `high`, float32's 95 % interval over images and seeds; `inside`, whether fast lies in it.
+    """
+    tables = []
+    for seed in seeds:
+        config = replace(lab.config, seed=seed)
+        for name, execution in (("float32", None), ("fast", FAST)):
+            run = optimize(lab.zoo, lab.train, "aef", config, execution=execution)
+            tables.append(evaluate_run(run, lab.evaluator).assign(method=name, seed=seed))
+    rows = intervals(pd.concat(tables, ignore_index=True)).set_index(["model", "method"])
+    view = rows["value"].unstack("method").join(rows.xs("float32", level="method")[["low", "high"]])
+    view = view.loc[list(lab.zoo)]
+    return view.assign(inside=view["fast"].between(view["low"], view["high"]))

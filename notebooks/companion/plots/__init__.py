@@ -1,0 +1,46 @@
+"""Figures in one house style: the common ones here, those of one study in a module of its name."""
+
+from companion.plots import (
+    cycle,
+    diagrams,
+    ensemble,
+    grids,
+    methods,
+    stress,
+    training,
+    transfer,
+    verdicts,
+)
+from companion.plots.base import (
+    amplified,
+    before_after,
+    dynamics,
+    face_grid,
+    gradient_conflicts,
+    interruption_bars,
+    sweep,
+    weight_dynamics,
+)
+from companion.plots.style import save_figure, use_style
+
+__all__ = [
+    "amplified",
+    "before_after",
+    "cycle",
+    "diagrams",
+    "dynamics",
+    "ensemble",
+    "face_grid",
+    "gradient_conflicts",
+    "grids",
+    "interruption_bars",
+    "methods",
+    "save_figure",
+    "stress",
+    "sweep",
+    "training",
+    "transfer",
+    "use_style",
+    "verdicts",
+    "weight_dynamics",
+]

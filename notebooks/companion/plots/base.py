@@ -1,0 +1,221 @@
+"""Figures: functions from data to a matplotlib figure. None of them sees a network."""
+
+from collections.abc import Mapping, Sequence
+
+import matplotlib.pyplot as plt
+import numpy as np
+import pandas as pd
+import seaborn as sns
+import torch
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+from torch import Tensor
+
+from aef_core.metrics import SUCCESS_THRESHOLD
+from companion.plots.style import METHOD_LABELS, MODEL_COLOURS, OWN_LAYOUT
+
+
+def face_grid(
+    rows: Mapping[str, Tensor], columns: Sequence[str] | None = None, tile: float = 0.95
+) -> Figure:
+    """Images in labelled rows.
+
+    Parameters
+    ----------
+    rows : mapping of label to Tensor, shape [n, 3, H, W], values in [-1, 1]
+    columns : sequence of str, optional
+        Labels above the columns.
+    tile : float
+        Side of one image in inches.
+    """
+    n = max(len(images) for images in rows.values())
+    fig, axes = plt.subplots(
+        len(rows),
+        n,
+        figsize=(tile * n + 1.2, tile * len(rows) + 0.2),
+        squeeze=False,
+        layout=OWN_LAYOUT,
+        gridspec_kw={"wspace": 0.03, "hspace": 0.03},
+    )
+    for line, (label, images) in zip(axes, rows.items(), strict=True):
+        for ax in line:
+            ax.axis("off")
+        for ax, image in zip(line, ((images + 1) / 2).clamp(0, 1), strict=False):
+            ax.imshow(image.permute(1, 2, 0).cpu().numpy(), interpolation="lanczos")
+        line[0].text(-0.08, 0.5, label, transform=line[0].transAxes, ha="right", va="center",
+                     fontsize=9)  # fmt: skip
+    for ax, label in zip(axes[0], columns or (), strict=False):
+        ax.set_title(label, fontsize=9, fontweight="normal", pad=4)
+    return fig
+
+
+def before_after(story: Mapping[str, Sequence[Tensor]], faces: Sequence[int] = (0, 1)) -> Figure:
+    """Original, forged, protected, forged after protection: one row a generator, one block a face.
+
+    Parameters
+    ----------
+    story : mapping of generator to four tensors, each of shape [N, 3, H, W], from `study.story`
+    faces : sequence of int
+        Which of the N faces to show.
+    """
+    titles = ["original", "forged", "protected", "forged after\nprotection"]
+    rows = {
+        name: torch.stack([images[i] for i in faces for images in parts])
+        for name, parts in story.items()
+    }
+    fig = face_grid(rows, titles * len(faces))
+    for ax in fig.axes:
+        column = ax.get_subplotspec().colspan.start
+        if column % 4 == 0 and column:  # air between two people
+            for other in fig.axes:
+                if other.get_subplotspec().colspan.start >= column:
+                    box = other.get_position()
+                    other.set_position([box.x0 + 0.006, box.y0, box.width, box.height])
+            break
+    return fig
+
+
+def amplified(delta: Tensor, eps: float) -> Figure:
+    """A universal perturbation stretched to full contrast, and its spectrum.
+
+    The spectrum is the mean power over RGB, log scale, zero frequency in the middle.
+    """
+    fig, (left, right) = plt.subplots(1, 2, figsize=(6.4, 3))
+    left.imshow((delta[0] / eps / 2 + 0.5).clamp(0, 1).permute(1, 2, 0).cpu().numpy())
+    left.set_title(f"perturbation x {1 / eps:.0f}")
+    power = torch.fft.fftshift(torch.fft.fft2(delta[0].cpu()).abs().square().mean(0))
+    shown = right.imshow(power.clamp_min(1e-6).log10().numpy(), cmap="rocket")
+    right.set_title("spectrum, log10 power")
+    fig.colorbar(shown, ax=right, shrink=0.8)
+    for ax in (left, right):
+        ax.set(xticks=[], yticks=[])
+    return fig
+
+
+def interruption_bars(table: pd.DataFrame, threshold: float = SUCCESS_THRESHOLD) -> Figure:
+    """Mean L2_mask per generator and method, with intervals.
+
+    Parameters
+    ----------
+    table : DataFrame with columns method, model, value, low, high
+    threshold : float
+        The line above which an image counts as interrupted.
+    """
+    methods = list(table["method"].unique())
+    models = list(table["model"].unique())
+    fig, ax = plt.subplots(figsize=(1.2 + 1.9 * len(methods), 3.4))
+    width = 0.8 / len(models)
+    for j, model in enumerate(models):
+        part = table[table["model"] == model].set_index("method").loc[methods]
+        x = np.arange(len(methods)) + (j - (len(models) - 1) / 2) * width
+        errors = [part["value"] - part["low"], part["high"] - part["value"]]
+        bars = ax.bar(x, part["value"], width * 0.92, color=MODEL_COLOURS[model], label=model,
+                      yerr=errors, error_kw={"lw": 1, "capsize": 2})  # fmt: skip
+        labels = [f"{v:#.2g}".replace("0.", ".", 1) for v in part["value"]]
+        ax.bar_label(bars, labels, fontsize=7, padding=1, color="0.25")
+    ax.axhline(threshold, color="0.3", lw=1, ls=(0, (4, 3)))
+    ax.annotate("interrupted", (len(methods) - 0.5, threshold), xytext=(0, 3),
+                textcoords="offset points", fontsize=8, color="0.3", ha="right")  # fmt: skip
+    ax.set_xticks(range(len(methods)), [METHOD_LABELS.get(m, m) for m in methods])
+    ax.set_ylabel("mean L2_mask on unseen faces")
+    ax.legend(ncols=1, loc="upper left", bbox_to_anchor=(1.02, 1))
+    return fig
+
+
+def model_lines(ax: Axes, history: pd.DataFrame, column: str) -> None:
+    """One column of the history per step, a line a generator; says so where all lines are one."""
+    for model, part in history.groupby("model", sort=False):
+        ax.plot(part["step"], part[column], color=MODEL_COLOURS[model], label=model, lw=1.6)
+    values = history[column]
+    if values.max() - values.min() < 1e-6:
+        ax.annotate("all generators", (0.5, values.iloc[0]), (0, 4),
+                    xycoords=("axes fraction", "data"), textcoords="offset points",
+                    ha="center", fontsize=8, color="0.3")  # fmt: skip
+
+
+def dynamics(histories: Mapping[str, pd.DataFrame], column: str = "strength") -> Figure:
+    """One column of the history per step, one panel a method, one line a generator."""
+    labels = {
+        "strength": "interruption strength S",
+        "output_mse": "output MSE",
+        "weight": "weight",
+        "grad_l1": "mean |gradient|",
+    }
+    fig, axes = plt.subplots(
+        1, len(histories), figsize=(3.1 * len(histories), 2.8), sharey=True, squeeze=False
+    )
+    for ax, (title, history) in zip(axes[0], histories.items(), strict=True):
+        model_lines(ax, history, column)
+        ax.set(title=METHOD_LABELS.get(title, title).replace("\n", " "), xlabel="step")
+    axes[0, 0].set_ylabel(labels[column])
+    if column in ("grad_l1", "strength", "output_mse"):  # generators differ by orders of magnitude
+        axes[0, 0].set_yscale("log")
+    if column == "weight":
+        axes[0, 0].set_ylim(0, 1)
+    axes[0, -1].legend(loc="upper left", bbox_to_anchor=(1.02, 1))
+    return fig
+
+
+def weight_dynamics(history: pd.DataFrame) -> Figure:
+    """Interruption strength and weight of each generator over one run, side by side."""
+    fig, axes = plt.subplots(1, 2, figsize=(7.6, 2.9))
+    for ax, column, label in zip(
+        axes, ("strength", "weight"), ("interruption strength S", "weight"), strict=True
+    ):
+        model_lines(ax, history, column)
+        ax.set(xlabel="step", ylabel=label)
+    axes[1].set_ylim(0, 1)
+    axes[1].legend(loc="upper left", bbox_to_anchor=(1.02, 1))
+    return fig
+
+
+def gradient_conflicts(cosines: Mapping[str, np.ndarray], models: Sequence[str]) -> Figure:
+    """Mean cosine between generators' gradients, one heat map a method; below 0 is a conflict."""
+    fig, axes = plt.subplots(
+        1, len(cosines), figsize=(3.2 * len(cosines) + 0.6, 3.0), squeeze=False
+    )
+    limit = max(abs(_off_diagonal(c)).max() for c in cosines.values())
+    for ax, (title, values) in zip(axes[0], cosines.items(), strict=True):
+        mean = values.mean(axis=0)
+        sns.heatmap(
+            np.where(np.eye(len(models), dtype=bool), np.nan, mean),
+            annot=True, fmt=".2f", vmin=-limit, vmax=limit, cmap="vlag", square=True, ax=ax,
+            xticklabels=models, yticklabels=models if ax is axes[0, 0] else False,
+            cbar=ax is axes[0, -1], linewidths=1, annot_kws={"fontsize": 9},
+        )  # fmt: skip
+        ax.set_title(METHOD_LABELS.get(title, title).replace("\n", " "))
+        ax.tick_params(axis="x", rotation=35, length=0)
+        ax.tick_params(axis="y", length=0)
+    return fig
+
+
+def _off_diagonal(cosines: np.ndarray) -> np.ndarray:
+    mean = cosines.mean(axis=0)
+    return mean[~np.eye(len(mean), dtype=bool)]
+
+
+def sweep(table: pd.DataFrame, x: str, xlabel: str, log: bool = True) -> Figure:
+    """Mean L2_mask of every generator (left, log scale) and its weight (right) over a setting.
+
+    Parameters
+    ----------
+    table : DataFrame with columns `x`, model, l2_mask, weight
+    """
+    fig, axes = plt.subplots(1, 2, figsize=(8.2, 3.0))
+    for ax, column, label in zip(
+        axes,
+        ("l2_mask", "weight"),
+        ("mean L2_mask on unseen faces", "mean weight, last quarter"),
+        strict=True,
+    ):
+        for model, part in table.groupby("model", sort=False):
+            ax.plot(part[x], part[column], "o-", color=MODEL_COLOURS[model], label=model, ms=4)
+        ax.set(xlabel=xlabel, ylabel=label)
+        if log:
+            ax.set_xscale("log")
+    # the resistant generators lie a hundred times below the others: on a linear axis, at zero
+    axes[0].set_yscale("log")
+    axes[0].axhline(SUCCESS_THRESHOLD, color="0.3", lw=1, ls=(0, (4, 3)))
+    axes[1].set_ylim(0, None)
+    axes[1].legend(loc="upper left", bbox_to_anchor=(1.02, 1))
+    return fig

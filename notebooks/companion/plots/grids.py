@@ -1,0 +1,176 @@
+"""The paper's figures that need more than axes and lines: blocks of faces, a photo taken apart.
+
+Like `plots`: from data to a matplotlib figure, and none of them sees a network.
+"""
+
+from collections.abc import Mapping
+
+import matplotlib.pyplot as plt
+import numpy as np
+import pandas as pd
+import torch
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+from torch import Tensor
+
+from companion.plots.base import model_lines
+from companion.plots.style import METHOD_COLOURS, METHOD_LABELS, MODEL_COLOURS, OWN_LAYOUT
+
+
+def forgery_grid(blocks: Mapping[str, Mapping[str, Tensor]], tile: float = 0.62) -> Figure:
+    """Rows: original, forged, forged under each method; one block of faces a generator.
+
+    The layout of the paper's Figs. 3 to 5.
+
+    Parameters
+    ----------
+    blocks : mapping of generator to mapping of row label to Tensor, shape [n, 3, H, W]
+        From `qualitative.forgeries`; every block has the same rows.
+    tile : float
+        Side of one picture in inches.
+    """
+    rows = list(next(iter(blocks.values())))
+    n = len(next(iter(blocks.values()))[rows[0]])
+    left, top, gap = 1.15, 0.36, 0.14  # inches
+    width = left + len(blocks) * (n * tile + gap)
+    height = top + len(rows) * tile + 0.1  # air after "original" and "forged"
+    fig = plt.figure(figsize=(width, height), layout=OWN_LAYOUT)
+    for b, (name, pictures) in enumerate(blocks.items()):
+        x = left + b * (n * tile + gap)
+        for r, label in enumerate(rows):
+            y = height - top - (r + 1) * tile - (0.1 if r > 1 else 0)
+            for i, image in enumerate(pictures[label]):
+                ax = fig.add_axes([(x + i * tile) / width, y / height,
+                                   0.97 * tile / width, 0.97 * tile / height])  # fmt: skip
+                _picture(ax, image)
+            if b == 0:
+                fig.text((left - 0.08) / width, (y + tile / 2) / height, _wrapped(label),
+                         ha="right", va="center", fontsize=9)  # fmt: skip
+        colour = MODEL_COLOURS.get(name, "0.3")
+        middle = (x + n * tile / 2) / width
+        fig.text(middle, (height - 0.16) / height, name, ha="center", va="center", fontsize=10,
+                 fontweight="bold", color=colour)  # fmt: skip
+        line = [(height - top + 0.05) / height] * 2
+        span = [x / width, (x + n * tile - 0.03 * tile) / width]
+        fig.add_artist(plt.Line2D(span, line, color=colour, lw=2, transform=fig.transFigure))
+    return fig
+
+
+def edit_grid(blocks: Mapping[str, Mapping[str, Tensor]], tile: float = 0.9) -> Figure:
+    """What the generators of a zoo draw: one block of rows a generator, one row a face.
+
+    Parameters
+    ----------
+    blocks : mapping of generator to mapping of title to Tensor, shape [n, 3, H, W]
+        From `bars.edits_shown`; titles may differ from block to block.
+    tile : float
+        Side of one picture in inches.
+    """
+    left, head = 0.3, 0.24  # inches: the generator's name, the titles
+    n = len(next(iter(next(iter(blocks.values())).values())))
+    block_height = head + n * tile
+    width = left + max(len(pictures) for pictures in blocks.values()) * tile
+    height = len(blocks) * block_height
+    fig = plt.figure(figsize=(width, height), layout=OWN_LAYOUT)
+    for b, (name, pictures) in enumerate(blocks.items()):
+        top = height - b * block_height - head
+        fig.text(0.12 / width, (top - n * tile / 2) / height, name, rotation=90, ha="center",
+                 va="center", fontweight="bold", color=MODEL_COLOURS.get(name, "0.3"))  # fmt: skip
+        for column, (title, images) in enumerate(pictures.items()):
+            x = left + column * tile
+            fig.text((x + tile / 2) / width, (top + 0.06) / height, title.replace("_", " "),
+                     ha="center", fontsize=8)  # fmt: skip
+            for row, image in enumerate(images):
+                ax = fig.add_axes([x / width, (top - (row + 1) * tile) / height,
+                                   0.97 * tile / width, 0.97 * tile / height])  # fmt: skip
+                _picture(ax, image)
+    return fig
+
+
+def photo_apart(original: Tensor, protected: Tensor, eps: float) -> Figure:
+    """Original, protected, their difference stretched to full contrast, and its spectrum.
+
+    Parameters
+    ----------
+    original, protected : Tensor, shape [3, H, W], values in [-1, 1]
+    eps : float
+        Bound of the perturbation; its full span becomes black to white.
+    """
+    change = (protected - original).cpu()
+    fig, axes = plt.subplots(1, 4, figsize=(10, 2.7), gridspec_kw={"width_ratios": [1, 1, 1, 1.2]})
+    shown = (original, protected, (change / eps).clamp(-1, 1))
+    titles = ("original", "protected", f"difference x {1 / eps:.0f}")
+    for ax, image, title in zip(axes, shown, titles, strict=False):
+        _picture(ax, image, smooth="difference" not in title)
+        ax.set_title(title)
+    power = torch.fft.fftshift(torch.fft.fft2(change).abs().square().mean(0))
+    half = change.shape[-1] / 2
+    drawn = axes[3].imshow(power.clamp_min(1e-6).log10().numpy(), cmap="rocket",
+                           extent=(-half, half, half, -half))  # fmt: skip
+    axes[3].set(title="spectrum of the difference", xlabel="cycles per image width",
+                xticks=[-half / 2, 0, half / 2], yticks=[])  # fmt: skip
+    fig.colorbar(drawn, ax=axes[3], label="log10 power", shrink=0.9)
+    return fig
+
+
+def strength_against_balance(points: pd.DataFrame) -> Figure:
+    """Each rule's mean interruption against its worst generator's; on the line all are alike.
+
+    Parameters
+    ----------
+    points : DataFrame with columns label, rule, mean, min
+        From `qualitative.rule_points`; `label` is written beside a point, for "aef" its
+        temperature, whose points are joined in order.
+    """
+    fig, ax = plt.subplots(figsize=(5.6, 3.9))
+    line = np.array([0, points["mean"].max() * 1.12])
+    ax.plot(line, line, color="0.6", lw=1)
+    ax.annotate("all alike", (points["min"].max() * 1.25,) * 2, fontsize=8, color="0.4",
+                xytext=(5, 2), textcoords="offset points", ha="left")  # fmt: skip
+    path = points[points["rule"] == "aef"]
+    ax.plot(path["mean"], path["min"], color=METHOD_COLOURS["aef"], lw=1.2, zorder=1,
+            label=r"AEF, beside each point its $\tau$")  # fmt: skip
+    right = points["mean"].median()
+    for row in points.itertuples():
+        colour = METHOD_COLOURS.get(row.rule, "0.3")
+        ax.plot(row.mean, row.min, "o", color=colour, ms=7, mec="white", mew=0.8)
+        after, above = (
+            row.mean <= right,
+            row.rule == "aef",
+        )  # AEF may sit on the others
+        ax.annotate(row.label, (row.mean, row.min), fontsize=8, color=colour,
+                    xytext=(5 if after else -5, 4 if above else -4), textcoords="offset points",
+                    ha="left" if after else "right", va="bottom" if above else "top")  # fmt: skip
+    ax.set(xlabel="mean L2_mask over generators (strength)",
+           ylabel="L2_mask of the worst generator", xlim=(0, line[1]),
+           ylim=(0, points["min"].max() * 1.35))  # fmt: skip
+    if len(path):
+        ax.legend(loc="upper right")
+    return fig
+
+
+def trajectories(histories: Mapping[str, pd.DataFrame]) -> Figure:
+    """Interruption strength S (top) and weight (bottom) per step; one column a rule."""
+    fig, axes = plt.subplots(2, len(histories), figsize=(2.6 * len(histories) + 1.2, 4.4),
+                             sharex=True, sharey="row", squeeze=False)  # fmt: skip
+    for column, (title, history) in zip(axes.T, histories.items(), strict=True):
+        for ax, what in zip(column, ("strength", "weight"), strict=True):
+            model_lines(ax, history, what)
+        column[0].set_title(METHOD_LABELS.get(title, title).replace("\n", " "))
+        column[1].set_xlabel("step")
+    axes[0, 0].set(ylabel="strength S", yscale="log")
+    axes[1, 0].set(ylabel="weight", ylim=(0, 1))
+    axes[0, -1].legend(loc="upper left", bbox_to_anchor=(1.02, 1))
+    return fig
+
+
+def _picture(ax: Axes, image: Tensor, smooth: bool = True) -> None:
+    pixels = ((image + 1) / 2).clamp(0, 1).permute(1, 2, 0).cpu().numpy()
+    ax.imshow(pixels, interpolation="lanczos" if smooth else "nearest")
+    ax.set(xticks=[], yticks=[])
+    for spine in ax.spines.values():
+        spine.set_visible(False)
+
+
+def _wrapped(label: str) -> str:
+    return METHOD_LABELS.get(label, label).replace(" (", "\n(")

@@ -1,0 +1,193 @@
+"""Figures of what a perturbation survives (notebook 07) and why a generator resists (08)."""
+
+from collections.abc import Mapping, Sequence
+from itertools import combinations
+
+import matplotlib.pyplot as plt
+import numpy as np
+import pandas as pd
+import seaborn as sns
+from matplotlib.figure import Figure
+from matplotlib.ticker import PercentFormatter
+
+from aef_core.metrics import SUCCESS_THRESHOLD
+from companion.plots.style import METHOD_COLOURS, METHOD_LABELS, MODEL_COLOURS
+
+MARKERS = ("o", "s", "D", "^", "v", "P", "X")
+SHADES = ("0.55", "#ca9161", "#cc78bc", "#56b4e9", "#029e73")
+
+
+def survival_map(table: pd.DataFrame, reference: str = "8-bit") -> Figure:
+    """What share of the interruption of the published photo is left, one panel a perturbation.
+
+    Parameters
+    ----------
+    table : DataFrame
+        From `robustness.survival`.
+    reference : str
+        The transformation that counts as 100 %.
+    """
+    methods = list(table["method"].unique())
+    fig, axes = plt.subplots(
+        1, len(methods), figsize=(2.9 * len(methods) + 1.5, 4.0), squeeze=False, sharey=True
+    )
+    for ax, method in zip(axes[0], methods, strict=True):
+        shares = shares_left(table[table["method"] == method], reference).drop(index=reference)
+        last = ax is axes[0, -1]
+        sns.heatmap(
+            shares, ax=ax, vmin=0, vmax=1.2, cmap="crest_r", annot=True, fmt=".0%", cbar=last,
+            linewidths=1, annot_kws={"fontsize": 8},
+            cbar_kws={"format": PercentFormatter(1)} if last else None,
+        )  # fmt: skip
+        ax.set(title=_title(method), xlabel="", ylabel="")
+        ax.tick_params(axis="x", rotation=35, length=0)
+        ax.tick_params(axis="y", rotation=0, length=0)
+    return fig
+
+
+def shares_left(table: pd.DataFrame, reference: str = "8-bit") -> pd.DataFrame:
+    """Mean L2_mask relative to the reference, transformations by generators, for one method."""
+    levels = table.pivot(index="transform", columns="model", values="l2_mask")
+    order = table["transform"].unique(), table["model"].unique()
+    return levels.div(levels.loc[reference], axis=1).loc[order[0], order[1]]
+
+
+def subtraction(table: pd.DataFrame) -> Figure:
+    """Interruption left, and how alike the attacker's estimate is, over the photos collected.
+
+    Parameters
+    ----------
+    table : DataFrame
+        From `attackers.subtraction_attack`.
+    """
+    fig, (left, right) = plt.subplots(1, 2, figsize=(8.0, 3.0))
+    for model, part in table.groupby("model", sort=False):
+        start = part.loc[part["n"] == 0, "l2_mask"].item()
+        left.plot(part["n"] + 1, part["l2_mask"] / start, "o-", color=MODEL_COLOURS[model],
+                  label=model, ms=4)  # fmt: skip
+    cosine = table[table["n"] > 0].groupby("n")["cosine"].first()
+    right.plot(cosine.index + 1, cosine, "o-", color="0.3", ms=4)
+    ticks = sorted(table["n"].unique())
+    for ax in (left, right):
+        ax.set_xscale("log")
+        ax.set_xticks([n + 1 for n in ticks], [str(n) for n in ticks])
+        ax.minorticks_off()
+        ax.set(xlabel="protected photos collected", ylim=(0, None))
+    left.set_ylabel("L2_mask left")
+    left.yaxis.set_major_formatter(PercentFormatter(1))
+    right.set(ylabel="cosine of estimate and truth", ylim=(0, 1))
+    fig.legend(loc="outside lower center", ncols=4)
+    return fig
+
+
+def predictors(table: pd.DataFrame, columns: Sequence[str]) -> Figure:
+    """One small panel a quantity, one bar a generator.
+
+    Parameters
+    ----------
+    table : DataFrame indexed by generator
+    """
+    fig, axes = plt.subplots(1, len(columns), figsize=(2.0 * len(columns) + 0.6, 2.7))
+    for ax, column in zip(np.atleast_1d(axes), columns, strict=True):
+        values = table[column]
+        ax.bar(range(len(values)), values, color=[MODEL_COLOURS[m] for m in values.index])
+        ax.set_xticks(range(len(values)), values.index, rotation=45, ha="right", fontsize=8)
+        ax.set_title(column, fontsize=9)
+        if 0 < 10 * values.min() < values.max():  # orders of magnitude apart
+            ax.set_yscale("log")
+        elif values.min() < 0:
+            ax.axhline(0, color="0.3", lw=0.8)
+    return fig
+
+
+def cosines_over_time(cosines: Mapping[str, np.ndarray], models: Sequence[str]) -> Figure:
+    """Pairwise cosines of the generators' gradients per step, one panel a method.
+
+    A pair's line wears the colours of both its generators.
+
+    Parameters
+    ----------
+    cosines : mapping of method to ndarray, shape [steps, K, K]
+    """
+    fig, axes = plt.subplots(
+        1, len(cosines), figsize=(3.4 * len(cosines) + 1.6, 2.9), squeeze=False, sharey=True
+    )
+    pairs = list(combinations(range(len(models)), 2))
+    for ax, (method, values) in zip(axes[0], cosines.items(), strict=True):
+        for i, j in pairs:
+            one, other = (MODEL_COLOURS[models[k]] for k in (i, j))
+            ax.plot(values[:, i, j], lw=1.8, ls=(0, (4, 4)), color=one, gapcolor=other,
+                    label=f"{models[i]}, {models[j]}")  # fmt: skip
+        ax.axhline(0, color="0.3", lw=0.8, ls=(0, (4, 3)))
+        ax.set(title=_title(method), xlabel="step")
+    axes[0, 0].set_ylabel("cosine of gradients")
+    axes[0, -1].legend(loc="upper left", bbox_to_anchor=(1.02, 1), fontsize=8)
+    return fig
+
+
+def radius(sweep: pd.DataFrame) -> Figure:
+    """Interruption (left), weight (middle) and saturation and evenness (right) over the bound eps.
+
+    Parameters
+    ----------
+    sweep : DataFrame
+        From `visibility.radii`.
+    """
+    fig, (left, middle, right) = plt.subplots(1, 3, figsize=(10.4, 3.0))
+    for model, part in sweep.groupby("model", sort=False):
+        colour = MODEL_COLOURS[model]
+        left.plot(part["eps"], part["l2_mask"], "o-", color=colour, label=model, ms=4)
+        middle.plot(part["eps"], part["weight"], "o-", color=colour, ms=4)
+    left.axhline(SUCCESS_THRESHOLD, color="0.3", lw=1, ls=(0, (4, 3)))
+    levels = sweep.groupby("eps")["l2_mask"]
+    even = levels.min() / levels.max()
+    full = sweep.groupby("eps")["saturation"].first()
+    right.plot(even.index, even, "o-", color="0.2", label="worst / best", ms=4)
+    right.plot(full.index, full, "s--", color="0.55", label="saturation", ms=4)
+    ticks = sorted(sweep["eps"].unique())
+    for ax in (left, middle, right):
+        ax.set_xscale("log")
+        ax.set_xticks(ticks, [f"{e:g}" for e in ticks])
+        ax.minorticks_off()
+        ax.set_xlabel("bound eps")
+    left.set(ylabel="mean L2_mask on unseen faces", yscale="log")
+    middle.set(ylabel="weight, last quarter", ylim=(0, 1))
+    right.set(ylabel="share", ylim=(0, 1))
+    left.legend(fontsize=8)
+    right.legend(fontsize=8)
+    return fig
+
+
+def budget_plane(rows: pd.DataFrame) -> Figure:
+    """Worst generator (left) and evenness (right) against how visible the perturbation is.
+
+    Colour is the rule, the mark is the budget.
+
+    Parameters
+    ----------
+    rows : DataFrame
+        From `visibility.trade_off`.
+    """
+    table = rows.reset_index()
+    fig, axes = plt.subplots(1, 2, figsize=(8.4, 3.2))
+    methods, budgets = table["method"].unique(), table["budget"].unique()
+    shade = dict(zip(methods, SHADES, strict=False)) | METHOD_COLOURS
+    mark = dict(zip(budgets, MARKERS, strict=False))
+    for ax, column in zip(axes, ("min", "worst / best"), strict=True):
+        for row in table.itertuples():
+            ax.scatter(row.ssim, table.loc[row.Index, column], marker=mark[row.budget], s=55,
+                       color=shade[row.method])  # fmt: skip
+        ax.set_xlabel("SSIM of the published photo")
+        ax.set_ylim(0, 1.1 * table[column].max())
+    axes[0].set_ylabel("worst generator's L2_mask")
+    axes[1].set_ylabel("worst / best L2_mask")
+    entries = [
+        axes[1].scatter([], [], color=shade[m], marker="o", label=_title(m)) for m in methods
+    ]
+    entries += [axes[1].scatter([], [], color="k", marker=mark[b], label=b) for b in budgets]
+    axes[1].legend(handles=entries, loc="upper left", bbox_to_anchor=(1.02, 1), fontsize=8)
+    return fig
+
+
+def _title(method: str) -> str:
+    return METHOD_LABELS.get(method, method).replace("\n", " ")

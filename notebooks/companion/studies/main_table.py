@@ -1,0 +1,244 @@
+"""The main table: every method against every generator, under one protocol.
+
+Equal computation for all universal methods, the same faces, edits, budget and judge; at least
+three seeds outside the smoke profile; intervals over images. Per-image methods see the judged faces
+themselves, as in use, so they are a ceiling of another kind. Specialists are the ceilings.
+"""
+
+from collections.abc import Iterable, Mapping
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+from tqdm.auto import tqdm
+
+from aef_core.faces import FaceBatch
+from aef_core.methods import protect_with
+from aef_core.metrics import Evaluator
+from aef_core.metrics.statistics import balance_draws, bootstrap_means, interval
+from aef_core.perturbation import PerturbationConfig
+from aef_core.perturbation.objective import Zoo
+from aef_core.perturbation.runs import Run, evaluate_run
+from companion.config import ASSETS
+from companion.studies.ceilings import reached
+from companion.studies.study import Runs, difference, refuse_overlap, verdict
+
+Entry = tuple[str, dict[str, Any]]
+
+ENTRIES: dict[str, Entry] = {
+    "FGSM": ("fgsm", {}),
+    "PGD": ("pgd", {}),
+    "MI-FGSM": ("mi-fgsm", {}),
+    "CMUA": ("cmua", {}),
+    "FOUND": ("found", {}),
+    "DWT": ("dwt", {}),
+    "TSDF": ("tsdf", {}),
+    "AEF": ("aef", {}),
+    "max-min (ours)": ("max-min", {}),
+    "FGSM per image": ("fgsm", {"universal": False}),
+    "PGD per image": ("pgd", {"universal": False}),
+    "MI-FGSM per image": ("mi-fgsm", {"universal": False}),
+}
+ONE_LOSS: dict[str, Entry] = {
+    "PGD": ENTRIES["PGD"],
+    "AEF": ENTRIES["AEF"],
+    "AEF, outputs alone": ("aef", {"feature_weight": 0.0}),
+    "max-min (ours)": ENTRIES["max-min (ours)"],
+}
+"""AEF with the loss of the specialists, beside what it is to be compared with."""
+CEILING = "specialists"
+BUDGETS = {"smoke": 2, "quick": 40, "paper": 480}  # plain steps a method may spend, by profile
+MEASURES = {"l2_mask": "L2_mask", "interrupted": "SR_mask"}
+
+
+def main_table(
+    zoo: Zoo,
+    train: FaceBatch,
+    evaluator: Evaluator,
+    config: PerturbationConfig,
+    seeds: Iterable[int] = (0, 1, 2),
+    entries: Mapping[str, Entry] = ENTRIES,
+) -> tuple[Runs, pd.DataFrame]:
+    """Optimise and judge every method with every seed, after the specialists.
+
+    Parameters
+    ----------
+    config : PerturbationConfig
+        Budget, step size and batch; `steps` is the computation each method may spend.
+    entries : mapping of label to (method, settings)
+        Methods with `universal=False` run with the first seed only, on the evaluator's faces.
+
+    Returns
+    -------
+    runs : dict of (label, seed) to Run; the specialists' are under ("specialists: NAME", seed).
+    table : DataFrame
+        As from `study.compare`: a row per method, seed, image, generator and edit.
+    """
+    refuse_overlap(train, evaluator.faces)
+    seeds = tuple(seeds)
+    runs, tables = _ceilings(zoo, train, evaluator, replace(config, seed=seeds[0]))
+    alone = {name: runs[f"{CEILING}: {name}", seeds[0]] for name in zoo}
+    todo = [(label, s) for label in entries for s in (seeds if universal(entries[label]) else
+                                                      seeds[:1])]  # fmt: skip
+    for label, seed in tqdm(todo, desc="methods", unit="run", leave=False):
+        name, settings = entries[label]
+        if name == "max-min":
+            settings = {"ceilings": output_ceilings(alone), **settings}
+        faces = train if universal(entries[label]) else evaluator.faces
+        run = protect_with(name, zoo, faces, replace(config, seed=seed), settings=settings)
+        runs[label, seed] = run
+        tables.append(evaluate_run(run, evaluator).assign(method=label, seed=seed))
+    table = pd.concat(tables, ignore_index=True)
+    return runs, table[["method", "seed", *(c for c in table if c not in ("method", "seed"))]]
+
+
+def universal(entry: Entry) -> bool:
+    """Whether an entry makes one perturbation for all photos."""
+    return entry[1].get("universal", True)
+
+
+def _ceilings(
+    zoo: Zoo, train: FaceBatch, evaluator: Evaluator, config: PerturbationConfig
+) -> tuple[Runs, list[pd.DataFrame]]:
+    """One perturbation per generator, for its outputs alone: what it can be interrupted at most."""
+    runs, tables = {}, []
+    for name, model in tqdm(zoo.items(), desc="specialists", unit="run", leave=False):
+        run = protect_with("mi-fgsm", {name: model}, train, config)
+        runs[f"{CEILING}: {name}", config.seed] = run
+        judge = Evaluator({name: model}, evaluator.faces, evaluator.batch)
+        tables.append(evaluate_run(run, judge).assign(method=CEILING, seed=config.seed))
+    return runs, tables
+
+
+def output_ceilings(alone: Mapping[str, Run]) -> tuple[float, ...]:
+    """Output MSE each specialist ended with (last quarter of its steps), in the zoo's order."""
+    return tuple(reached(run, "output", max(1, len(run.history) // 4)) for run in alone.values())
+
+
+def summary(table: pd.DataFrame, runs: Runs) -> pd.DataFrame:
+    """All numbers of the main table, long: method, measure, model, value, low, high.
+
+    `model` is a generator, or min, mean or spread over generators, or empty. Intervals are 95 %
+    bootstrap intervals over images, of the balance over images and seeds; for seconds, the range
+    over seeds.
+    """
+    rows = []
+    for column, measure in MEASURES.items():
+        draws = bootstrap_means(table, ["method", "model"], column)
+        for method in table["method"].unique():
+            levels = draws[method].dropna(axis=1, how="all")
+            over = balance_draws(table, method, column)
+            both = pd.concat([levels, over[["min", "mean", "spread"]]], axis=1)
+            rows += _tidy(method, measure, interval(both))
+    seen = table.drop_duplicates(["method", "seed", "image", "model"]).assign(excluded=False)
+    for measure in ("psnr", "ssim"):
+        values = interval(bootstrap_means(seen, ["method"], measure))
+        for method, row in values.iterrows():
+            rows.append({"method": method, "measure": measure.upper(), "model": "", **row})
+    for method in table["method"].unique():
+        times = [r.seconds for (label, _), r in runs.items() if label == method]
+        times = times or [r.seconds for (label, _), r in runs.items() if label.startswith(method)]
+        spent = {"value": sum(times) / len(times), "low": min(times), "high": max(times)}
+        rows.append({"method": method, "measure": "seconds", "model": "", **spent})
+    return pd.DataFrame(rows)
+
+
+def _tidy(method: str, measure: str, values: pd.DataFrame) -> list[dict[str, Any]]:
+    return [
+        {"method": method, "measure": measure, "model": model, **row}
+        for model, row in values.iterrows()
+    ]
+
+
+def view(numbers: pd.DataFrame) -> pd.DataFrame:
+    """The table to look at: a row per method, `min` and `spread` with their intervals."""
+    order = list(dict.fromkeys(numbers["method"]))
+    wide = numbers.pivot(index="method", columns=["measure", "model"], values="value").loc[order]
+    columns = {}
+    for measure, model in dict.fromkeys(zip(numbers["measure"], numbers["model"], strict=True)):
+        name = f"{measure} {model}".strip()
+        shape = "{:.4f}" if measure == "L2_mask" else "{:.3f}"  # the worst differ in the fourth
+        part = wide[measure, model].map(shape.format, na_action="ignore").fillna("")
+        if model in ("min", "spread"):
+            bounds = numbers[(numbers["measure"] == measure) & (numbers["model"] == model)]
+            bounds = bounds.set_index("method").loc[order]
+            ends = zip(part, bounds["low"], bounds["high"], strict=True)
+            part = [f"{v} [{shape.format(a)}, {shape.format(b)}]" for v, a, b in ends]
+        columns[name] = pd.Series(part, index=order)
+    return pd.DataFrame(columns)
+
+
+def levels(numbers: pd.DataFrame, measure: str = "L2_mask") -> pd.DataFrame:
+    """Values of one measure of `summary`: a row per method, a column per generator and balance."""
+    rows = numbers[numbers["measure"] == measure]
+    wide = rows.pivot(index="method", columns="model", values="value")
+    return wide.loc[list(dict.fromkeys(rows["method"])), list(dict.fromkeys(rows["model"]))]
+
+
+def shares(table: pd.DataFrame) -> pd.DataFrame:
+    """L2_mask as a share of what the specialist reaches on the same faces: equal effort, not level.
+
+    The criterion of the max-min game: a level that is little for StarGAN is out of reach of AttGAN.
+
+    Returns
+    -------
+    DataFrame indexed by method: a column per generator, then `worst` with its 95 % interval `low`,
+    `high` over faces and seeds (the specialists' own means are taken as exact).
+    """
+    kept = table[~table["excluded"]]
+    reach = kept[kept["method"] == CEILING].groupby("model", sort=False)["l2_mask"].mean()
+    relative = kept.assign(l2_mask=kept["l2_mask"] / kept["model"].map(reach))
+    rows = relative.groupby(["method", "model"], sort=False)["l2_mask"].mean()
+    methods = [m for m in dict.fromkeys(relative["method"]) if m != CEILING]
+    worst = pd.DataFrame({m: interval(balance_draws(relative, m)).loc["min"] for m in methods}).T
+    wide = rows.unstack().loc[methods, list(reach.index)]
+    return wide.join(worst.rename(columns={"value": "worst"}))
+
+
+def paired(table: pd.DataFrame, method: str, others: Iterable[str]) -> pd.DataFrame:
+    """One method minus each of the others: worst generator and spread, with interval and word.
+
+    The word says whether the method is better or worse where the interval leaves zero on one side.
+    """
+    rows = {}
+    for other in others:
+        change = difference(table, method, other)
+        rows[other] = {
+            measure: "{value:+.5f} [{low:+.5f}, {high:+.5f}] ".format(**change.loc[measure])
+            + verdict(change.loc[measure], better)
+            for measure, better in {"min": "higher", "spread": "lower"}.items()
+        }
+    return pd.DataFrame(rows).T
+
+
+def results_path(data: str) -> Path:
+    """Where the numbers measured on a data set are kept in the package."""
+    return ASSETS / "results" / f"methods-{data}.csv"
+
+
+def save_results(numbers: pd.DataFrame, path: Path, **provenance: Any) -> None:
+    """Write the numbers, and above them what they were measured on, one `# key: value` a line."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    head = "".join(f"# {key}: {value}\n" for key, value in provenance.items())
+    path.write_text(head + numbers.to_csv(index=False, float_format="%.6g"))
+
+
+def load_results(path: Path) -> tuple[dict[str, str], pd.DataFrame]:
+    """Provenance and numbers that `save_results` wrote.
+
+    Raises
+    ------
+    FileNotFoundError
+        Not measured yet; the message says how.
+    """
+    if not path.exists():
+        data = path.stem.removeprefix("methods-")
+        raise FileNotFoundError(
+            f"{path.name} is not there: measure it with "
+            f"`python -m companion methods --data {data} --root PATH --write`"
+        )
+    lines = path.read_text().splitlines()
+    head = [line[2:].split(": ", 1) for line in lines if line.startswith("# ")]
+    numbers = pd.read_csv(path, comment="#", keep_default_na=True)
+    return dict(head), numbers.assign(model=numbers["model"].fillna(""))

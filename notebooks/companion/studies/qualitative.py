@@ -1,0 +1,86 @@
+"""What the eye judges: the same faces, forged from the original and from each protected photo.
+
+For any `FaceBatch`: the embedded faces, CelebA, LFW, FF++ frames or a folder, at the zoo's size.
+"""
+
+from collections.abc import Mapping
+
+import pandas as pd
+from torch import Tensor
+
+from aef_core.faces import FaceBatch
+from aef_core.metrics import Evaluator, balance, l2_mask, protect
+from aef_core.perturbation.objective import Zoo
+from companion.studies.study import model_means
+
+STATIC = ("uniform", "grad-norm")
+
+Blocks = dict[str, dict[str, Tensor]]
+
+
+def forgeries(
+    zoo: Zoo, faces: FaceBatch, deltas: Mapping[str, Tensor], edit: str | Mapping[str, str]
+) -> Blocks:
+    """The pictures of the paper's Figs. 3 to 5: per generator, what a forger gets from each photo.
+
+    Parameters
+    ----------
+    zoo : mapping of name to DeepfakeModel
+    faces : FaceBatch
+        A few faces no perturbation was optimised on, of the zoo's image size.
+    deltas : mapping of label to Tensor, shape [1 or N, 3, H, W]
+        One perturbation a method; the labels become rows.
+    edit : str or mapping of generator to str
+        What the forger asks for.
+
+    Returns
+    -------
+    dict of generator to dict of row label to images, [N, 3, H, W]: "original", "forged", then the
+    forgery from the photo under each perturbation.
+    """
+    judge = Evaluator(zoo, faces)
+    protected = {label: protect(faces.images, delta.cpu()) for label, delta in deltas.items()}
+    blocks = {}
+    for name in zoo:
+        asked = edit if isinstance(edit, str) else edit[name]
+        rows = {"original": faces.images, "forged": judge.forged(name, asked)}
+        blocks[name] = rows | {
+            label: judge.forge(photos, name, asked) for label, photos in protected.items()
+        }
+    return blocks
+
+
+def shown_numbers(blocks: Blocks) -> pd.DataFrame:
+    """L2_mask of the pictures in `forgeries`, mean over the faces: model, method, l2_mask.
+
+    NaN where a generator edits none of them.
+    """
+    rows = []
+    for name, pictures in blocks.items():
+        original, forged = pictures["original"], pictures["forged"]
+        for label in list(pictures)[2:]:
+            values = l2_mask(forged, pictures[label], original)
+            rows.append({"model": name, "method": label, "l2_mask": values.nanmean().item()})
+    return pd.DataFrame(rows)
+
+
+def rule_points(table: pd.DataFrame, taus: pd.DataFrame) -> pd.DataFrame:
+    """Strength and balance of static rules and of AEF over its temperature.
+
+    Parameters
+    ----------
+    table : DataFrame
+        From `study.compare`, with the methods "uniform" and "grad-norm" among others.
+    taus : DataFrame
+        From `study.sweep` over tau.
+
+    Returns
+    -------
+    DataFrame with columns label, rule, mean, min for `plots.grids.strength_against_balance`.
+    """
+    levels = {m: v for m, v in model_means(table).groupby("method") if m in STATIC}
+    points = [("averaging" if m == "uniform" else "static", m, v) for m, v in levels.items()]
+    points += [(f"{tau:g}", "aef", part["l2_mask"]) for tau, part in taus.groupby("tau")]
+    return pd.DataFrame([{"label": label, "rule": rule} | balance(v) for label, rule, v in points])[
+        ["label", "rule", "mean", "min"]
+    ]

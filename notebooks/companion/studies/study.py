@@ -1,0 +1,224 @@
+"""Comparing methods: several seeds, the same faces, intervals that respect both."""
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+from torch import Tensor
+from tqdm.auto import tqdm
+
+from aef_core.config import Profile, get_profile, home
+from aef_core.faces import FaceBatch, load_faces
+from aef_core.metrics import Evaluator, equilibrium_residual, protect
+from aef_core.metrics.statistics import balance_draws, bootstrap_means, interval, method_balance
+from aef_core.models import DeepfakeModel
+from aef_core.models.zoo import load_zoo
+from aef_core.perturbation import PerturbationConfig
+from aef_core.perturbation.objective import Zoo
+from aef_core.perturbation.runs import Run, evaluate_run, optimize
+
+Runs = dict[tuple[str, int], Run]
+
+
+def compare(
+    zoo: Zoo,
+    train: FaceBatch,
+    evaluator: Evaluator,
+    methods: Mapping[str, tuple[str, dict[str, Any]]],
+    config: PerturbationConfig,
+    seeds: Iterable[int] = (0,),
+) -> tuple[Runs, pd.DataFrame]:
+    """Optimise every method with every seed on `train`, judge each on the evaluator's faces.
+
+    Parameters
+    ----------
+    methods : mapping of label to (rule, settings)
+        For example `{"AEF": ("aef", {"tau": 0.1})}`.
+
+    Returns
+    -------
+    runs : dict of (label, seed) to Run
+    table : DataFrame
+        The evaluations of all runs, with columns method and seed in front.
+
+    Raises
+    ------
+    ValueError
+        If a face occurs both among the optimising and the evaluation faces.
+    """
+    refuse_overlap(train, evaluator.faces)
+    todo = [(label, seed) for label in methods for seed in seeds]
+    runs, tables = {}, []
+    for label, seed in tqdm(todo, desc="runs", unit="run", leave=False):
+        rule, settings = methods[label]
+        run = optimize(zoo, train, rule, replace(config, seed=seed), **settings)
+        runs[label, seed] = run
+        tables.append(evaluate_run(run, evaluator).assign(method=label, seed=seed))
+    table = pd.concat(tables, ignore_index=True)
+    return runs, table[["method", "seed", *table.columns[:-2]]]
+
+
+def refuse_overlap(train: FaceBatch, test: FaceBatch) -> None:
+    """Raise ValueError if the two batches share a face of one source."""
+    shared = sorted(set(train.names) & set(test.names)) if train.source == test.source else []
+    if shared:
+        raise ValueError(
+            f"{len(shared)} faces are in both sets, e.g. {shared[0]}: "
+            "optimise and evaluate on different splits"
+        )
+
+
+def model_means(table: pd.DataFrame, column: str = "l2_mask") -> pd.Series:
+    """Mean of a column per method and generator, empty masks left out."""
+    kept = table[~table["excluded"]]
+    return kept.groupby(["method", "model"], sort=False)[column].mean()
+
+
+def intervals(table: pd.DataFrame) -> pd.DataFrame:
+    """Mean L2_mask with 95 % intervals over images: method, model, value, low, high."""
+    draws = bootstrap_means(table, ["method", "model"])
+    return interval(draws).rename_axis(["method", "model"]).reset_index()
+
+
+def difference(table: pd.DataFrame, method: str, baseline: str) -> pd.DataFrame:
+    """Balance of one method minus another's, paired on images and seeds, with 95 % intervals.
+
+    Returns
+    -------
+    DataFrame indexed by min, mean, spread, cv, with columns value, low, high.
+    """
+    return interval(balance_draws(table, method) - balance_draws(table, baseline))
+
+
+def verdict(row: pd.Series, better: str) -> str:
+    """Words for a difference: does its interval exclude zero, and on which side?
+
+    Parameters
+    ----------
+    row : Series with value, low, high
+    better : {"higher", "lower"}
+    """
+    if row["low"] <= 0 <= row["high"]:
+        return "no clear difference"
+    return "better" if (row["value"] > 0) == (better == "higher") else "worse"
+
+
+def results_table(table: pd.DataFrame, runs: Runs) -> pd.DataFrame:
+    """The results in one view: per generator L2_mask, then SR, balance, residual, visibility.
+
+    One row a method; means over images, edits and seeds. `residual` is the equilibrium residual
+    of S over the last quarter of the steps.
+    """
+    rows = model_means(table).unstack(sort=False)
+    kept = table[~table["excluded"]]
+    by_model = kept.groupby(["method", "model"], sort=False)["interrupted"].mean().unstack()
+    view = rows.assign(**method_balance(table), **{"min SR": by_model.min(axis=1)})
+    visible = table.groupby("method", sort=False)[["psnr", "ssim"]].mean()
+    residuals = pd.Series(
+        {
+            method: sum(_late_residual(r) for (m, _), r in runs.items() if m == method)
+            / sum(m == method for m, _ in runs)
+            for method in view.index
+        }
+    )
+    return view.join(visible).assign(residual=residuals)
+
+
+def _late_residual(run: Run) -> float:
+    residual = equilibrium_residual(run.history)
+    return residual.iloc[-max(1, len(residual) // 4) :].mean()
+
+
+def sweep(
+    zoo: Zoo,
+    train: FaceBatch,
+    evaluator: Evaluator,
+    config: PerturbationConfig,
+    setting: str,
+    values: Iterable[float],
+    **fixed: float,
+) -> pd.DataFrame:
+    """AEF over values of one of its settings, seed 0.
+
+    Returns
+    -------
+    DataFrame with columns `setting`, model, l2_mask and weight (mean over the last quarter).
+    """
+    methods = {str(v): ("aef", {**fixed, setting: v}) for v in values}
+    runs, table = compare(zoo, train, evaluator, methods, config)
+    rows = model_means(table).rename("l2_mask").reset_index()
+    late = {
+        (label, model): part["weight"].iloc[-max(1, len(part) // 4) :].mean()
+        for (label, _), run in runs.items()
+        for model, part in run.history.groupby("model")
+    }
+    rows["weight"] = [late[key] for key in zip(rows["method"], rows["model"], strict=True)]
+    rows.insert(0, setting, rows.pop("method").astype(float))
+    return rows
+
+
+@dataclass(frozen=True)
+class Lab:
+    """What every notebook starts from: one profile's generators, faces and settings."""
+
+    profile: Profile
+    zoo: dict[str, DeepfakeModel]
+    train: FaceBatch
+    test: FaceBatch
+    evaluator: Evaluator
+    config: PerturbationConfig
+
+
+def open_lab(profile: str | None = None, zoo: str = "celeba64") -> Lab:
+    """An embedded zoo and faces of its size, as many as a profile asks for.
+
+    Parameters
+    ----------
+    profile : str, optional
+        `AEF_PROFILE` or "quick" by default.
+    zoo : {"celeba64", "faces128"}
+        64 pixels for numbers, 128 for pictures: there a step costs about five times as much.
+    """
+    p = get_profile(profile)
+    zoo = load_zoo(zoo)
+    size = next(iter(zoo.values())).image_size
+    train = load_faces("embedded", "train", n=p.n_train, size=size)
+    test = load_faces("embedded", "test", n=p.n_test, size=size)
+    config = PerturbationConfig(steps=p.steps, step_size=p.step_size, feature_steps=p.feature_steps)
+    return Lab(p, zoo, train, test, Evaluator(zoo, test), config)
+
+
+def specialists(lab: Lab) -> tuple[dict[str, Run], pd.DataFrame]:
+    """One perturbation per generator, made for it alone: what it could be interrupted at most.
+
+    Returns
+    -------
+    runs : dict of generator to Run
+    table : DataFrame
+        Evaluations, method "specialist".
+    """
+    runs, tables = {}, []
+    for name, model in tqdm(lab.zoo.items(), desc="specialists", unit="run", leave=False):
+        runs[name] = optimize({name: model}, lab.train, "uniform", lab.config)
+        tables.append(evaluate_run(runs[name], Evaluator({name: model}, lab.test)))
+    return runs, pd.concat(tables, ignore_index=True).assign(method="specialist", seed=0)
+
+
+def story(
+    zoo: Zoo, faces: FaceBatch, delta: Tensor, edit: str
+) -> dict[str, tuple[Tensor, Tensor, Tensor, Tensor]]:
+    """Per generator: original, forged, protected, and forged after protection, [N, 3, H, W]."""
+    judge, protected = Evaluator(zoo, faces), protect(faces.images, delta)
+    after = {name: judge.forge(protected, name, edit) for name in zoo}
+    return {n: (faces.images, judge.forged(n, edit), protected, after[n]) for n in zoo}
+
+
+def keep_results(results: pd.DataFrame, profile: str) -> Path:
+    """Keep the results table where `make reproduce` finds it to print."""
+    path = home() / f"results-{profile}.txt"
+    path.parent.mkdir(parents=True, exist_ok=True)
+    note = "mean L2_mask on unseen faces; eps 0.05 on [-1, 1] images"
+    path.write_text(f"{results.round(5).to_string()}\n({note}; profile {profile})\n")
+    return path

@@ -1,0 +1,213 @@
+"""Does the balance transfer? Perturbations judged on generators they were not made for.
+
+Leave-one-generator-out within the zoo, and a further generator of another family. What a random
+pattern of the same size does is the floor: below it nothing has transferred.
+"""
+
+from collections.abc import Iterable, Mapping
+from dataclasses import replace
+
+import pandas as pd
+import torch
+from torch import Tensor
+from tqdm.auto import tqdm
+
+from aef_core.faces import FaceBatch
+from aef_core.methods import METHODS, protect_with
+from aef_core.metrics import Evaluator, balance
+from aef_core.metrics.statistics import bootstrap_means, interval
+from aef_core.perturbation import PerturbationConfig
+from aef_core.perturbation.objective import Zoo
+from aef_core.perturbation.runs import Run, evaluate_run, optimize
+from companion.studies.main_table import Entry, output_ceilings
+from companion.studies.study import refuse_overlap
+
+ENTRIES: dict[str, Entry] = {
+    "averaging": ("mi-fgsm", {}),
+    "grad-norm": ("grad-norm", {}),
+    "CMUA": ("cmua", {}),
+    "FOUND": ("found", {}),
+    "DWT": ("dwt", {}),
+    "TSDF": ("tsdf", {}),
+    "AEF": ("aef", {}),
+    "max-min (ours)": ("max-min", {}),
+}
+INSIDE, OUTSIDE = "optimised on", "left out"
+RANDOM = "random pattern"
+
+
+def made_with(
+    entry: Entry, zoo: Zoo, train: FaceBatch, config: PerturbationConfig, alone: Mapping[str, Run]
+) -> Run:
+    """One run of a method or of a bare rule (on outputs, like the methods), found if it is there.
+
+    `alone` holds the specialists' runs, whose ceilings `max-min` balances against.
+    """
+    name, settings = entry
+    if name == "max-min":
+        settings = {"ceilings": output_ceilings({k: alone[k] for k in zoo}), **settings}
+    if name in METHODS:
+        return protect_with(name, zoo, train, config, settings=settings)
+    return optimize(zoo, train, name, replace(config, feature_weight=0.0), **settings)
+
+
+def specialists(zoo: Zoo, train: FaceBatch, config: PerturbationConfig) -> dict[str, Run]:
+    """One perturbation per generator, for its outputs alone, as in `main_table`."""
+    return {k: protect_with("mi-fgsm", {k: model}, train, config) for k, model in zoo.items()}
+
+
+def on_all(
+    zoo: Zoo,
+    train: FaceBatch,
+    config: PerturbationConfig,
+    alone: Mapping[str, Run],
+    seeds: Iterable[int] = (0,),
+    entries: Mapping[str, Entry] = ENTRIES,
+) -> dict[tuple[str, int], Run]:
+    """Every method with every seed on the whole zoo; those of notebook 06 are found again."""
+    todo = [(label, seed) for label in entries for seed in seeds]
+    return {
+        (label, seed): made_with(entries[label], zoo, train, replace(config, seed=seed), alone)
+        for label, seed in tqdm(todo, desc="methods", unit="run", leave=False)
+    }
+
+
+def leave_one_out(
+    evaluator: Evaluator,
+    train: FaceBatch,
+    config: PerturbationConfig,
+    alone: Mapping[str, Run],
+    whole: Mapping[tuple[str, int], Run],
+    entries: Mapping[str, Entry],
+) -> pd.DataFrame:
+    """Optimise on all generators but one, judge on that one; for every method and generator.
+
+    Parameters
+    ----------
+    evaluator : Evaluator
+        The zoo and the unseen faces.
+    alone : mapping of generator to Run
+        The specialists (see `specialists`).
+    whole : mapping of (label, seed) to Run
+        Runs on the whole zoo, for comparison; those with the seed of `config` are taken.
+    entries : mapping of label to (method, settings)
+
+    Returns
+    -------
+    DataFrame
+        Rows as from `Evaluator`, with columns method and role in front: "optimised on" for the
+        runs on the whole zoo, "left out" for those that had not seen the row's generator.
+    """
+    refuse_overlap(train, evaluator.faces)
+    zoo, tables = evaluator.zoo, []
+    judges = {k: Evaluator({k: g}, evaluator.faces, evaluator.batch) for k, g in zoo.items()}
+    for label in entries:
+        known = evaluate_run(whole[label, config.seed], evaluator)
+        tables.append(known.assign(method=label, role=INSIDE))
+    folds = [(label, left) for left in zoo for label in entries]
+    for label, left in tqdm(folds, desc="left out", unit="run", leave=False):
+        three = {name: model for name, model in zoo.items() if name != left}
+        run = made_with(entries[label], three, train, config, alone)
+        tables.append(evaluate_run(run, judges[left]).assign(method=label, role=OUTSIDE))
+    table = pd.concat(tables, ignore_index=True)
+    return table[["method", "role", *(c for c in table if c not in ("method", "role"))]]
+
+
+def random_pattern(like: Tensor, eps: float, seed: int) -> Tensor:
+    """Every value at plus or minus the bound by a coin: what size alone does, shape as `like`."""
+    coin = torch.randint(2, like.shape, generator=torch.Generator().manual_seed(seed))
+    return (2.0 * coin - 1) * eps
+
+
+def random_table(evaluator: Evaluator, eps: float, seeds: Iterable[int]) -> pd.DataFrame:
+    """Random patterns, judged: the floor."""
+    like = evaluator.faces.images[:1]
+    return pd.concat(
+        [
+            evaluator(random_pattern(like, eps, s)).assign(method=RANDOM, seed=s, role=OUTSIDE)
+            for s in seeds
+        ],
+        ignore_index=True,
+    )
+
+
+def shares_left(table: pd.DataFrame) -> pd.DataFrame:
+    """How much of a method's interruption of a generator is left when it was left out.
+
+    Paired on images. One row per method and generator: `inside` and `outside` (mean L2_mask),
+    `low_out` and `high_out` (95 % interval of outside), `share` = outside / inside with `low` and
+    `high`.
+    """
+    draws = bootstrap_means(table, ["method", "role", "model"])
+    rows = []
+    for method in table["method"].unique():
+        inside, outside = draws[method][INSIDE], draws[method][OUTSIDE]
+        share, level = interval(outside / inside), interval(outside)
+        rows += [
+            {
+                "method": method, "model": name, "inside": inside[name].iloc[0],
+                "outside": level.loc[name, "value"], "low_out": level.loc[name, "low"],
+                "high_out": level.loc[name, "high"], "share": share.loc[name, "value"],
+                "low": share.loc[name, "low"], "high": share.loc[name, "high"],
+            }
+            for name in inside.columns
+        ]  # fmt: skip
+    return pd.DataFrame(rows)
+
+
+def balance_in_and_out(table: pd.DataFrame) -> pd.DataFrame:
+    """Balance over generators when optimised on and when left out, with intervals over images.
+
+    Returns
+    -------
+    DataFrame indexed by method and role: min, mean, spread, `worst / best`, each with `_low` and
+    `_high`.
+    """
+    draws = bootstrap_means(table, ["method", "role", "model"])
+    rows = {}
+    for method, role in dict.fromkeys(zip(table["method"], table["role"], strict=True)):
+        levels = draws[method][role].dropna(axis=1, how="all").to_numpy()
+        over = pd.DataFrame(balance(levels))[["min", "mean", "spread"]]
+        over["worst / best"] = levels.min(axis=1) / levels.max(axis=1)
+        ends = interval(over)
+        rows[method, role] = {
+            **ends["value"],
+            **ends["low"].add_suffix("_low"),
+            **ends["high"].add_suffix("_high"),
+        }
+    return pd.DataFrame(rows).T.rename_axis(["method", "role"])
+
+
+def unseen_levels(
+    runs: Mapping[tuple[str, int], Run], evaluator: Evaluator, floor: pd.DataFrame
+) -> pd.DataFrame:
+    """Interruption of generators that no run has seen: method, model, value, low, high, SR_mask.
+
+    Parameters
+    ----------
+    runs : mapping of (label, seed) to Run
+    evaluator : Evaluator
+        Of the unseen generators.
+    floor : DataFrame
+        Of random patterns on the same generators, from `random_table`; `over_floor` is the paired
+        difference to it, `over_low` and `over_high` its interval.
+    """
+    parts = [
+        evaluate_run(run, evaluator).assign(method=label, seed=seed)
+        for (label, seed), run in runs.items()
+    ]
+    table = pd.concat([*parts, floor], ignore_index=True)
+    draws = bootstrap_means(table, ["method", "model"])
+    success = table[~table["excluded"]].groupby(["method", "model"])["interrupted"].mean()
+    rows = []
+    for (method, name), row in interval(draws).iterrows():
+        over = interval((draws[method] - draws[RANDOM])[[name]]).iloc[0]
+        rows.append({"method": method, "model": name, **row, "SR_mask": success[method, name],
+                     "over_floor": over["value"], "over_low": over["low"],
+                     "over_high": over["high"]})  # fmt: skip
+    return pd.DataFrame(rows)
+
+
+def clearly_above(levels: pd.DataFrame) -> list[str]:
+    """Methods whose interruption of an unseen generator is above the random pattern's interval."""
+    return list(levels.loc[levels["over_low"] > 0, "method"])
