@@ -5,6 +5,7 @@ from importlib.util import find_spec
 
 import pytest
 import torch
+
 from companion.zoo.critic import Backbone, FrozenFeatures, RandomBackbone
 from companion.zoo.photos import Photos
 from companion.zoo.recipes import RECIPES

@@ -15,10 +15,10 @@ import torch.nn.functional as F
 import typer
 from torch import Tensor, nn
 
-from aef_core.classifier import predict_attributes
-from aef_core.detection import detected
-from aef_core.generators import DeepfakeModel
-from aef_core.generators.base import attribute_index
+from aef_core.faces.detection import detected
+from aef_core.models import DeepfakeModel
+from aef_core.models.base import attribute_index
+from aef_core.models.judge import predict_attributes
 from companion.zoo.looks import EPS, disturbed, keep_condition, single_model_perturbation
 from companion.zoo.photos import Photos
 
@@ -156,7 +156,7 @@ def same_person(model: DeepfakeModel, x: Tensor, attributes: Tensor, n: int = 40
 
     NaN where dlib is not installed (`pip install -e .[faces]`).
     """
-    from aef_core.identity import NoEmbedder, load_embedder
+    from aef_core.metrics.identity import NoEmbedder, load_embedder
 
     try:
         embed = load_embedder("dlib")

@@ -10,10 +10,10 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from aef_core.generators import AttentionGAN, AttGAN, HiSD
-from aef_core.generators.attgan import CONDITION_SCALE
-from aef_core.generators.base import columns
-from aef_core.generators.stargan import LabelPlaneModel
+from aef_core.models import AttentionGAN, AttGAN, HiSD
+from aef_core.models.attgan import CONDITION_SCALE
+from aef_core.models.base import columns
+from aef_core.models.stargan import LabelPlaneModel
 from companion.zoo.photos import Photos
 
 Terms = dict[str, Tensor]

@@ -7,10 +7,10 @@ import torch.nn.functional as F
 from PIL import Image
 from torch import Tensor
 
-from aef_core.classifier import predict_attributes
-from aef_core.generators import DeepfakeModel, HiSD
-from aef_core.generators.attgan import CONDITION_SCALE, AttGAN
-from aef_core.generators.base import attribute_index, columns
+from aef_core.models import DeepfakeModel, HiSD
+from aef_core.models.attgan import CONDITION_SCALE, AttGAN
+from aef_core.models.base import attribute_index, columns
+from aef_core.models.judge import predict_attributes
 from companion.zoo.photos import Photos
 
 SHOWN = (3, 47, 125, 210, 333, 480)  # rows of the held-out photographs in every picture

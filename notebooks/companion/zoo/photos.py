@@ -14,7 +14,7 @@ import torch
 from PIL import Image
 from torch import Tensor
 
-from aef_core.generators.base import ATTRIBUTES
+from aef_core.models.base import ATTRIBUTES
 
 SHARP, HALF = "celeba_5400_178x218.zip", "celeba_9000_89x109.zip"
 HELD_OUT_PEOPLE = 20  # of 180, the last by identity number: 600 photographs judge, 4,800 train

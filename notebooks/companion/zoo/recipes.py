@@ -2,8 +2,8 @@
 
 from dataclasses import dataclass, field
 
-from aef_core.generators.base import HAIR_COLOURS
-from aef_core.generators.hisd import OFFICIAL_TAGS
+from aef_core.models.base import HAIR_COLOURS
+from aef_core.models.hisd import OFFICIAL_TAGS
 from companion.zoo.games import Weights
 
 SIZE = 96

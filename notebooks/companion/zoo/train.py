@@ -21,7 +21,7 @@ import typer
 from torch import Tensor, nn
 from tqdm.auto import trange
 
-from aef_core.generators import ARCHITECTURES, DeepfakeModel
+from aef_core.models import ARCHITECTURES, DeepfakeModel
 from companion.zoo.critic import Backbone, Critic, FrozenFeatures, attribute_loss, augment, hinge
 from companion.zoo.games import GAMES, Batch
 from companion.zoo.looks import look
@@ -228,7 +228,7 @@ def main(
         training.load(path)
     else:
         if start is not None:
-            from aef_core.zoo import read_weights
+            from aef_core.models.zoo import read_weights
 
             training.model.load_state_dict(read_weights(start))
         training.warm_up(copying=start is None)
