@@ -120,7 +120,32 @@ class _Work:
 
 
 def _step(work: _Work, state: State) -> None:
-    rows = batch_rows(len(work.images), state.step, work.config)
+    """Strengths and gradients, weights, one gradient of them, momentum, and the step."""
+    config, rows = work.config, batch_rows(len(work.images), state.step, work.config)
+    gradients, numbers = _all_gradients(work, state, rows)
+    strength, output_mse, _, grad_l1 = numbers[:, :4].T.contiguous()
+    gramian = numbers[:, 4:].contiguous()
+    for name, *felt in zip(work.zoo, strength, grad_l1, strict=True):
+        check_finite(state.step, name, *felt)
+    weights = work.rule(Feedback(strength, grad_l1, gramian, output_mse))
+    _check_weights(work.rule, state.step, weights)
+    combined = torch.tensordot(weights.to(gradients), gradients, dims=1)
+    if config.normalise == "each":
+        scale = (weights @ grad_l1).to(combined)
+    else:  # per perturbation: with one per image, each keeps its own scale
+        scale = combined.abs().mean(dim=(1, 2, 3), keepdim=True)
+    where = slice(None) if config.universal else rows
+    normalised = combined / scale.clamp_min(torch.finfo(scale.dtype).tiny)
+    state.velocity[where] = config.momentum * state.velocity[where] + normalised
+    _move(work, state, where, state.velocity[where])
+    _record(work, state, numbers[:, :3].tolist(), weights, grad_l1, gramian)
+    state.rule = work.rule.state_dict()
+    state.step += 1
+
+
+def _all_gradients(work: _Work, state: State, rows: Tensor) -> tuple[Tensor, Tensor]:
+    """Gradients, [K, 1 or B, 3, H, W], and what the host needs of them, [K, 4 + K]: strength,
+    output term, feature term, mean|g|, Gramian; in one transfer, since a GPU waits for each."""
     gradients, terms = [], []
     for name, model in work.zoo.items():
         strength = partial(work.hooks.objective.strength, model)
@@ -136,24 +161,7 @@ def _step(work: _Work, state: State) -> None:
     work.peers.sum(stacked, terms)
     flat = stacked.flatten(1).double()
     grad_l1 = stacked.abs().flatten(1).mean(dim=1, keepdim=True).double()
-    # all that the host needs in one transfer: on a GPU each one waits for the device
-    numbers = torch.cat([terms, grad_l1, flat @ flat.T], dim=1).cpu()
-    strength, output_mse, _, grad_l1 = numbers[:, :4].T.contiguous()
-    gramian = numbers[:, 4:].contiguous()
-    _check_finite(list(work.zoo), state.step, strength, grad_l1)
-    weights = work.rule(Feedback(strength, grad_l1, gramian, output_mse))
-    _check_weights(work.rule, state.step, weights)
-    combined = torch.tensordot(weights.to(stacked), stacked, dims=1)
-    if work.config.normalise == "each":
-        combined = combined / _scale((weights @ grad_l1).to(combined))
-    else:  # per perturbation: with one per image, each keeps its own scale
-        combined = combined / _scale(combined.abs().mean(dim=(1, 2, 3), keepdim=True))
-    where = slice(None) if work.config.universal else rows
-    state.velocity[where] = work.config.momentum * state.velocity[where] + combined
-    _move(work, state, rows, state.velocity[where])
-    _record(work, state, numbers[:, :3].tolist(), weights, grad_l1, gramian)
-    state.rule = work.rule.state_dict()
-    state.step += 1
+    return stacked, torch.cat([terms, grad_l1, flat @ flat.T], dim=1).cpu()
 
 
 def _feature_step(work: _Work, state: State, inner: int) -> None:
@@ -168,18 +176,13 @@ def _feature_step(work: _Work, state: State, inner: int) -> None:
     rows = batch_rows(len(work.images), state.step, work.config)
     gradient, _ = _gradient(distance, work, state, rows, f"diversity {state.step}.{inner}")
     work.peers.sum(gradient)
-    _move(work, state, rows, gradient)
+    _move(work, state, slice(None) if work.config.universal else rows, gradient)
 
 
-def _move(work: _Work, state: State, rows: Tensor, direction: Tensor) -> None:
+def _move(work: _Work, state: State, where: slice | Tensor, direction: Tensor) -> None:
     """A step along the signs, and back into the budget."""
-    where = slice(None) if work.config.universal else rows
     moved = state.delta[where] + work.config.step_size * direction.sign()
     state.delta[where] = work.hooks.budget.project(moved, work.config.eps)
-
-
-def _scale(values: Tensor) -> Tensor:
-    return values.clamp_min(torch.finfo(values.dtype).tiny)
 
 
 def _gradient(
@@ -194,7 +197,7 @@ def _gradient(
     Piece by piece where `micro_batch` asks for it, each piece counting by its images.
     """
     config = work.config
-    delta = _slice(state.delta, rows, config)
+    delta = (state.delta if config.universal else state.delta[rows]).detach()
     gradient, total = torch.zeros_like(delta), delta.new_zeros(1, dtype=torch.float64)
     for part in work.peers.parts(len(rows), work.execution.micro_batch):
         where = slice(None) if config.universal else part
@@ -208,22 +211,13 @@ def _gradient(
     return gradient, total
 
 
-def _slice(delta: Tensor, rows: Tensor, config: PerturbationConfig) -> Tensor:
-    return (delta if config.universal else delta[rows]).detach().clone()
-
-
-def _check_finite(names: list[str], step: int, strength: Tensor, grad_l1: Tensor) -> None:
-    for name, loss, gradient in zip(names, strength, grad_l1, strict=True):
-        if not (loss.isfinite() and gradient.isfinite()):
-            raise Diverged(not_finite(step, name))
-
-
-def not_finite(step: int, name: str) -> str:
-    """What `Diverged` says of a generator."""
-    return (
-        f"step {step}: {name} returned a loss or gradient that is not finite; "
-        "check its weights and the images, or lower eps"
-    )
+def check_finite(step: int, name: str, loss: Tensor, gradient: Tensor) -> None:
+    """Raise `Diverged` for a generator whose loss or gradient is NaN or infinite."""
+    if not (loss.isfinite() and gradient.isfinite()):
+        raise Diverged(
+            f"step {step}: {name} returned a loss or gradient that is not finite; "
+            "check its weights and the images, or lower eps"
+        )
 
 
 def _check_weights(rule: Weighting, step: int, weights: Tensor) -> None:
@@ -244,18 +238,9 @@ def _record(
     gramian: Tensor,
 ) -> None:
     for k, name in enumerate(work.zoo):
-        strength, output_mse, feature_mse = terms[k]
-        state.history.append(
-            {
-                "step": state.step,
-                "model": name,
-                "strength": strength,
-                "output_mse": output_mse,
-                "feature_mse": feature_mse,
-                "weight": weights[k].item(),
-                "grad_l1": grad_l1[k].item(),
-                "solver_failed": work.rule.solver_failed,
-            }
-        )
+        row = {"step": state.step, "model": name}
+        row |= zip(("strength", "output_mse", "feature_mse"), terms[k], strict=True)
+        row |= {"weight": weights[k].item(), "grad_l1": grad_l1[k].item()}
+        state.history.append(row | {"solver_failed": work.rule.solver_failed})
     norms = gramian.diagonal().sqrt().clamp_min(torch.finfo(gramian.dtype).tiny)
     state.cosines.append((gramian / norms / norms[:, None]).tolist())

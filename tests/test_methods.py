@@ -247,9 +247,7 @@ def test_tsdf_separates_by_intensity() -> None:
 
 def test_tsdf_poisons_for_as_long_as_published() -> None:
     assert make_method("tsdf").poison_steps == 50
-    loops = [
-        make_method("tsdf", poison_steps=n).loop(CONFIG, 6, tiny_zoo()).steps for n in (0, 50)
-    ]
+    loops = [make_method("tsdf", poison_steps=n).loop(CONFIG, 6, tiny_zoo()).steps for n in (0, 50)]
     assert loops[1] - loops[0] == 50
 
 

@@ -14,7 +14,7 @@ from aef_core.faces import FaceBatch
 from aef_core.generators import AttGAN, DeepfakeModel
 from aef_core.interruption import INTERRUPTION, Hooks, Zoo, seeded
 from aef_core.methods.base import Method
-from aef_core.perturbation import Diverged, PerturbationConfig, State, batch_rows, not_finite
+from aef_core.perturbation import PerturbationConfig, State, batch_rows, check_finite
 from aef_core.weighting import Weighting
 
 ORDER = ("StarGAN", "AttentionGAN", "HiSD", "AttGAN")  # of the published driver
@@ -138,11 +138,8 @@ class CMUA(Method):
         draw = torch.rand(x.shape, generator=seeded(config.seed, purpose))
         return (config.eps * (2 * draw - 1)).to(x)
 
-    def _row(
-        self, name: str, zoo: Zoo, step: int, mse: Tensor, grad_l1: Tensor
-    ) -> dict[str, Any]:
-        if not (mse.isfinite() and grad_l1.isfinite()):
-            raise Diverged(not_finite(step, name))
+    def _row(self, name: str, zoo: Zoo, step: int, mse: Tensor, grad_l1: Tensor) -> dict[str, Any]:
+        check_finite(step, name, mse, grad_l1)
         counts = {k: len(targets(k, model)) for k, model in zoo.items()}
         return {
             "step": step,
