@@ -56,7 +56,7 @@ def test_every_method_and_seed_is_judged_and_specialists_come_first(made) -> Non
 def test_the_control_differs_from_aef_in_the_loss_only() -> None:
     control = dict(mt.ONE_LOSS)
     name, settings = control.pop("AEF, outputs alone")
-    loops = [make_method(name, **s).loop(CONFIG, 8) for s in (settings, {})]
+    loops = [make_method(name, **s).loop(CONFIG, 8, small_zoo()) for s in (settings, {})]
     assert loops[0] == replace(loops[1], feature_weight=0.0)
     assert all(mt.ENTRIES[label] == entry for label, entry in control.items())
 

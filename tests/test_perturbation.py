@@ -1,6 +1,7 @@
 """The loop: bounded, seeded, resumable, and plain PGD where there is one generator."""
 
 import dataclasses
+import math
 
 import pytest
 import torch
@@ -16,7 +17,7 @@ from aef_core.perturbation import (
     perturb,
 )
 from aef_core.perturbation.objective import clean_references, interruption, pooled
-from aef_core.weighting import RULES, make_rule
+from aef_core.weighting import AEF, RULES, Feedback, Uniform, make_rule
 
 from .conftest import make_faces, tiny_zoo
 
@@ -88,7 +89,7 @@ def test_one_generator_is_plain_momentum_pgd(zoo: dict[str, DeepfakeModel]) -> N
     for step in range(CONFIG.steps):
         rows = batch_rows(len(faces), step, CONFIG)
         delta = delta.detach().requires_grad_()
-        x = (faces.images[rows] + delta).clamp(-1, 1)
+        x = faces.images[rows] + delta
         loss, _, _ = interruption(model, x, references, rows, CONFIG.feature_weight)
         loss.backward()
         velocity = 0.8 * velocity + delta.grad / delta.grad.abs().mean()
@@ -154,7 +155,77 @@ def test_an_empty_zoo_is_refused() -> None:
 
 
 def test_features_are_pooled_as_published_only_cheaper() -> None:
-    feature = torch.randn(2, 96, 16, 16)
-    published = F.interpolate(feature, size=(32, 32), mode="bilinear").sum(dim=1)
-    assert torch.allclose(pooled(feature), published, atol=1e-4)
-    assert not torch.allclose(pooled(feature.roll(1, dims=3)), published, atol=1.0)
+    """Resized to 32 x 32 where larger, and to the largest of them otherwise."""
+    large, small = torch.randn(2, 96, 48, 48), torch.randn(2, 8, 16, 16)
+    for features, side in (([large, small], 32), ([small, small[..., :8, :8]], 16)):
+        each = [F.interpolate(f, size=(side, side), mode="bilinear") for f in features]
+        published = torch.cat(each, dim=1).sum(dim=1)
+        assert torch.allclose(pooled(features), published, atol=1e-4)
+        assert not torch.allclose(pooled([features[0]]), published, atol=1.0)
+    assert torch.equal(pooled([small]), small.sum(dim=1))
+
+
+def test_feature_steps_move_by_signs_and_leave_the_momentum_alone() -> None:
+    """With feature steps or without, the momentum after one step is its own gradient."""
+    plain = dataclasses.replace(CONFIG, steps=1)
+    for inner in (0, 3):
+        state = run(dataclasses.replace(plain, feature_steps=inner), method="uniform")
+        assert state.velocity.abs().mean().item() == pytest.approx(1)
+    start = initial_state(make_faces().images, plain).delta
+    small = dataclasses.replace(plain, feature_steps=3, step_size=1e-3)
+    moved = run(small, method="uniform").delta - start
+    assert moved.abs().max() <= 4e-3 + 1e-7
+
+
+def test_a_step_divides_by_the_sum_or_by_each() -> None:
+    """Gradients of equal mass: the length of their mean says how far they agree."""
+    config = dataclasses.replace(CONFIG, steps=1, normalise="each", feature_weight=0.0)
+    state = run(config, method="grad-norm")
+    assert 0.1 < state.velocity.abs().mean().item() < 0.9
+    with pytest.raises(ValueError, match="normalise is out of range: both, must be one of sum, e"):
+        PerturbationConfig(normalise="both")
+
+
+def test_weights_that_are_not_finite_stop_with_rule_step_and_settings() -> None:
+    class Broken(Uniform):
+        name = "broken"
+
+        def __call__(self, feedback: Feedback) -> torch.Tensor:
+            return feedback.strength * math.nan
+
+    class Later(AEF):
+        def __call__(self, feedback: Feedback) -> torch.Tensor:
+            broken = math.nan if self.state_dict() else 1.0  # from the second step on
+            return super().__call__(feedback) * broken
+
+    for rule, said in (
+        (Broken(), r"step 0: rule 'broken' \(no settings\)"),
+        (Later(), r"step 1: rule 'aef' \(tau=0.1, beta=0.9\)"),
+    ):
+        with pytest.raises(Diverged, match=f"{said} returned weights that are not finite"):
+            list(perturb(tiny_zoo(), make_faces(), rule, CONFIG))
+
+
+def test_the_history_says_where_a_solver_failed(monkeypatch: pytest.MonkeyPatch) -> None:
+    """CAGrad averages where its program has no solution: recorded, step by step."""
+    config = dataclasses.replace(CONFIG, steps=3)
+    # raw gradients of these generators differ by 1e4: the min-norm direction vanishes
+    assert all(row["solver_failed"] for row in run(config, method="cagrad").history)
+    assert not any(row["solver_failed"] for row in run(config, method="mgda").history)
+
+    from cvxpy.error import SolverError
+    from torchjd import aggregation
+
+    solve, calls = aggregation.CAGradWeighting.forward, []
+
+    def fail_once(self: object, gramian: torch.Tensor) -> torch.Tensor:
+        calls.append(gramian)
+        if len(calls) == 2:
+            raise SolverError("no solution")
+        return solve(self, gramian)
+
+    monkeypatch.setattr(aggregation.CAGradWeighting, "forward", fail_once)
+    rule = make_rule("cagrad", rows="l2")
+    *_, last = perturb(tiny_zoo(), make_faces(), rule, config)
+    failed = [row["solver_failed"] for row in last.history]
+    assert failed == [False] * 4 + [True] * 4 + [False] * 4

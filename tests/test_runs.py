@@ -36,6 +36,16 @@ def refuse(state: State) -> None:
     raise AssertionError("computed again")
 
 
+def test_a_run_belongs_to_a_device_and_a_torch(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Neither promises the bits of another; and no run of the first format is found again."""
+    first = go()
+    assert first.config["device"] == "cpu"
+    assert first.config["torch"] == torch.__version__
+    assert first.config["format"] == 2
+    monkeypatch.setattr(torch, "__version__", "9.9.9")
+    assert go().path != first.path
+
+
 def test_a_finished_run_is_found_and_equal() -> None:
     first = go(tau=0.01)
     again = go(tau=0.01, on_step=refuse)

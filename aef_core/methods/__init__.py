@@ -1,7 +1,8 @@
 """Every method of the field, in the one loop: a registry from name to recipe.
 
 A method is settings of `perturbation.perturb` and a weighting rule; where that is not enough it
-composes the loop (CMUA's fusion, TSDF's second stage) or moves another parameter (DWT's bands).
+composes the loop (TSDF's second stage), moves another parameter (DWT's bands) or has a loop of its
+own (CMUA's fusion).
 """
 
 from dataclasses import fields
@@ -15,6 +16,7 @@ from aef_core.methods.cmua import CMUA
 from aef_core.methods.dwt import DWT
 from aef_core.methods.ensemble import AEF, FOUND, MaxMin
 from aef_core.methods.fgsm import FGSM, MIFGSM, PGD
+from aef_core.methods.random import Random
 from aef_core.methods.search import search_factors
 from aef_core.methods.tsdf import TSDF
 from aef_core.perturbation import PerturbationConfig
@@ -25,6 +27,7 @@ from aef_core.registry import make
 __all__ = ["METHODS", "Method", "make_method", "method_table", "protect_with", "search_factors"]
 
 METHODS: dict[str, type[Method]] = {
+    "random": Random,
     "fgsm": FGSM,
     "pgd": PGD,
     "mi-fgsm": MIFGSM,
@@ -95,12 +98,13 @@ def protect_with(
     )
 
 
-def method_table() -> pd.DataFrame:
-    """One line per method: idea, weighting rule, cost of a step, settings with paper values."""
+def method_table(zoo: Zoo) -> pd.DataFrame:
+    """One line per method: idea, weighting rule, cost of a step on this zoo, settings with paper
+    values."""
     rows = []
     for name, kind in METHODS.items():
         method = kind()
         said = ", ".join(f"{f.name}={getattr(method, f.name)}" for f in fields(method))
         rows.append({"method": name, "idea": kind.idea, "rule": kind.rule,
-                     "cost per step": method.cost, "settings": said})  # fmt: skip
+                     "cost per step": method.cost(zoo), "settings": said})  # fmt: skip
     return pd.DataFrame(rows).set_index("method")

@@ -27,20 +27,23 @@ class Method:
         Name of its weighting rule.
     idea : str
         One line for tables.
-    cost : float
-        Computation of one of its steps, in plain steps (every generator once forward and backward
-        on a batch). `protect_with` divides the steps it is given by it, so that methods are
-        compared at equal computation.
     """
 
     name: ClassVar[str]
     rule: ClassVar[str] = "uniform"
     idea: ClassVar[str]
-    cost: ClassVar[float] = 1.0
 
-    def loop(self, config: PerturbationConfig, n: int) -> PerturbationConfig:
+    def cost(self, zoo: Zoo) -> float:
+        """Computation of one of its steps, in plain steps.
+
+        A plain step takes every generator once forward and backward on a batch. `protect_with`
+        divides the steps it is given by the cost: methods are compared at equal computation.
+        """
+        return 1.0
+
+    def loop(self, config: PerturbationConfig, n: int, zoo: Zoo) -> PerturbationConfig:
         """The loop's settings for this method, from the caller's and the number of faces."""
-        return replace(config, steps=max(1, round(config.steps / self.cost)))
+        return replace(config, steps=max(1, round(config.steps / self.cost(zoo))))
 
     def rule_settings(self) -> dict[str, Any]:
         """Settings of the weighting rule."""
@@ -78,7 +81,7 @@ def run_recipe(
     method: Method, zoo: Zoo, faces: FaceBatch, config: PerturbationConfig, **options: Any
 ) -> Run:
     """Optimise with a method object; `methods.protect_with` makes it from its name."""
-    loop = method.loop(config, len(faces))
+    loop = method.loop(config, len(faces), zoo)
     return optimize(
         zoo, faces, method.rule, loop,
         loop=method.states, recipe=method.recipe(), **options, **method.rule_settings(),

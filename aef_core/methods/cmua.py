@@ -1,4 +1,4 @@
-"""CMUA: per-image attacks, fused over the batch and then over the generators."""
+"""CMUA: per-image attacks, fused over the batch and over the generators inside every inner step."""
 
 from collections.abc import Iterator
 from dataclasses import dataclass, field, replace
@@ -8,45 +8,50 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from aef_core.distributed import ALONE, Peers
 from aef_core.faces import FaceBatch
 from aef_core.methods.base import Method
-from aef_core.perturbation import PerturbationConfig, State, batch_rows, perturb
-from aef_core.perturbation.objective import Hooks, Zoo
-from aef_core.weighting import Weighting, make_rule
+from aef_core.models import AttGAN, DeepfakeModel
+from aef_core.perturbation import PerturbationConfig, State, batch_rows, check_finite
+from aef_core.perturbation.execution import Execution
+from aef_core.perturbation.objective import INTERRUPTION, Hooks, Zoo, seeded
+from aef_core.weighting import Weighting
 
 ORDER = ("StarGAN", "AttentionGAN", "HiSD", "AttGAN")  # of the published driver
+HISD_SHIFT = 0.002  # added to HiSD's clean output: at x its squared distance has no gradient
 
 
 @dataclass
 class CMUA(Method):
     """Cross-model universal adversarial watermark.
 
-    Formula: for a batch and generator k, X' = x + K sign steps of PGD from x + U(-eps, eps) on the
-    output MSE of G_k; image level eta = mean over the batch of clip(s_k (X' - x), -eps, eps); model
-    level u <- m u + (1 - m) eta, the first time u = eta; generators in turn.
-    Source: Huang et al., AAAI 2022 (arXiv 2105.10872), github.com/VDIGPKU/CMUA-Watermark.
+    Formula: for a batch x, every generator k in turn and every target c of it: X = x + U(-eps, eps)
+    (HiSD: x + u), y = G_k(x, c), then `inner` times X' = X + 0.01 sign(grad MSE(G_k(X, c), y)),
+    eta = mean over the batch of clip(s_k (X' - x), -eps, eps), u <- m u + (1 - m) eta (the very
+    first time u = eta), X = clip(x + u, -1, 1).
+    Source: Huang et al., AAAI 2022 (arXiv 2105.10872), github.com/VDIGPKU/CMUA-Watermark, to whose
+    own traces `tests/test_loop_traces.py` holds it. Published: 2 batches of 64 faces, each once.
 
     Parameters
     ----------
     inner : int
-        Steps K of the per-image attack. Paper 10.
+        Steps of each target. Paper 10.
     share : float, in (0, 1]
-        Its step size over eps. Paper 0.01 / 0.05 = 0.2.
+        Their size over eps. Paper 0.01 / 0.05 = 0.2.
     momentum : float, in [0, 1)
-        m of the model level. Paper 0.5.
+        m of the fusion. Paper 0.5.
     factors : mapping of generator to float
         The multipliers s_k that the paper calls step sizes and finds by TPE; 1 where not given, as
         the published settings have it. See `search_factors`.
 
-    Departs from the published code: batches of the caller's size instead of 64; each image carries
-    one random edit a batch instead of every edit in turn; every generator starts from fresh noise
-    (there, HiSD starts from u) and has its clean output as reference (there, HiSD's is shifted by
-    0.002). History: `strength` is that of the last per-image step, `weight` the share of the
-    fused pattern each generator adds; `cosines` compare the image-level patterns.
+    A step is one batch through all targets of all generators, see `targets`: dozens of plain steps,
+    so that a budget below that still buys one. Batches have the caller's size. History: `strength`
+    is the output MSE at a generator's last inner step, `weight` its share of all inner steps;
+    `cosines` compare u as each generator left it.
     """
 
     name: ClassVar[str] = "cmua"
-    idea: ClassVar[str] = "per-image PGD, averaged over the batch, fused generator by generator"
+    idea: ClassVar[str] = "per-image steps, each fused over the batch and into one pattern at once"
     inner: int = 10
     share: float = 0.2
     momentum: float = 0.5
@@ -60,14 +65,13 @@ class CMUA(Method):
         if not 0 <= self.momentum < 1:
             raise ValueError(f"momentum is out of range: {self.momentum}, must be in [0, 1)")
 
-    @property
-    def cost(self) -> float:
-        return float(self.inner)
+    def cost(self, zoo: Zoo) -> float:
+        return self.inner * sum(len(targets(k, model)) for k, model in zoo.items()) / len(zoo)
 
-    def loop(self, config: PerturbationConfig, n: int) -> PerturbationConfig:
-        steps = max(1, round(config.steps / self.inner))
-        return replace(config, steps=steps, step_size=self.share * config.eps, momentum=0.0,
-                       feature_weight=0.0, feature_steps=0, universal=True)  # fmt: skip
+    def loop(self, config: PerturbationConfig, n: int, zoo: Zoo) -> PerturbationConfig:
+        plain = super().loop(config, n, zoo)
+        return replace(plain, step_size=self.share * config.eps, momentum=0.0, feature_weight=0.0,
+                       feature_steps=0, universal=True)  # fmt: skip
 
     def states(
         self,
@@ -77,59 +81,114 @@ class CMUA(Method):
         config: PerturbationConfig,
         state: State | None,
         hooks: Hooks,
-        *machine: Any,
+        execution: Execution | None = None,
+        peers: Peers = ALONE,
     ) -> Iterator[State]:
-        names = [n for n in ORDER if n in zoo] + [n for n in zoo if n not in ORDER]
-        if state is None:
-            nothing = torch.zeros(1, *faces.images.shape[1:])
-            state = State(nothing, nothing.clone())
+        if hooks.transform or hooks.objective is not INTERRUPTION:
+            raise ValueError("cmua attacks outputs of untransformed photos: give it a budget only")
+        execution, names = execution or Execution(), list(zoo)
+        zoo = execution.prepared({name: zoo[name] for name in sorted(zoo, key=_place)})
+        device = next(next(iter(zoo.values())).parameters()).device
+        images, attributes = faces.images.to(device), faces.attributes.to(device)
+        state = state or State(torch.zeros_like(images[:1]), torch.zeros_like(images[:1]))
+        u = state.delta.to(device) if state.step else None
         while state.step < config.steps:
-            batch = faces[batch_rows(len(faces), state.step, config).tolist()]
-            fresh = replace(config, seed=config.seed + 1000 * (state.step + 1))
-            levels, rows = {}, {}
-            for name in names:
-                alone = {name: zoo[name]}
-                levels[name], rows[name] = self._image_level(alone, batch, fresh, hooks, machine)
-                first = state.step == 0 and len(levels) == 1
-                state.delta = fuse(None if first else state.delta, levels[name], self.momentum)
-            self._record(state, zoo, names, levels, rows)
-            state.step += 1
+            rows = batch_rows(len(faces), state.step, config)
+            x, patterns, records = images[rows], {}, {}
+            parts = peers.parts(len(rows), execution.micro_batch)
+            with execution.applied(device), execution.within_memory(config.batch):
+                for name, model in zoo.items():
+                    for number, edit in enumerate(targets(name, model)):
+                        c = model.conditions(attributes[rows], edit)
+                        noise = self.noise(x, config, f"noise {state.step} {name} {number}")
+                        outputs = _Outputs(model, c, parts, peers)
+                        u, felt = self._attack(name, outputs, x, noise, u, config, hooks)
+                    patterns[name], records[name] = u, self._row(name, zoo, state.step, *felt)
+            state.history += [records[name] for name in names]
+            flat = F.normalize(torch.cat([patterns[n] for n in names]).flatten(1).double(), dim=1)
+            state.cosines.append((flat @ flat.T).tolist())
+            state.delta, state.step = u, state.step + 1
             yield state
 
-    def _image_level(
+    def _attack(
         self,
-        alone: Zoo,
-        batch: FaceBatch,
+        name: str,
+        outputs: "_Outputs",
+        x: Tensor,
+        noise: Tensor,
+        u: Tensor | None,
         config: PerturbationConfig,
         hooks: Hooks,
-        machine: tuple[Any, ...],
-    ) -> tuple[Tensor, dict]:
-        """eta of one generator, shape [1, 3, H, W], and the last line of its history."""
-        attack = replace(config, steps=self.inner, batch=len(batch), universal=False)
-        *_, last = perturb(alone, batch, make_rule("uniform"), attack, None, hooks, *machine)
-        scaled = self.factors.get(next(iter(alone)), 1.0) * last.delta.cpu()
-        bounded = hooks.budget.project(scaled, config.eps)
-        return bounded.mean(dim=0, keepdim=True), last.history[-1]
+    ) -> tuple[Tensor, tuple[Tensor, Tensor]]:
+        """One target, as published: u afterwards; MSE and mean|grad| of the last inner step."""
+        y, X = outputs.clean(x), x + noise
+        if name == "HiSD":
+            y, X = y + HISD_SHIFT, x if u is None else x + hooks.budget.added(x, u)
+        for _ in range(self.inner):
+            mse, gradient = outputs.gradient(X, y)
+            moved = X + config.step_size * gradient.sign()
+            scaled = self.factors.get(name, 1.0) * (moved - x)
+            eta = hooks.budget.project(scaled, config.eps).mean(dim=0, keepdim=True)
+            u = eta if u is None else self.momentum * u + (1 - self.momentum) * eta
+            X = (x + hooks.budget.added(x, u)).clamp(-1, 1)
+        return u, (mse, gradient.abs().mean())
 
-    def _record(
-        self, state: State, zoo: Zoo, names: list[str], levels: dict[str, Tensor], rows: dict
-    ) -> None:
-        weights = fused_shares(names, self.momentum)
-        state.history += [{**rows[n], "step": state.step, "weight": weights[n]} for n in zoo]
-        unit = F.normalize(torch.cat([levels[n] for n in zoo]).flatten(1).double(), dim=1)
-        state.cosines.append((unit @ unit.T).tolist())
+    def noise(self, x: Tensor, config: PerturbationConfig, purpose: str) -> Tensor:
+        """U(-eps, eps) where a target starts, from the seed and its purpose alone."""
+        draw = torch.rand(x.shape, generator=seeded(config.seed, purpose))
+        return (config.eps * (2 * draw - 1)).to(x)
+
+    def _row(self, name: str, zoo: Zoo, step: int, mse: Tensor, grad_l1: Tensor) -> dict[str, Any]:
+        check_finite(step, name, mse, grad_l1)
+        counts = {k: len(targets(k, model)) for k, model in zoo.items()}
+        return {
+            "step": step,
+            "model": name,
+            "strength": mse.item(),
+            "output_mse": mse.item(),
+            "feature_mse": float("nan"),  # features play no part
+            "weight": counts[name] / sum(counts.values()),
+            "grad_l1": grad_l1.item(),
+            "solver_failed": False,
+        }
 
 
-def fuse(universal: Tensor | None, level: Tensor, momentum: float) -> Tensor:
-    """Model-level fusion: u <- m u + (1 - m) eta, or eta where there is no u yet."""
-    return level if universal is None else momentum * universal + (1 - momentum) * level
+@dataclass(frozen=True)
+class _Outputs:
+    """What a generator makes of a batch: piece by piece, shared among the processes of the job."""
+
+    model: DeepfakeModel
+    c: Tensor
+    parts: list[slice]
+    peers: Peers
+
+    @torch.no_grad()
+    def clean(self, x: Tensor) -> Tensor:
+        """Its outputs, shape of x; those of other processes stay zero."""
+        y = torch.zeros_like(x)
+        for part in self.parts:
+            y[part] = self.model.forward_with_feature(x[part], self.c[part])[0]
+        return y
+
+    def gradient(self, x: Tensor, y: Tensor) -> tuple[Tensor, Tensor]:
+        """MSE of its outputs to y, and the gradient of that with respect to x."""
+        gradient, total = torch.zeros_like(x), x.new_zeros(())
+        for part in self.parts:
+            moved = x[part].detach().requires_grad_()
+            output = self.model.forward_with_feature(moved, self.c[part])[0]
+            mse = F.mse_loss(output, y[part]) * (len(moved) / len(x))
+            gradient[part] = torch.autograd.grad(mse, moved)[0]
+            total = total + mse.detach()
+        self.peers.sum(gradient, total)
+        return total, gradient
 
 
-def fused_shares(names: list[str], momentum: float) -> dict[str, float]:
-    """How much each generator's newest pattern counts in u after a round in this order; sum 1.
+def targets(name: str, model: DeepfakeModel) -> list[str | None]:
+    """What the published driver asks of a generator: every edit; AttGAN's None leaves the face."""
+    if name == "HiSD":
+        return ["Eyeglasses"] if "Eyeglasses" in model.edits else list(model.edits[:1])
+    return [None, *model.edits] if isinstance(model, AttGAN) else list(model.edits)
 
-    The last one attacked counts most: 8 / 15, 4 / 15, 2 / 15, 1 / 15 backwards at m = 0.5.
-    """
-    raw = {name: momentum ** (len(names) - 1 - k) for k, name in enumerate(names)}
-    total = sum(raw.values())
-    return {name: value / total for name, value in raw.items()}
+
+def _place(name: str) -> int:
+    return ORDER.index(name) if name in ORDER else len(ORDER)

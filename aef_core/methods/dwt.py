@@ -43,7 +43,7 @@ class DWT(Method):
     threshold_db: float = 20.0
     every: int = 5
 
-    def loop(self, config: PerturbationConfig, n: int) -> PerturbationConfig:
+    def loop(self, config: PerturbationConfig, n: int, zoo: Zoo) -> PerturbationConfig:
         return replace(config, feature_weight=0.0, feature_steps=0, momentum=0.8, universal=True)
 
     def rule_settings(self) -> dict[str, Any]:

@@ -5,6 +5,7 @@ from typing import Any, ClassVar
 
 from aef_core.methods.base import Method
 from aef_core.perturbation import PerturbationConfig
+from aef_core.perturbation.objective import Zoo
 
 FEATURE_STEP = 0.6  # cost of a step on features alone: the encoders are the larger half
 
@@ -13,9 +14,10 @@ FEATURE_STEP = 0.6  # cost of a step on features alone: the encoders are the lar
 class FOUND(Method):
     """Feature ensemble, then gradient ensemble.
 
-    Formula: `inner` sign steps that maximise the 1-Wasserstein distance between the pooled features
-    of all generators before and after (32 x 32, summed over channels and generators), then one step
-    along g = mean_k g_k / mean|g_k| of the output MSEs; momentum 0.8.
+    Formula: `inner` steps d <- clip(d + 1e-3 sign(g)) that maximise the 1-Wasserstein distance
+    between the pooled features of all generators before and after (at most 32 x 32, summed over
+    channels and generators), then g = mean_k g_k / mean|g_k| of the output MSEs,
+    m <- g + 0.8 m, d <- clip(d + 1e-3 sign(m)).
     Source: FOUND (arXiv 2303.00200; ACM TOMM 21(2) 2024, doi 10.1145/3653457); steps and constants
     from its descendant CRBP (github.com/hyy0731-zzz/CRBP). Paper settings there: 5 inner steps, 50
     epochs, step 1e-3, start uniform in the box, input diversity 0.5.
@@ -38,22 +40,21 @@ class FOUND(Method):
     inner: int = 5
     diversity: float = 0.5
 
-    @property
-    def cost(self) -> float:
+    def cost(self, zoo: Zoo) -> float:
         return 1 + FEATURE_STEP * self.inner
 
-    def loop(self, config: PerturbationConfig, n: int) -> PerturbationConfig:
-        return replace(super().loop(config, n), feature_steps=self.inner, feature_weight=0.0,
-                       feature_distance="wasserstein", momentum=0.8, diversity=self.diversity,
-                       universal=True)  # fmt: skip
+    def loop(self, config: PerturbationConfig, n: int, zoo: Zoo) -> PerturbationConfig:
+        return replace(super().loop(config, n, zoo), feature_steps=self.inner, feature_weight=0.0,
+                       feature_distance="wasserstein", momentum=0.8, normalise="each",
+                       diversity=self.diversity, universal=True)  # fmt: skip
 
 
 @dataclass
 class AEF(Method):
     """Adaptive Equilibrium: weights that follow the losses.
 
-    Formula: w = softmax(-E / tau), E <- beta E + (1 - beta) S, on S with its feature term (lam
-    0.3). Source: AEF (arXiv 2605.00443); see `weighting.AEF`.
+    Formula: w = softmax(-E / tau), E <- beta E + (1 - beta) S, for the next batch, on S with its
+    feature term (lam 0.3). Source: AEF (arXiv 2605.00443); see `weighting.AEF`.
 
     Parameters
     ----------
@@ -76,12 +77,11 @@ class AEF(Method):
     feature_weight: float = 0.3
     inner: int = 0
 
-    @property
-    def cost(self) -> float:
+    def cost(self, zoo: Zoo) -> float:
         return 1 + FEATURE_STEP * self.inner
 
-    def loop(self, config: PerturbationConfig, n: int) -> PerturbationConfig:
-        return replace(super().loop(config, n), feature_steps=self.inner,
+    def loop(self, config: PerturbationConfig, n: int, zoo: Zoo) -> PerturbationConfig:
+        return replace(super().loop(config, n, zoo), feature_steps=self.inner,
                        feature_weight=self.feature_weight, feature_distance="mse", momentum=0.8,
                        universal=True)  # fmt: skip
 
@@ -108,7 +108,7 @@ class MaxMin(Method):
     idea: ClassVar[str] = "ours: worst case relative to each generator's ceiling, with integral"
     ceilings: tuple[float, ...] = ()
 
-    def loop(self, config: PerturbationConfig, n: int) -> PerturbationConfig:
+    def loop(self, config: PerturbationConfig, n: int, zoo: Zoo) -> PerturbationConfig:
         return replace(config, feature_steps=0, feature_weight=0.0, momentum=0.8, universal=True)
 
     def rule_settings(self) -> dict[str, Any]:

@@ -5,6 +5,7 @@ from typing import ClassVar
 
 from aef_core.methods.base import Method, passes_over
 from aef_core.perturbation import PerturbationConfig
+from aef_core.perturbation.objective import Zoo
 
 LARGEST_BATCH = 64  # faces that FGSM's one gradient looks at together
 TINY = 0.01  # start at 1 % of the box: at zero the gradient of a squared distance vanishes
@@ -32,7 +33,7 @@ class FGSM(Method):
     idea: ClassVar[str] = "one step to the bound along the sign of the summed gradient"
     universal: bool = True
 
-    def loop(self, config: PerturbationConfig, n: int) -> PerturbationConfig:
+    def loop(self, config: PerturbationConfig, n: int, zoo: Zoo) -> PerturbationConfig:
         batch = min(n, LARGEST_BATCH) if self.universal else config.batch
         one = replace(config, batch=batch, step_size=2 * config.eps, momentum=0.0, init=TINY,
                       feature_weight=0.0, feature_steps=0, universal=self.universal)  # fmt: skip
@@ -66,7 +67,7 @@ class PGD(Method):
         if self.passes < 1:
             raise ValueError(f"passes is out of range: {self.passes}, must be at least 1")
 
-    def loop(self, config: PerturbationConfig, n: int) -> PerturbationConfig:
+    def loop(self, config: PerturbationConfig, n: int, zoo: Zoo) -> PerturbationConfig:
         plain = replace(config, momentum=self.momentum, feature_weight=0.0, feature_steps=0,
                         universal=self.universal)  # fmt: skip
         if self.universal:

@@ -20,7 +20,8 @@ from aef_core.weighting import Weighting, make_rule
 class TSDF(Method):
     """Two-stage defence: interruption plus poisoning, kept apart by intensity.
 
-    Formula: first u, by steps on pooled features and a step on sum_k w_k S_k with AEF's weights;
+    Formula: first u, by sign steps on pooled features, which leave the momentum alone, and a step
+    on sum_k w_k S_k with AEF's weights;
     then delta = u + M theta with M = 1[|u| < threshold] exp(-decay |u|), theta moved against a face
     detector (see `poisoning`), delta within the box.
     Source: TSDF (arXiv 2508.07795, IEEE TIFS 2026), github.com/vpsg-research/TSDF. Paper settings:
@@ -36,7 +37,7 @@ class TSDF(Method):
     threshold, decay : float
         Of the intensity separation; threshold in [-1, 1] units, at eps 0.05.
     poison_steps : int
-        Steps of the second stage; 0 leaves it out.
+        Steps of the second stage, on top of those asked for; 0 leaves it out.
     tau, beta : float
         See `weighting.AEF`.
 
@@ -53,7 +54,7 @@ class TSDF(Method):
     diversity: float = 0.5
     threshold: float = 0.040
     decay: float = 5.0
-    poison_steps: int = 20
+    poison_steps: int = 50
     tau: float = 0.1
     beta: float = 0.9
 
@@ -65,12 +66,11 @@ class TSDF(Method):
         if not self.threshold > 0:
             raise ValueError(f"threshold is out of range: {self.threshold}, must be positive")
 
-    @property
-    def cost(self) -> float:
+    def cost(self, zoo: Zoo) -> float:
         return 1 + FEATURE_STEP * self.inner
 
-    def loop(self, config: PerturbationConfig, n: int) -> PerturbationConfig:
-        plain = super().loop(config, n)
+    def loop(self, config: PerturbationConfig, n: int, zoo: Zoo) -> PerturbationConfig:
+        plain = super().loop(config, n, zoo)
         return replace(plain, feature_steps=self.inner, feature_weight=0.3, momentum=0.8,
                        feature_distance="mse", diversity=self.diversity, universal=True,
                        steps=plain.steps + self.poison_steps)  # fmt: skip

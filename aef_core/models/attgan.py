@@ -97,7 +97,10 @@ class AttGAN(DeepfakeModel):
             out = layer(out)
         return out
 
-    def conditions(self, attributes: Tensor, edit: str) -> Tensor:
+    def conditions(self, attributes: Tensor, edit: str | None) -> Tensor:
+        """See `DeepfakeModel.conditions`; without an edit, the face as it is."""
+        if edit is None:
+            return (2 * columns(attributes, self.attributes) - 1) * CONDITION_SCALE
         self._check_edit(edit)
         target = columns(self.target_attributes(attributes, edit), self.attributes)
         c = (2 * target - 1) * CONDITION_SCALE

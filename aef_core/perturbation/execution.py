@@ -1,7 +1,7 @@
 """How the loop computes, not what: memory, precision, layout, compilation.
 
 The defaults give the bits every earlier run has. Settings that change results beyond rounding are
-part of a run's identity; the others, like the device, are not.
+part of a run's identity; the others are not.
 """
 
 import copy

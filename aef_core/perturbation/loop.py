@@ -21,17 +21,16 @@ from aef_core.perturbation.objective import (
     Hooks,
     References,
     Zoo,
+    model_input,
     pooled,
-    pooled_features,
     seeded,
-    seen,
 )
 from aef_core.perturbation.state import PerturbationConfig, State, batch_rows, initial_state
 from aef_core.weighting import Feedback, Weighting
 
 
 class Diverged(RuntimeError):
-    """A loss or gradient became NaN or infinite; the message names step and generator."""
+    """A loss, gradient or weight became NaN or infinite; the message names step and culprit."""
 
 
 def perturb(
@@ -49,7 +48,8 @@ def perturb(
 
     Per step: S_k = (1 - lam) MSE(G_k(x + d), G_k(x)) + lam MSE(phi_k(x + d), phi_k(x)) on a batch,
     g_k = dS_k/dd, weights from the rule, g = sum_k w_k g_k, then `m <- momentum m + g / mean|g|`
-    and `d <- clip(d + step_size sign(m), -eps, eps)`.
+    and `d <- clip(d + step_size sign(m), -eps, eps)`. Before it `feature_steps` steps
+    `d <- clip(d + step_size sign(g), -eps, eps)` along features alone, which leave m untouched.
 
     Parameters
     ----------
@@ -71,7 +71,7 @@ def perturb(
     Raises
     ------
     Diverged
-        A loss or gradient is not finite.
+        A loss, a gradient or the weights are not finite.
     ValueError
         An empty zoo, or faces of another size than the perturbation.
     OutOfMemory, LostPeer
@@ -120,7 +120,32 @@ class _Work:
 
 
 def _step(work: _Work, state: State) -> None:
-    rows = batch_rows(len(work.images), state.step, work.config)
+    """Strengths and gradients, weights, one gradient of them, momentum, and the step."""
+    config, rows = work.config, batch_rows(len(work.images), state.step, work.config)
+    gradients, numbers = _all_gradients(work, state, rows)
+    strength, output_mse, _, grad_l1 = numbers[:, :4].T.contiguous()
+    gramian = numbers[:, 4:].contiguous()
+    for name, *felt in zip(work.zoo, strength, grad_l1, strict=True):
+        check_finite(state.step, name, *felt)
+    weights = work.rule(Feedback(strength, grad_l1, gramian, output_mse))
+    _check_weights(work.rule, state.step, weights)
+    combined = torch.tensordot(weights.to(gradients), gradients, dims=1)
+    if config.normalise == "each":
+        scale = (weights @ grad_l1).to(combined)
+    else:  # per perturbation: with one per image, each keeps its own scale
+        scale = combined.abs().mean(dim=(1, 2, 3), keepdim=True)
+    where = slice(None) if config.universal else rows
+    normalised = combined / scale.clamp_min(torch.finfo(scale.dtype).tiny)
+    state.velocity[where] = config.momentum * state.velocity[where] + normalised
+    _move(work, state, where, state.velocity[where])
+    _record(work, state, numbers[:, :3].tolist(), weights, grad_l1, gramian)
+    state.rule = work.rule.state_dict()
+    state.step += 1
+
+
+def _all_gradients(work: _Work, state: State, rows: Tensor) -> tuple[Tensor, Tensor]:
+    """Gradients, [K, 1 or B, 3, H, W], and what the host needs of them, [K, 4 + K]: strength,
+    output term, feature term, mean|g|, Gramian; in one transfer, since a GPU waits for each."""
     gradients, terms = [], []
     for name, model in work.zoo.items():
         strength = partial(work.hooks.objective.strength, model)
@@ -136,17 +161,28 @@ def _step(work: _Work, state: State) -> None:
     work.peers.sum(stacked, terms)
     flat = stacked.flatten(1).double()
     grad_l1 = stacked.abs().flatten(1).mean(dim=1, keepdim=True).double()
-    # all that the host needs in one transfer: on a GPU each one waits for the device
-    numbers = torch.cat([terms, grad_l1, flat @ flat.T], dim=1).cpu()
-    strength, output_mse, _, grad_l1 = numbers[:, :4].T.contiguous()
-    gramian = numbers[:, 4:].contiguous()
-    _check_finite(list(work.zoo), state.step, strength, grad_l1)
-    weights = work.rule(Feedback(strength, grad_l1, gramian, output_mse))
-    combined = torch.tensordot(weights.to(stacked), stacked, dims=1)
-    _update(state, combined, rows, work.config, work.hooks)
-    _record(state, list(work.zoo), numbers[:, :3].tolist(), weights, grad_l1, gramian)
-    state.rule = work.rule.state_dict()
-    state.step += 1
+    return stacked, torch.cat([terms, grad_l1, flat @ flat.T], dim=1).cpu()
+
+
+def _feature_step(work: _Work, state: State, inner: int) -> None:
+    """The stage before a step: pooled features of *all* generators, no weights, no momentum."""
+
+    def distance(x: Tensor, rows: Tensor) -> tuple[Tensor]:
+        clean = {name: work.references[name].at(rows) for name in work.zoo}
+        moved = pooled(m.encode(x, clean[k].conditions)[0] for k, m in work.zoo.items())
+        before = pooled(reference.features for reference in clean.values())
+        return (FEATURE_DISTANCES[work.config.feature_distance](moved, before),)
+
+    rows = batch_rows(len(work.images), state.step, work.config)
+    gradient, _ = _gradient(distance, work, state, rows, f"diversity {state.step}.{inner}")
+    work.peers.sum(gradient)
+    _move(work, state, slice(None) if work.config.universal else rows, gradient)
+
+
+def _move(work: _Work, state: State, where: slice | Tensor, direction: Tensor) -> None:
+    """A step along the signs, and back into the budget."""
+    moved = state.delta[where] + work.config.step_size * direction.sign()
+    state.delta[where] = work.hooks.budget.project(moved, work.config.eps)
 
 
 def _gradient(
@@ -161,13 +197,13 @@ def _gradient(
     Piece by piece where `micro_batch` asks for it, each piece counting by its images.
     """
     config = work.config
-    delta = _slice(state.delta, rows, config)
+    delta = (state.delta if config.universal else state.delta[rows]).detach()
     gradient, total = torch.zeros_like(delta), delta.new_zeros(1, dtype=torch.float64)
     for part in work.peers.parts(len(rows), work.execution.micro_batch):
         where = slice(None) if config.universal else part
         moved = delta[where].clone().requires_grad_()
         draw = seeded(config.seed, purpose)
-        x = seen(work.images[rows[part]], moved, config.diversity, draw, work.hooks)
+        x = model_input(work.images[rows[part]], moved, config.diversity, draw, work.hooks)
         values = objective(x, rows[part])
         share = (part.stop - part.start) / len(rows)
         gradient[where] += share * torch.autograd.grad(values[0], moved)[0]
@@ -175,67 +211,36 @@ def _gradient(
     return gradient, total
 
 
-def _slice(delta: Tensor, rows: Tensor, config: PerturbationConfig) -> Tensor:
-    return (delta if config.universal else delta[rows]).detach().clone()
+def check_finite(step: int, name: str, loss: Tensor, gradient: Tensor) -> None:
+    """Raise `Diverged` for a generator whose loss or gradient is NaN or infinite."""
+    if not (loss.isfinite() and gradient.isfinite()):
+        raise Diverged(
+            f"step {step}: {name} returned a loss or gradient that is not finite; "
+            "check its weights and the images, or lower eps"
+        )
 
 
-def _update(
-    state: State, gradient: Tensor, rows: Tensor, config: PerturbationConfig, hooks: Hooks
-) -> None:
-    """Normalise, add momentum, step by the sign, project onto the budget."""
-    dims = (1, 2, 3)  # per perturbation: with one per image, each keeps its own scale
-    scale = gradient.abs().mean(dim=dims, keepdim=True)
-    normalised = gradient / scale.clamp_min(torch.finfo(gradient.dtype).tiny)
-    where = slice(None) if config.universal else rows
-    state.velocity[where] = config.momentum * state.velocity[where] + normalised
-    moved = state.delta[where] + config.step_size * state.velocity[where].sign()
-    state.delta[where] = hooks.budget.project(moved, config.eps)
-
-
-def _feature_step(work: _Work, state: State, inner: int) -> None:
-    """The stage before a step: pooled features of *all* generators, no weights (see `pooled`)."""
-
-    def distance(x: Tensor, rows: Tensor) -> tuple[Tensor]:
-        conditions = {name: work.references[name].conditions[rows] for name in work.zoo}
-        moved = sum(pooled(m.encode(x, conditions[k])[0]) for k, m in work.zoo.items())
-        clean = pooled_features(work.zoo, work.references, rows)
-        return (FEATURE_DISTANCES[work.config.feature_distance](moved, clean),)
-
-    rows = batch_rows(len(work.images), state.step, work.config)
-    gradient, _ = _gradient(distance, work, state, rows, f"diversity {state.step}.{inner}")
-    work.peers.sum(gradient)
-    _update(state, gradient, rows, work.config, work.hooks)
-
-
-def _check_finite(names: list[str], step: int, strength: Tensor, grad_l1: Tensor) -> None:
-    for name, loss, gradient in zip(names, strength, grad_l1, strict=True):
-        if not (loss.isfinite() and gradient.isfinite()):
-            raise Diverged(
-                f"step {step}: {name} returned a loss or gradient that is not finite; "
-                "check its weights and the images, or lower eps"
-            )
+def _check_weights(rule: Weighting, step: int, weights: Tensor) -> None:
+    if not weights.isfinite().all():
+        said = ", ".join(f"{name}={value}" for name, value in rule.settings().items())
+        raise Diverged(
+            f"step {step}: rule {rule.name!r} ({said or 'no settings'}) returned weights that are "
+            f"not finite, {[round(w, 4) for w in weights.tolist()]}; try other settings of it"
+        )
 
 
 def _record(
+    work: _Work,
     state: State,
-    names: list[str],
     terms: list[list[float]],
     weights: Tensor,
     grad_l1: Tensor,
     gramian: Tensor,
 ) -> None:
-    for k, name in enumerate(names):
-        strength, output_mse, feature_mse = terms[k]
-        state.history.append(
-            {
-                "step": state.step,
-                "model": name,
-                "strength": strength,
-                "output_mse": output_mse,
-                "feature_mse": feature_mse,
-                "weight": weights[k].item(),
-                "grad_l1": grad_l1[k].item(),
-            }
-        )
+    for k, name in enumerate(work.zoo):
+        row = {"step": state.step, "model": name}
+        row |= zip(("strength", "output_mse", "feature_mse"), terms[k], strict=True)
+        row |= {"weight": weights[k].item(), "grad_l1": grad_l1[k].item()}
+        state.history.append(row | {"solver_failed": work.rule.solver_failed})
     norms = gramian.diagonal().sqrt().clamp_min(torch.finfo(gramian.dtype).tiny)
     state.cosines.append((gramian / norms / norms[:, None]).tolist())

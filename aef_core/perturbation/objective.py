@@ -1,7 +1,7 @@
 """What is maximised: how far a generator's output and feature move from what they were."""
 
 import zlib
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -114,32 +114,35 @@ class Hooks:
 NO_HOOKS = Hooks()
 
 
-def seen(
+def model_input(
     images: Tensor,
     delta: Tensor,
     diversity: float,
     generator: torch.Generator,
     hooks: Hooks = NO_HOOKS,
 ) -> Tensor:
-    """What a generator is shown of protected images during optimisation."""
-    x = (images + hooks.budget.added(images, delta)).clamp(-1, 1)
-    x = diversified(x, diversity, generator)
-    return x if hooks.transform is None else hooks.transform(x, generator)
+    """What a generator is shown of protected images during optimisation: T(x + delta).
 
-
-def pooled_features(zoo: Zoo, references: Mapping[str, References], rows: Tensor) -> Tensor:
-    """Clean features as FOUND and TSDF pool them: see `pooled`, shape [B, 32, 32]."""
-    return sum(pooled(references[k].at(rows).features) for k in zoo)
-
-
-def pooled(feature: Tensor) -> Tensor:
-    """A feature resized to 32 x 32 and summed over channels, shape [B, 32, 32].
-
-    As published; summed over generators afterwards, so the one with the largest activations
-    dominates. Kept to reproduce that. Resizing is linear, so the sum may come first: one map is
-    resized instead of hundreds.
+    As in the published loops x + delta may leave [-1, 1] by up to eps here; it is clamped where a
+    transformation acts on it, and wherever a perturbation is judged or put on a photo.
     """
-    return F.interpolate(feature.sum(dim=1, keepdim=True), size=(32, 32), mode="bilinear")[:, 0]
+    x = diversified(images + hooks.budget.added(images, delta), diversity, generator)
+    return x if hooks.transform is None else hooks.transform(x.clamp(-1, 1), generator)
+
+
+FEATURE_SIDE = 32  # pixels to which TSDF's code resizes the features of its 256-pixel generators
+
+
+def pooled(features: Iterable[Tensor]) -> Tensor:
+    """Features of all generators as one map, summed over channels and generators, [B, h, w].
+
+    As in FOUND's descendants and TSDF, so the generator with the largest activations dominates.
+    The common side is that of the largest feature, 32 at most. Resizing is linear, so the sum over
+    channels may come first: one map is resized instead of hundreds.
+    """
+    maps = [feature.sum(dim=1, keepdim=True) for feature in features]
+    side = min(FEATURE_SIDE, max(m.shape[-1] for m in maps))
+    return sum(F.interpolate(m, size=(side, side), mode="bilinear") for m in maps)[:, 0]
 
 
 def wasserstein(moved: Tensor, clean: Tensor) -> Tensor:

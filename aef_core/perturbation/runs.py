@@ -31,7 +31,7 @@ from aef_core.perturbation.store import (
 )
 from aef_core.weighting import make_rule
 
-FORMAT = 1  # raise it when the meaning of a config or of a file changes
+FORMAT = 2  # raise it when the meaning of a config or of a file changes
 
 
 class Stopped(Exception):
@@ -159,9 +159,14 @@ def _asked_to_stop(on_step: Callable[[State], None], state: State) -> Stopped | 
 def run_identity(
     zoo: Zoo, faces: FaceBatch, method: str, config: PerturbationConfig, **settings: Any
 ) -> dict[str, Any]:
-    """Everything that determines a run's result, to the bit."""
+    """Everything that determines a run's result, to the bit.
+
+    Device type and torch version are part of it, since neither promises the bits of another.
+    """
     return {
         "format": FORMAT,
+        "device": next(next(iter(zoo.values())).parameters()).device.type,
+        "torch": torch.__version__,
         "method": method,
         "settings": make_rule(method, **settings).settings(),
         "loop": config.to_dict(),

@@ -9,6 +9,13 @@ from torch import Tensor
 
 from aef_core.perturbation.objective import FEATURE_DISTANCES, NO_HOOKS, Hooks, seeded
 
+NORMALISE = ("sum", "each")
+"""What the gradient of a step is divided by before it enters the momentum.
+
+"sum": mean|sum_k w_k g_k|. "each": sum_k w_k mean|g_k|, which with FOUND's weights 1 / mean|g_k|
+makes it the mean of the normalised gradients, the smaller the less they agree.
+"""
+
 
 @dataclass(frozen=True)
 class PerturbationConfig:
@@ -23,8 +30,9 @@ class PerturbationConfig:
     steps: int = 480
     batch: int = 8
     feature_weight: float = 0.3  # lam: share of the feature term in S_k
-    feature_steps: int = 0  # feature-only steps before each step (TSDF: 3)
+    feature_steps: int = 0  # sign steps on features alone before each step (TSDF: 3)
     feature_distance: str = "mse"  # what those steps maximise: "mse" (TSDF), "wasserstein" (FOUND)
+    normalise: str = "sum"  # a step divides by mean|sum_k w_k g_k| (TSDF), or "each": see NORMALISE
     diversity: float = 0.0  # chance of a random resize-and-pad (TSDF: 0.5, on one side only)
     universal: bool = True  # False: one perturbation per image
     init: float = 1.0  # start uniform in +-init * eps: at zero the gradient vanishes
@@ -44,6 +52,7 @@ class PerturbationConfig:
                 self.feature_distance in FEATURE_DISTANCES,
                 f"one of {', '.join(FEATURE_DISTANCES)}",
             ),
+            "normalise": (self.normalise in NORMALISE, f"one of {', '.join(NORMALISE)}"),
             "init": (0 < self.init <= 1, "in (0, 1]"),
         }
         for name, (ok, wanted) in checks.items():

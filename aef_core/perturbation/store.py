@@ -39,7 +39,7 @@ class Run:
     delta : Tensor, shape [1 or N, 3, H, W], values in [-eps, eps]
     history : DataFrame
         One row per step and generator: step, model, strength, output_mse, feature_mse, weight,
-        grad_l1.
+        grad_l1, solver_failed (a plain average stands in for weights that a solver did not find).
     cosines : ndarray, shape [steps, K, K]
         Cosines between the generators' gradients at each step.
     config : dict

@@ -37,9 +37,16 @@ class Weighting:
     """Base of all rules: settings are dataclass fields, state is what `state_dict` returns.
 
     Calling a rule with a `Feedback` returns weights, shape [K], >= 0, sum 1, and moves its state.
+
+    Attributes
+    ----------
+    solver_failed : bool
+        Whether the last weights are a plain average because a solver found none; always False for
+        rules that solve nothing. A run's history has it for every step.
     """
 
     name: ClassVar[str]
+    solver_failed = False
 
     def __call__(self, feedback: Feedback) -> Tensor:
         raise NotImplementedError

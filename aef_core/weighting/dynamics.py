@@ -32,7 +32,9 @@ class Remembering(Weighting):
 class AEF(Weighting):
     """Adaptive Equilibrium: the least interrupted generator gets the largest weight.
 
-    Formula: E_k <- beta E_k + (1 - beta) S_k from E_k = 0, then w = softmax(-E / tau).
+    Formula: w = softmax(-E / tau), then E_k <- beta E_k + (1 - beta) S_k, from E_k = 0: what this
+    batch shows acts in the next, the first weights are equal. So in the published code, which needs
+    the weights before its only backward pass.
     Equivalently, w solves min_w <w, E> - tau H(w) over the simplex: entropy-smoothed max-min.
     Source: AEF (arXiv 2605.00443); constants and EMA from the authors' TSDF code
     (github.com/vpsg-research/TSDF, train.py), no AEF code being public.
@@ -44,9 +46,6 @@ class AEF(Weighting):
         0.1. With all S far below tau the rule *is* averaging.
     beta : float, in [0, 1)
         Memory of the moving average. TSDF's code 0.9.
-
-    Departs from the published code by one step: there the weights of this step act in the next,
-    because they are needed before its only backward pass. Here they act at once.
     """
 
     name = "aef"
@@ -64,7 +63,7 @@ class AEF(Weighting):
         s = feedback.strength
         previous = torch.zeros_like(s) if self._ema is None else self._ema.to(s)
         self._ema = self.beta * previous + (1 - self.beta) * s
-        return torch.softmax(-self._ema / self.tau, dim=0)
+        return torch.softmax(-previous / self.tau, dim=0)
 
     def state_dict(self) -> dict[str, Tensor]:
         return {} if self._ema is None else {"ema": self._ema}

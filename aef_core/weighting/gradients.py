@@ -40,18 +40,25 @@ class GradNorm(Weighting):
         return inverse / inverse.sum()
 
 
-def gramian_weights(feedback: Feedback, rows: str, weighting: Any) -> Tensor:
+def gramian_weights(feedback: Feedback, rows: str, weighting: Any) -> tuple[Tensor, bool]:
     """Weights on the simplex from a TorchJD weighting, safe for any scale of gradients.
 
     Rows of the Jacobian are scaled as asked (`raw`; `l1`: by mean|g_k| as FOUND and CRBP; `l2`: by
     |g_k|), the Gramian is brought to trace 1, and the weights are expressed for the raw gradients
     again and scaled to sum 1, which the sign step ignores. A generator without gradient gets 0.
-    Where a method finds no common direction (all weights zero), the scaled rows are averaged.
+    Where a method finds no common direction (weights all zero or not finite), the scaled rows are
+    averaged, since the sign step needs some direction, and the second value is True.
 
     Parameters
     ----------
     weighting : callable
         [m, m] Gramian to [m] non-negative weights.
+
+    Returns
+    -------
+    weights : Tensor, shape [K]
+    failed : bool
+        Whether they are the average.
 
     Raises
     ------
@@ -63,7 +70,7 @@ def gramian_weights(feedback: Feedback, rows: str, weighting: Any) -> Tensor:
     gramian = feedback.gramian
     moves = gramian.diagonal() > 0
     if not moves.any():
-        return uniform(feedback.strength)
+        return uniform(feedback.strength), False
     squared = gramian.diagonal()[moves]
     scale = {
         "raw": torch.ones_like(squared),
@@ -73,11 +80,12 @@ def gramian_weights(feedback: Feedback, rows: str, weighting: Any) -> Tensor:
     scale = (scale / scale.max()).clamp_min(1e-100) if scale.max() > 0 else torch.ones_like(scale)
     scaled = gramian[moves][:, moves] / scale.outer(scale)
     scaled = scaled / scaled.diagonal().sum()
-    found = weighting(scaled)
-    found = normalised(torch.where(found.isfinite(), found, 0).clamp_min(0))
+    found = weighting(scaled).clamp_min(0)
+    failed = not (found.isfinite().all() and found.sum() > 0)
+    found = uniform(found) if failed else normalised(found)
     weights = torch.zeros_like(feedback.strength)
     weights[moves] = normalised(found / scale)
-    return weights
+    return weights, failed
 
 
 def _check_rows(rows: str) -> None:
@@ -109,7 +117,8 @@ class MGDA(Weighting):
     def __call__(self, feedback: Feedback) -> Tensor:
         from torchjd.aggregation import MGDAWeighting
 
-        return gramian_weights(feedback, self.rows, MGDAWeighting())
+        weights, self.solver_failed = gramian_weights(feedback, self.rows, MGDAWeighting())
+        return weights
 
 
 @dataclass
@@ -145,7 +154,8 @@ class PCGrad(Remembering):
         self._memory = {"calls": torch.tensor(calls + 1)}
         with torch.random.fork_rng(devices=[]):  # TorchJD draws from torch's global generator
             torch.manual_seed(self.seed * 1_000_003 + calls)
-            return gramian_weights(feedback, self.rows, PCGradWeighting())
+            weights, self.solver_failed = gramian_weights(feedback, self.rows, PCGradWeighting())
+        return weights
 
 
 @dataclass
@@ -165,7 +175,7 @@ class CAGrad(Weighting):
     rows : {"raw", "l1", "l2"}
 
     The weights 1/K + const * w are scaled to sum 1. Where the solver fails or the min-norm
-    direction vanishes, the rows are averaged: the sign step needs some direction.
+    direction vanishes, the rows are averaged and `solver_failed` says so.
     """
 
     name = "cagrad"
@@ -178,7 +188,8 @@ class CAGrad(Weighting):
             raise ValueError(f"c must be in [0, 1), got {self.c}")
 
     def __call__(self, feedback: Feedback) -> Tensor:
-        return gramian_weights(feedback, self.rows, self._solve)
+        weights, self.solver_failed = gramian_weights(feedback, self.rows, self._solve)
+        return weights
 
     def _solve(self, gramian: Tensor) -> Tensor:
         from cvxpy.error import SolverError
@@ -187,7 +198,7 @@ class CAGrad(Weighting):
         try:
             return CAGradWeighting(self.c)(gramian)
         except (SolverError, TypeError):  # TorchJD takes the norm of None if nothing was found
-            return uniform(gramian[0])
+            return torch.full_like(gramian[0], torch.nan)
 
 
 @dataclass
@@ -215,7 +226,8 @@ class UPGrad(Weighting):
         from torchjd.aggregation import UPGradWeighting
 
         projected = UPGradWeighting(projector=project_dual_cone)
-        return gramian_weights(feedback, self.rows, projected)
+        weights, self.solver_failed = gramian_weights(feedback, self.rows, projected)
+        return weights
 
 
 def project_dual_cone(u: Tensor, gramian: Tensor) -> Tensor:

@@ -24,7 +24,7 @@ from torch import Tensor
 
 from aef_core.faces import FaceBatch
 from aef_core.perturbation import PerturbationConfig, batch_rows, initial_state
-from aef_core.perturbation.objective import Zoo, clean_references
+from aef_core.perturbation.objective import FEATURE_SIDE, Zoo, clean_references
 from aef_core.weighting import Feedback, Weighting
 
 
@@ -50,17 +50,14 @@ def published_steps(
 ) -> Iterator[Tensor]:
     """Optimise as the published code does; yields the perturbation after every step.
 
-    The weights of a step act in the next, since its only backward pass needs them before the
-    losses are known. Images, edits, start, batches and update are those of `perturb`.
+    Images, edits, start, batches and update are those of `perturb`.
     """
     loop = _Loop(zoo, faces, config, habits)
-    weights = torch.full((len(zoo),), 1 / len(zoo), dtype=torch.float64)
     for step in range(config.steps):
         rows = batch_rows(len(loop.images), step, config)
         for _ in range(config.feature_steps):
             loop.feature_step(rows)
-        strength = loop.output_step(rows, weights)
-        weights = rule(Feedback(strength, torch.ones_like(strength)))
+        loop.output_step(rows, rule)
         yield loop.delta
 
 
@@ -85,28 +82,29 @@ class _Loop:
         for name in self.zoo:
             features.append(self._pair(name, rows, x, self.habits.whole_generators)[1::2])
             self._empty_cache()
-        clean, moved = (sum(_pooled(f) for f in each) for each in zip(*features, strict=True))
+        clean, moved = (_pooled(each) for each in zip(*features, strict=True))
         F.mse_loss(moved, clean).backward(retain_graph=True)
-        self._update()
+        self._move(self.delta.grad)
 
-    def output_step(self, rows: Tensor, weights: Tensor) -> Tensor:
-        """One backward of the weighted sum; returns the strengths S_k, shape [K]."""
-        x, total, strengths = self._input(rows), 0.0, []
+    def output_step(self, rows: Tensor, rule: Weighting) -> None:
+        """One backward of the weighted sum of the strengths S_k."""
+        x, strengths = self._input(rows), []
         self._empty_cache()
         share = self.config.feature_weight
-        for weight, name in zip(weights.tolist(), self.zoo, strict=True):
+        for name in self.zoo:
             clean, clean_feature, moved, moved_feature = self._pair(name, rows, x, whole=True)
             strength = (1 - share) * F.mse_loss(moved, clean)
             strength = strength + share * F.mse_loss(moved_feature, clean_feature)
-            strengths.append(strength.item())
-            total = total + weight * strength
-        total.backward()
+            strengths.append(strength)
+        values = torch.stack(strengths)
+        known = values.detach().double().cpu()
+        weights = rule(Feedback(known, torch.ones_like(known)))
+        (weights.to(values) @ values).backward()
         self._update()
-        return torch.tensor(strengths, dtype=torch.float64)
 
     def _input(self, rows: Tensor) -> Tensor:
         self.delta = self.delta.detach().requires_grad_()
-        return (self.images[rows] + self.delta).clamp(-1, 1)
+        return self.images[rows] + self.delta
 
     def _pair(self, name: str, rows: Tensor, x: Tensor, whole: bool) -> tuple[Tensor | None, ...]:
         """Clean output and feature, then protected ones; the outputs None if not `whole`."""
@@ -130,7 +128,10 @@ class _Loop:
         scale = gradient.abs().mean(dim=(1, 2, 3), keepdim=True)
         normalised = gradient / scale.clamp_min(torch.finfo(gradient.dtype).tiny)
         self.velocity = self.config.momentum * self.velocity + normalised
-        moved = self.delta.detach() + self.config.step_size * self.velocity.sign()
+        self._move(self.velocity)
+
+    def _move(self, direction: Tensor) -> None:
+        moved = self.delta.detach() + self.config.step_size * direction.sign()
         self.delta = moved.clamp(-self.config.eps, self.config.eps)
 
     def _empty_cache(self) -> None:
@@ -138,5 +139,7 @@ class _Loop:
             torch.cuda.empty_cache()
 
 
-def _pooled(feature: Tensor) -> Tensor:
-    return F.interpolate(feature, size=(32, 32), mode="bilinear").sum(dim=1)
+def _pooled(features: tuple[Tensor, ...]) -> Tensor:
+    side = min(FEATURE_SIDE, max(f.shape[-1] for f in features))
+    resized = [F.interpolate(f, size=(side, side), mode="bilinear") for f in features]
+    return torch.cat(resized, dim=1).sum(dim=1)

@@ -32,9 +32,9 @@ def planned_steps(
     cost = {CEILING: config.steps + judging}
     for label, entry in entries.items():
         method, one = make_method(entry[0], **entry[1]), universal(entry)
-        loop = method.loop(config, n_train if one else n_test)
+        loop = method.loop(config, n_train if one else n_test, judge.zoo)
         steps = loop.steps - getattr(method, "poison_steps", 0)
-        work = steps * method.cost * loop.batch / config.batch
+        work = steps * method.cost(judge.zoo) * loop.batch / config.batch
         cost[label] = (work + judging) * (seeds if one else 1)
     return pd.Series(cost, name="plain steps")
 
