@@ -22,6 +22,7 @@ from aef_core.metrics import Evaluator
 from aef_core.perturbation import PerturbationConfig
 from aef_core.runs import Run, evaluate_run
 from aef_core.study import Runs, difference, refuse_overlap, verdict
+from aef_core.survival import survival_by_generator
 from aef_core.uncertainty import balance_draws, bootstrap_means, interval
 
 Entry = tuple[str, dict[str, Any]]
@@ -119,9 +120,9 @@ def output_ceilings(alone: Mapping[str, Run]) -> tuple[float, ...]:
 def summary(table: pd.DataFrame, runs: Runs) -> pd.DataFrame:
     """All numbers of the main table, long: method, measure, model, value, low, high.
 
-    `model` is a generator, or min, mean or spread over generators, or empty. Intervals are 95 %
-    bootstrap intervals over images, of the balance over images and seeds; for seconds, the range
-    over seeds.
+    `model` is a generator, or min, mean, max or spread over generators, or empty. Intervals are
+    95 % bootstrap intervals over images, of the balance over images and seeds; for seconds, the
+    range over seeds.
     """
     rows = []
     for column, measure in MEASURES.items():
@@ -131,6 +132,8 @@ def summary(table: pd.DataFrame, runs: Runs) -> pd.DataFrame:
             over = balance_draws(table, method, column)
             both = pd.concat([levels, over[["min", "mean", "spread"]]], axis=1)
             rows += _tidy(method, measure, interval(both))
+    for method, part in table.groupby("method", sort=False):
+        rows += _tidy(method, "edit survival", survival_by_generator(part))
     seen = table.drop_duplicates(["method", "seed", "image", "model"]).assign(excluded=False)
     for measure in ("psnr", "ssim"):
         values = interval(bootstrap_means(seen, ["method"], measure))
