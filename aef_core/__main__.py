@@ -1,5 +1,6 @@
 """Command line: `python -m aef_core COMMAND`; the commands live in `aef_core/cli`."""
 
+import os
 import sys
 
 import typer
@@ -19,18 +20,21 @@ for group in GROUPS:
 
 
 def main() -> None:
-    """Run the command line; what a user can mend is told in one line, not in a traceback."""
-    from aef_core.distributed import LostPeer, joined
-    from aef_core.execution import OutOfMemory
+    """Run the command line; what a user can mend is told in one line, not in a traceback.
+
+    Every other error keeps its traceback; `AEF_DEBUG=1` shows all of them.
+    """
+    from aef_core.distributed import joined
+    from aef_core.errors import AEFError
     from aef_core.perturbation import Diverged
     from aef_core.run_store import DamagedRun
-    from aef_core.zoo import BadCheckpoint
 
-    told = (ValueError, OSError, BadCheckpoint, DamagedRun, Diverged, LostPeer, OutOfMemory)
     try:
         with joined():
             app()
-    except told as error:
+    except (AEFError, DamagedRun, Diverged) as error:
+        if os.environ.get("AEF_DEBUG") == "1":
+            raise
         sys.exit(f"error: {error}")
 
 

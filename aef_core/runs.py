@@ -19,7 +19,7 @@ from aef_core.execution import Execution
 from aef_core.faces import FaceBatch
 from aef_core.generators.base import check_size
 from aef_core.interruption import NO_HOOKS, Hooks, Zoo
-from aef_core.metrics import Evaluator
+from aef_core.metrics import TABLE_FORMAT, Evaluator
 from aef_core.perturbation import PerturbationConfig, State, perturb
 from aef_core.run_store import (
     Run,
@@ -186,20 +186,24 @@ def fingerprint(model: torch.nn.Module) -> str:
     return digest.hexdigest()[:12]
 
 
-def evaluate_run(run: Run, evaluator: Evaluator, budget: Budget = BOX) -> pd.DataFrame:
+def evaluate_run(
+    run: Run, evaluator: Evaluator, budget: Budget = BOX, detect: bool = False
+) -> pd.DataFrame:
     """The evaluation of a run, kept in its folder and found again for the same zoo and faces.
 
-    `budget` is the one the run was made with: it decides what of delta a photo receives.
+    `budget` is the one the run was made with: it decides what of delta a photo receives. `detect`
+    as in `Evaluator`.
     """
     added = budget.added(evaluator.faces.images, run.delta)
     if run.path is None:
-        return evaluator(added)
+        return evaluator(added, detect)
     zoo = {name: fingerprint(model) for name, model in evaluator.zoo.items()}
-    key = run_hash({"zoo": zoo, "faces": evaluator.faces.fingerprint()})
+    faces = evaluator.faces.fingerprint()
+    key = run_hash({"zoo": zoo, "faces": faces, "format": TABLE_FORMAT, "detect": detect})
     path = run.path / f"evaluation-{key}.csv"
     if path.exists():
         return pd.read_csv(path)
-    table = evaluator(added)
+    table = evaluator(added, detect)
     temporary = path.with_suffix(".tmp")
     table.to_csv(temporary, index=False)
     os.replace(temporary, path)

@@ -11,6 +11,7 @@ from aef_core.bench.costs import device_of
 from aef_core.bench.floor import bare_steps
 from aef_core.bench.measure import paired, peak_memory, ratio, stepper
 from aef_core.bench.published import published_steps
+from aef_core.errors import NotFound
 from aef_core.execution import FAST
 from aef_core.faces import FaceBatch
 from aef_core.interruption import Zoo
@@ -94,9 +95,7 @@ def regressions(table: pd.DataFrame, path: Path = KEPT, tolerance: float = TOLER
         Nothing was kept yet.
     """
     if not path.exists():
-        raise FileNotFoundError(
-            f"{path} is missing: make it with `python -m aef_core bench --write`"
-        )
+        raise NotFound(f"{path} is missing: make it with `python -m aef_core bench --write`")
     kept, worse = json.loads(path.read_text())["ratios"], []
     for name, row in table.iterrows():
         if name not in kept:
