@@ -6,6 +6,8 @@ from pathlib import Path
 
 import torch
 
+from aef_core.errors import BadInput
+
 ASSETS = Path(__file__).parent / "assets"
 REPOSITORY = Path(__file__).parents[1]
 
@@ -53,7 +55,7 @@ def get_profile(name: str | None = None) -> Profile:
     """
     name = name or os.environ.get("AEF_PROFILE") or "quick"
     if name not in PROFILES:
-        raise ValueError(f"unknown profile {name!r}; known: {', '.join(PROFILES)}")
+        raise BadInput(f"unknown profile {name!r}; known: {', '.join(PROFILES)}")
     return PROFILES[name]
 
 
@@ -85,7 +87,7 @@ def default_device() -> torch.device:
     try:
         device = torch.device(asked)
     except RuntimeError:
-        raise ValueError(f"AEF_DEVICE={asked!r} is no device: use cpu, cuda or cuda:1") from None
+        raise BadInput(f"AEF_DEVICE={asked!r} is no device: use cpu, cuda or cuda:1") from None
     if device.type == "cuda" and found == "cpu":
-        raise ValueError(f"AEF_DEVICE={asked}, but torch finds no CUDA device: unset it, or cpu")
+        raise BadInput(f"AEF_DEVICE={asked}, but torch finds no CUDA device: unset it, or cpu")
     return device

@@ -15,11 +15,13 @@ import torch
 import torch.distributed as dist
 from torch import Tensor
 
+from aef_core.errors import AEFError
+
 T = TypeVar("T")
 TIMEOUT = timedelta(minutes=10)  # a process silent for longer counts as dead
 
 
-class LostPeer(RuntimeError):
+class LostPeer(AEFError, RuntimeError):
     """Another process of the job died or fell silent; the message says how to go on."""
 
 
@@ -127,9 +129,17 @@ def _told() -> Iterator[None]:
     """What the backend says of a lost connection, in one line with the cure."""
     try:
         yield
-    except RuntimeError as error:  # DistBackendError is one, gloo raises the plain kind
+    except RuntimeError as error:
+        if not _is_connection(error):
+            raise
         raise LostPeer(
             "another process of this job died or fell silent "
             f"({str(error).splitlines()[0][:80]}): start the same command again, "
             "the run goes on from its last saved step"
         ) from None
+
+
+def _is_connection(error: RuntimeError) -> bool:
+    """Whether the backend speaks of its connection; gloo raises a plain RuntimeError."""
+    words = ("gloo/transport", "connection", "timed out", "timeout", "broken pipe")
+    return isinstance(error, dist.DistError) or any(w in str(error).lower() for w in words)

@@ -4,6 +4,8 @@ from collections.abc import Mapping
 from dataclasses import fields
 from typing import Any, TypeVar
 
+from aef_core.errors import BadInput
+
 T = TypeVar("T")
 
 
@@ -18,14 +20,14 @@ def make(
         Unknown name, unknown setting or a setting out of range; the message lists what is known.
     """
     if name not in registry:
-        raise ValueError(f"unknown {kind} {name!r}; known: {', '.join(registry)}")
+        raise BadInput(f"unknown {kind} {name!r}; known: {', '.join(registry)}")
     known = [f.name for f in fields(registry[name]) if f.init]
     for setting in settings:
         if setting not in known:
             has = ", ".join(known) or "none"
-            raise ValueError(f"{kind} {name!r} has no setting {setting!r}; it has: {has}")
+            raise BadInput(f"{kind} {name!r} has no setting {setting!r}; it has: {has}")
     try:
         return registry[name](**settings)
     except TypeError as error:  # a word where a number belongs
         given = ", ".join(f"{k}={v!r}" for k, v in settings.items())
-        raise ValueError(f"{kind} {name!r} cannot take {given}: {error}") from None
+        raise BadInput(f"{kind} {name!r} cannot take {given}: {error}") from None

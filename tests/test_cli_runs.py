@@ -1,5 +1,6 @@
 """Commands that make, judge and use runs, on tiny generators."""
 
+import re
 import signal
 from pathlib import Path
 
@@ -78,6 +79,9 @@ def test_a_run_is_made_found_again_and_judged() -> None:
         assert model in first.stdout
         assert model in table.stdout
     assert "spread" in table.stdout
+    assert "edit survival" in table.stdout
+    assert "edits that work on unprotected photos" in table.stdout
+    assert len(re.findall(r"edits? by HiSD, \w+ still work|edit by HiSD works", table.stdout)) == 5
     assert f"evaluate {only_run().name} --zoo celeba64" in first.stdout, "can be pasted"
 
 

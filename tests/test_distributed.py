@@ -94,6 +94,16 @@ def test_a_lost_process_is_told_in_one_line(monkeypatch: pytest.MonkeyPatch) -> 
         Peers(0, 2).sum(torch.ones(1))
 
 
+def test_a_fault_of_ones_own_is_not_called_a_lost_process(monkeypatch: pytest.MonkeyPatch) -> None:
+    def wrong(tensor: torch.Tensor) -> None:
+        raise RuntimeError("tensors of different shapes")
+
+    monkeypatch.setattr("torch.distributed.all_reduce", wrong)
+    with pytest.raises(RuntimeError, match="different shapes") as caught:
+        Peers(0, 2).sum(torch.ones(1))
+    assert not isinstance(caught.value, LostPeer)
+
+
 @pytest.mark.slow
 def test_two_processes_make_what_one_makes(tmp_path: Path) -> None:
     done = launch(tmp_path)

@@ -60,6 +60,14 @@ def test_other_sizes_are_reduced_from_the_next_larger_sheets() -> None:
 def test_mtcnn_finds_the_embedded_faces() -> None:
     faces = load_faces(split="test", n=8)
     assert detected(faces.images).float().mean() >= 0.85
+
+
+def test_faces_are_found_alike_in_batches_and_one_by_one() -> None:
+    images = load_faces(split="test", n=5).images
+    images[[1, 4]] = 0.0
+    assert torch.equal(detected(images, batch=1), detected(images, batch=3))
+    assert not detected(images)[[1, 4]].any()
+    assert detected(images[:0]).shape == (0,)
     with pytest.raises(NoFace, match="64 x 64"):
         crop_face(Image.new("RGB", (64, 64), "grey"))
 

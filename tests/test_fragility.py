@@ -8,6 +8,7 @@ import pytest
 import torch
 from torch import nn
 
+from aef_core.metrics import evaluate
 from aef_core.models import ARCHITECTURES, AttGAN, DeepfakeModel
 from aef_core.perturbation import PerturbationConfig
 from companion.studies.arms import (
@@ -18,7 +19,7 @@ from companion.studies.arms import (
     ratio_interval,
     summary,
 )
-from companion.studies.cycle import kept_smoothing, kept_spectra, kept_ways_back
+from companion.studies.cycle import edit_success, kept_smoothing, kept_spectra, kept_ways_back
 from companion.studies.hiding import (
     OCTAVES,
     Filtered,
@@ -134,6 +135,16 @@ def test_a_smoothing_forger_edits_the_smoothed_photo(zoo: dict[str, DeepfakeMode
     smooth = Filtered(model, 0.2)
     torch.testing.assert_close(smooth(faces.images, c), model(low_pass(faces.images, 0.2), c))
     assert smooth.state_dict()["cutoff"] == 0.2, "a run with another cutoff is another run"
+
+
+def test_a_filter_that_filters_nothing_changes_no_success(zoo: dict[str, DeepfakeModel]) -> None:
+    faces = make_faces(6)
+    for name, model in zoo.items():
+        idle = Filtered(model, float("inf"))
+        assert edit_success(idle, faces) == edit_success(model, faces), name
+        still = torch.zeros(1, 3, 32, 32)
+        plain, filtered = (evaluate({name: m}, faces, still) for m in (model, idle))
+        pd.testing.assert_frame_equal(filtered, plain)
 
 
 def test_the_shipped_attgan_never_gets_a_cycle() -> None:

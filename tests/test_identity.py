@@ -2,6 +2,7 @@
 
 import sys
 import urllib.error
+from collections.abc import Callable
 
 import numpy as np
 import pytest
@@ -92,6 +93,23 @@ def test_offline_and_without_dlib_is_one_line_that_names_the_cure(
         load_embedder("dlib")
     with pytest.raises(ValueError, match="unknown embedder 'arcface'"):
         load_embedder("arcface")
+
+
+def test_only_damaged_weights_are_called_damaged(monkeypatch: pytest.MonkeyPatch) -> None:
+    def complain(words: str) -> Callable:
+        def network(pretrained: str) -> None:
+            raise RuntimeError(words)
+
+        return network
+
+    network = "facenet_pytorch.InceptionResnetV1"
+    monkeypatch.setattr(network, complain("PytorchStreamReader failed reading zip archive"))
+    with pytest.raises(NoEmbedder, match="is damaged: delete it"):
+        load_embedder("facenet")
+    monkeypatch.setattr(network, complain("a fault of torch's own"))
+    with pytest.raises(RuntimeError, match="torch's own") as caught:
+        load_embedder("facenet")
+    assert not isinstance(caught.value, NoEmbedder)
 
 
 @pytest.mark.usefixtures("no_weights")

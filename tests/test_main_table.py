@@ -93,6 +93,11 @@ def test_the_summary_holds_the_plain_numbers(made, tmp_path) -> None:
     assert level.loc["PGD", "spread"] == pytest.approx(means.max() - means.min())
     rates = kept.groupby("model")["interrupted"].mean()
     assert mt.levels(numbers, "SR_mask").loc["PGD", "mean"] == pytest.approx(rates.mean())
+    survival = mt.levels(numbers, "edit survival").loc["PGD"]
+    shares = kept.groupby("model")["survives"].mean()
+    found = survival.reindex(shares.index)  # a generator whose edits never work is left out
+    assert found.to_numpy() == pytest.approx(shares.to_numpy(), nan_ok=True)
+    assert survival["max"] == pytest.approx(shares.max())
     seconds = numbers[(numbers["measure"] == "seconds") & (numbers["method"] == "PGD")].iloc[0]
     assert seconds["value"] == pytest.approx(np.mean([runs["PGD", s].seconds for s in (0, 1)]))
     plain = numbers[numbers["model"].isin(small_zoo())]

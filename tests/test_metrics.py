@@ -107,6 +107,8 @@ def test_zero_perturbation_interrupts_nothing_and_empty_masks_are_counted() -> N
     assert not table["interrupted"].any()
     summary = per_model(table)
     assert (summary["pairs"] + summary["excluded"]).tolist() == [20, 20, 52, 20]
+    assert (summary["edit survival"].dropna() == 1).all(), "and undoes nothing"
+    assert summary["edit survival"].notna().any()
 
 
 def test_balance_by_hand() -> None:

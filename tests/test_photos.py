@@ -7,6 +7,7 @@ import pytest
 import torch
 from PIL import Image
 
+from aef_core.errors import AEFError
 from aef_core.faces import load_faces, photos, to_uint8
 from aef_core.faces.detection import NoFace
 from aef_core.faces.photos import overlay, protect_photo
@@ -155,6 +156,12 @@ def test_what_cannot_be_protected_is_said_in_one_line(make, message, delta, tmp_
     assert message in str(caught.value)
     assert "\n" not in str(caught.value)
     assert sorted(tmp_path.iterdir()) == before
+
+
+def test_a_folder_that_cannot_be_made_is_a_users_error(a_face, delta, tmp_path) -> None:
+    (tmp_path / "taken").write_text("a file")
+    with pytest.raises(AEFError, match=r"taken cannot be made \(.*\): name another"):
+        photos.write_new(tmp_path / "taken", "me", b"")
 
 
 def test_a_perturbation_per_image_is_refused(delta, tmp_path) -> None:

@@ -1,5 +1,6 @@
 """The views without a browser: controls are moved by code, data and pictures must follow."""
 
+import html
 import io
 from collections.abc import Iterator
 from datetime import UTC, datetime
@@ -12,12 +13,15 @@ import torch
 from PIL import Image
 
 from aef_core.faces import load_faces, to_uint8
+from aef_core.metrics import evaluate
+from aef_core.metrics.survival import sentences
 from aef_core.models import DeepfakeModel, StarGAN
 from aef_core.perturbation import PerturbationConfig
 from aef_core.perturbation.runs import Run, find_run, optimize, run_identity
 from companion import widgets
 from companion.reproduce import WIDGET, keep_outputs
 from companion.toy import Game, replay
+from companion.widgets.viewer import MEANING
 
 from .conftest import make_faces
 
@@ -133,12 +137,15 @@ def results(edits: tuple[str, ...] = ("Male", "Young")) -> pd.DataFrame:
     ]
     columns = ["method", "seed", "image", "model", "edit", "l2_mask"]
     table = pd.DataFrame(rows, columns=columns)
-    return table.assign(interrupted=table["l2_mask"] > 0.05, excluded=False)
+    table = table.assign(interrupted=table["l2_mask"] > 0.05, excluded=False)
+    survives = (table["method"] == "uniform").astype(float)
+    return table.assign(survives=survives, outcome=survives.map({1.0: "unaffected", 0.0: "undone"}))
 
 
 def test_comparer_says_who_is_better() -> None:
     comparer = widgets.MethodComparer(results())
     assert "paired on images and seeds: better" in comparer.caption.value
+    assert "0% still work under aef, 100% under uniform" in comparer.caption.value
     picture = comparer.picture.value
     comparer.method.value, comparer.baseline.value = "uniform", "aef"
     assert "paired on images and seeds: worse" in comparer.caption.value
@@ -176,6 +183,28 @@ def test_viewer_follows_face_and_edit(viewer: widgets.BeforeAfter) -> None:
     assert not torch.equal(viewer.images["original"], before)
     viewer.forger.edit.value = "Young"
     assert "forged: Young" in viewer.images
+
+
+def test_viewer_says_in_words_what_became_of_the_edit(viewer: widgets.BeforeAfter) -> None:
+    edit, run = viewer.forger.edit.value, viewer.runs["noise"]
+    faces = make_faces(2)
+    rows = evaluate(viewer.zoo, faces, run.delta)
+    rows = rows[rows["edit"] == edit]
+    assert viewer.outcome == rows["outcome"].iloc[0]
+    assert MEANING[viewer.outcome].capitalize() in viewer.caption.value
+    assert f"own eps: {sentences(rows).iloc[0]}." in html.unescape(viewer.caption.value)
+
+
+def test_viewer_tells_a_fault_of_its_own_and_lets_it_be_seen(
+    viewer: widgets.BeforeAfter, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def fault() -> None:
+        raise KeyError("no such column")
+
+    monkeypatch.setattr(viewer, "_compute", fault)
+    with pytest.raises(KeyError):
+        viewer._update()
+    assert "KeyError" in error_of(viewer)
 
 
 def upload(viewer: widgets.BeforeAfter, name: str, content: bytes) -> None:

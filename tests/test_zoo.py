@@ -202,6 +202,20 @@ def test_corrupt_foreign_and_hostile_files_are_refused(
     assert "code ran" not in capsys.readouterr().out
 
 
+def test_only_a_damaged_file_is_called_one(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    path = tmp_path / OFFICIAL["AttGAN"].file
+    path.parent.mkdir()
+    path.touch()
+
+    def fault(*_: object, **__: object) -> None:
+        raise RuntimeError("a fault of torch's own")
+
+    monkeypatch.setattr(torch, "load", fault)
+    with pytest.raises(RuntimeError, match="torch's own") as caught:
+        load_zoo("official", root=tmp_path, models=["AttGAN"])
+    assert not isinstance(caught.value, BadCheckpoint)
+
+
 def test_edits_set_hair_flip_the_rest_and_clear_conflicts() -> None:
     row = {"Bald": 1, "Blond_Hair": 1, "Male": 1}
     attributes = torch.tensor([[row.get(name, 0) for name in ATTRIBUTES]])

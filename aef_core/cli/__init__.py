@@ -4,6 +4,7 @@ A group is a `typer.Typer` named `app`. Its functions import what they need when
 so that `--help` answers at once.
 """
 
+import os
 import sys
 from collections.abc import Callable
 
@@ -14,16 +15,17 @@ def examples(*arguments: str, package: str = "aef_core") -> str:
 
 
 def run(app: Callable[[], None]) -> None:
-    """Run a command line; what a user can mend is told in one line, not in a traceback."""
-    from aef_core.distributed import LostPeer, joined
-    from aef_core.models.zoo import BadCheckpoint
-    from aef_core.perturbation import Diverged
-    from aef_core.perturbation.execution import OutOfMemory
-    from aef_core.perturbation.store import DamagedRun
+    """Run a command line; what a user can mend is told in one line, not in a traceback.
 
-    told = (ValueError, OSError, BadCheckpoint, DamagedRun, Diverged, LostPeer, OutOfMemory)
+    Every other error keeps its traceback; `AEF_DEBUG=1` shows all of them.
+    """
+    from aef_core.distributed import joined
+    from aef_core.errors import AEFError
+
     try:
         with joined():
             app()
-    except told as error:
+    except AEFError as error:
+        if os.environ.get("AEF_DEBUG") == "1":
+            raise
         sys.exit(f"error: {error}")

@@ -51,6 +51,7 @@ def protect(
     metadata (place, camera) is left out. Every face found is protected.
     """
     from aef_core.config import get_profile
+    from aef_core.errors import AEFError
     from aef_core.faces.photos import interrupted, protect_photo, read_photo
 
     if not any(path.exists() for path in photos):
@@ -64,7 +65,7 @@ def protect(
     for path in photos:
         try:
             done = protect_photo(path, perturbation.delta, out, strength)
-        except (ValueError, OSError) as error:
+        except AEFError as error:
             print(f"error: {error}", file=sys.stderr)
             failed += 1
             continue

@@ -104,14 +104,21 @@ def evaluate(
     n: Count = None,
     zoo_name: ZooName = "celeba64",
     official: Official = None,
+    detect: Annotated[
+        bool, typer.Option("--detect", help="also look for faces in the forgeries; minutes")
+    ] = False,
 ) -> None:
-    """Judge runs on faces they were not optimised on: L2_mask and SR_mask with 95 % intervals."""
+    """Judge runs on faces they were not optimised on: L2_mask, SR_mask and whether edits survive.
+
+    With 95 % intervals; then, in words, how many edits still work.
+    """
     import pandas as pd
 
     from aef_core.config import get_profile
     from aef_core.faces import load_faces
     from aef_core.metrics import Evaluator
     from aef_core.metrics.statistics import method_balance
+    from aef_core.metrics.survival import sentences, total
     from aef_core.perturbation.runs import evaluate_run
 
     chosen = [find_run(name) for name in runs]
@@ -123,7 +130,9 @@ def evaluate(
     labels = [f"{run.path.name} {run.config['method']}" for run in chosen]
     table = pd.concat(
         [
-            evaluate_run(run, evaluator).assign(method=label, seed=run.config["loop"]["seed"])
+            evaluate_run(run, evaluator, detect=detect).assign(
+                method=label, seed=run.config["loop"]["seed"]
+            )
             for label, run in zip(labels, chosen, strict=True)
         ],
         ignore_index=True,
@@ -133,6 +142,9 @@ def evaluate(
     visible = table.groupby("method", sort=False)[["psnr", "ssim"]].mean()
     print(method_balance(table).join(visible).round(4).to_string())
     print("rows above: balance of L2_mask over generators, and visibility (PSNR in dB)")
+    for label, part in table.groupby("method", sort=False):
+        print(f"\n{label}: {total(part)}")
+        print("\n".join(f"  {sentence}" for sentence in sentences(part)))
 
 
 def stop_on_interrupt() -> "Callable[[State], None]":
@@ -173,10 +185,16 @@ def summary(run: "Run") -> "pd.DataFrame":
 
 
 def judged(table: "pd.DataFrame") -> "pd.DataFrame":
-    """L2_mask and SR_mask per run and generator as text, with intervals, and counts of pairs."""
+    """L2_mask, SR_mask, edit survival and counts of pairs, per run and generator.
+
+    Returns
+    -------
+    DataFrame of text and counts; `broken`, where faces were looked for, as a share.
+    """
     import pandas as pd
 
     from aef_core.metrics.statistics import bootstrap_means, interval
+    from aef_core.metrics.survival import OUTCOMES, edit_survival
 
     kept = table.assign(interrupted=table["interrupted"].astype(float))
     columns = {}
@@ -188,5 +206,10 @@ def judged(table: "pd.DataFrame") -> "pd.DataFrame":
     counts = table.groupby(["method", "model"], sort=False)["excluded"].agg(["size", "sum"])
     counts = counts.loc[list(found.index)]
     columns |= {"pairs": counts["size"] - counts["sum"], "excluded": counts["sum"]}
+    edits = edit_survival(table, ("method", "model")).loc[list(found.index)]
+    columns["edit survival"] = [
+        f"{r.value:.3f} [{r.low:.3f}, {r.high:.3f}]" for r in edits.itertuples()
+    ]
+    columns |= {name: edits[name] for name in (*OUTCOMES, "broken") if name in edits}
     view = pd.DataFrame(columns, index=found.index).rename_axis(["run", "model"])
     return view.reset_index()

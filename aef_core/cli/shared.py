@@ -7,6 +7,8 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from aef_core.errors import BadInput, NotFound
+
 if TYPE_CHECKING:
     from aef_core.perturbation import PerturbationConfig
     from aef_core.perturbation.objective import Zoo
@@ -47,7 +49,7 @@ def parse_settings(pairs: list[str] | None, option: str = "--set") -> dict[str, 
         name, equals, value = pair.partition("=")
         if not (name and equals and value):
             example = {"--set": "tau=0.01", "--with": "precision=bf16"}[option]
-            raise ValueError(f"{option} wants NAME=VALUE, got {pair!r}, e.g. {option} {example}")
+            raise BadInput(f"{option} wants NAME=VALUE, got {pair!r}, e.g. {option} {example}")
         try:
             settings[name] = ast.literal_eval(value)
         except (ValueError, SyntaxError):
@@ -83,7 +85,7 @@ def open_zoo(official: Path | None, name: str = "celeba64") -> "Zoo":
     from aef_core.models.zoo import load_zoo
 
     if name == "official" and official is None:
-        raise ValueError("official checkpoints need their folder: --official PATH")
+        raise BadInput("official checkpoints need their folder: --official PATH")
     return load_zoo("official", root=official) if official else load_zoo(name)
 
 
@@ -109,10 +111,10 @@ def find_run(name: str) -> "Run":
         return load_run(name)
     fitting = sorted(p.parent for p in home().glob("*/run.json") if p.parent.name.startswith(name))
     if not fitting:
-        raise FileNotFoundError(f"no run {name!r} in {home()}: make one with optimize")
+        raise NotFound(f"no run {name!r} in {home()}: make one with optimize")
     if len(fitting) > 1:
         names = ", ".join(p.name for p in fitting[:4])
-        raise ValueError(f"{name!r} fits {len(fitting)} runs ({names}, ...): give more digits")
+        raise BadInput(f"{name!r} fits {len(fitting)} runs ({names}, ...): give more digits")
     return load_run(fitting[0])
 
 
@@ -120,12 +122,12 @@ def check_run(run: "Run", zoo: "Zoo") -> None:
     """Refuse a run that cannot be laid over other faces or does not fit the zoo's image size."""
     shape, side = tuple(run.delta.shape), image_size(zoo)
     if shape[0] != 1:
-        raise ValueError(f"run {run.path.name} holds one perturbation per image, none for all")
+        raise BadInput(f"run {run.path.name} holds one perturbation per image, none for all")
     if "budget" in run.config:
         budget = run.config["budget"]["name"]
-        raise ValueError(f"run {run.path.name} has the budget {budget!r}: judge it in a notebook")
+        raise BadInput(f"run {run.path.name} has the budget {budget!r}: judge it in a notebook")
     if shape[1:] != (3, side, side):
-        raise ValueError(
+        raise BadInput(
             f"run {run.path.name} holds a perturbation of shape {shape[1:]}, this zoo needs "
             f"{(3, side, side)}: name the zoo it was made for (--zoo; evaluate has --official, too)"
         )

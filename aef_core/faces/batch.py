@@ -8,6 +8,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from aef_core.errors import BadInput
 from aef_core.faces.sources import LOADERS
 from aef_core.models.base import ATTRIBUTES
 
@@ -36,12 +37,12 @@ class FaceBatch:
     def __post_init__(self) -> None:
         check_images(self.images)
         if tuple(self.attributes.shape) != (len(self.images), len(ATTRIBUTES)):
-            raise ValueError(
+            raise BadInput(
                 f"attributes have shape {tuple(self.attributes.shape)}, "
                 f"expected {(len(self.images), len(ATTRIBUTES))}: one row per image"
             )
         if len(self.names) != len(self.images):
-            raise ValueError(f"{len(self.names)} names for {len(self.images)} images")
+            raise BadInput(f"{len(self.names)} names for {len(self.images)} images")
 
     def __len__(self) -> int:
         return len(self.images)
@@ -66,17 +67,17 @@ def check_images(images: Tensor) -> None:
         Wrong rank or channels, an integer type, NaN or infinite pixels, values outside [-1, 1].
     """
     if images.dim() != 4 or images.shape[1] != 3:
-        raise ValueError(f"images have shape {tuple(images.shape)}, expected [N, 3, H, W] (RGB)")
+        raise BadInput(f"images have shape {tuple(images.shape)}, expected [N, 3, H, W] (RGB)")
     if len(images) == 0:
-        raise ValueError("no images: the batch is empty")
+        raise BadInput("no images: the batch is empty")
     if not images.is_floating_point():
-        raise ValueError(f"images are {images.dtype}, expected float in [-1, 1] (see from_uint8)")
+        raise BadInput(f"images are {images.dtype}, expected float in [-1, 1] (see from_uint8)")
     finite = images.isfinite().flatten(1).all(dim=1)
     if not finite.all():
-        raise ValueError(f"image {int((~finite).nonzero()[0])} has NaN or infinite pixels")
+        raise BadInput(f"image {int((~finite).nonzero()[0])} has NaN or infinite pixels")
     if images.abs().max() > 1 + 1e-4:
         span = f"[{images.min().item():.3g}, {images.max().item():.3g}]"
-        raise ValueError(f"pixels span {span}, expected [-1, 1]: use x / 127.5 - 1")
+        raise BadInput(f"pixels span {span}, expected [-1, 1]: use x / 127.5 - 1")
 
 
 def from_uint8(images: Tensor) -> Tensor:
@@ -126,16 +127,16 @@ def load_faces(
         `root` missing or without images.
     """
     if source not in LOADERS:
-        raise ValueError(f"unknown face source {source!r}; known: {', '.join(LOADERS)}")
+        raise BadInput(f"unknown face source {source!r}; known: {', '.join(LOADERS)}")
     if split not in SPLITS:
-        raise ValueError(f"unknown split {split!r}; known: {', '.join(SPLITS)}")
+        raise BadInput(f"unknown split {split!r}; known: {', '.join(SPLITS)}")
     if n is not None and n < 1:
-        raise ValueError(f"n must be at least 1, got {n}")
+        raise BadInput(f"n must be at least 1, got {n}")
     if source != "embedded" and root is None:
-        raise ValueError(f"source {source!r} needs a root: the folder or zip with its images")
+        raise BadInput(f"source {source!r} needs a root: the folder or zip with its images")
     images, attributes, names = LOADERS[source](root, split, n, size)
     if n is not None and len(names) < n:
-        raise ValueError(f"{source}/{split} has {len(names)} faces, {n} were asked for")
+        raise BadInput(f"{source}/{split} has {len(names)} faces, {n} were asked for")
     pixels = torch.from_numpy(np.stack(images)).permute(0, 3, 1, 2).contiguous()
     if attributes is None:
         from aef_core.models.judge import predict_attributes  # only unlabelled sets need it

@@ -8,12 +8,13 @@ from facenet_pytorch import MTCNN
 from PIL import Image
 from torch import Tensor
 
+from aef_core.errors import AEFError
 from aef_core.faces.batch import to_uint8
 
 MARGIN = 1.6  # side of the crop over the detected box: CelebA's framing
 
 
-class NoFace(ValueError):
+class NoFace(AEFError, ValueError):
     """MTCNN finds no face; the message says in what."""
 
 
@@ -45,11 +46,16 @@ def framed(box: Sequence[float]) -> tuple[int, int, int, int]:
     return tuple(round(v) for v in (x, y, x + side, y + side))
 
 
-def detected(images: Tensor, size: int = 256) -> Tensor:
-    """Whether MTCNN finds a face in each image, shape [B], bool; small images are enlarged."""
+def detected(images: Tensor, size: int = 256, batch: int = 32) -> Tensor:
+    """Whether MTCNN finds a face in each image, shape [B], bool; small images are enlarged.
+
+    `batch` images share a pass, which changes the speed and not the answer.
+    """
+    pixels = to_uint8(images).permute(0, 2, 3, 1).cpu().numpy()
+    side = (size, size)
+    large = [Image.fromarray(p).resize(side, Image.Resampling.BICUBIC) for p in pixels]
     found = []
-    for pixels in to_uint8(images).permute(0, 2, 3, 1).cpu().numpy():
-        image = Image.fromarray(pixels).resize((size, size), Image.Resampling.BICUBIC)
-        boxes, _ = detector().detect(image)
-        found.append(boxes is not None)
-    return torch.tensor(found)
+    for start in range(0, len(large), batch):
+        boxes, _ = detector().detect(large[start : start + batch])
+        found += [box is not None for box in boxes]
+    return torch.tensor(found, dtype=torch.bool)

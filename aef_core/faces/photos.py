@@ -15,6 +15,7 @@ import torch.nn.functional as F
 from PIL import Image, ImageOps, UnidentifiedImageError
 from torch import Tensor
 
+from aef_core.errors import BadInput, NotFound, NotWritable
 from aef_core.faces.batch import FaceBatch, from_uint8
 from aef_core.faces.detection import NoFace, detector, framed
 from aef_core.metrics import Evaluator, l2_mask
@@ -85,9 +86,9 @@ def protect_photo(
         Not an image, damaged, animated, not of 8 bits; a perturbation that is not universal.
     """
     if not strength > 0:
-        raise ValueError(f"strength must be positive, got {strength}")
+        raise BadInput(f"strength must be positive, got {strength}")
     if delta.dim() != 4 or len(delta) != 1 or delta.shape[1] != 3:
-        raise ValueError(f"delta has shape {tuple(delta.shape)}, expected [1, 3, s, s]: universal")
+        raise BadInput(f"delta has shape {tuple(delta.shape)}, expected [1, 3, s, s]: universal")
     path = Path(path)
     photo = read_photo(path)
     pixels = np.asarray(photo.convert("RGB"))
@@ -108,9 +109,9 @@ def protect_photo(
 def read_photo(path: Path) -> Image.Image:
     """The photo upright, in mode RGB, or RGBA where it has transparency."""
     if not path.exists():
-        raise FileNotFoundError(f"{path}: no such photo")
+        raise NotFound(f"{path}: no such photo")
     if path.is_dir():
-        raise ValueError(f"{path} is a folder: name the photos in it")
+        raise BadInput(f"{path} is a folder: name the photos in it")
     try:
         with Image.open(path) as image:
             frames = getattr(image, "n_frames", 1)
@@ -121,11 +122,11 @@ def read_photo(path: Path) -> Image.Image:
             clear = "A" in image.getbands() or "transparency" in image.info
             return ImageOps.exif_transpose(image).convert("RGBA" if clear else "RGB")
     except _NotPlain as reason:
-        raise ValueError(f"{path} {reason}") from None
+        raise BadInput(f"{path} {reason}") from None
     except UnidentifiedImageError:
-        raise ValueError(f"{path} cannot be read (not an image): give a photo") from None
+        raise BadInput(f"{path} cannot be read (not an image): give a photo") from None
     except (Image.DecompressionBombError, OSError, SyntaxError) as error:
-        raise ValueError(f"{path} cannot be read ({error}): give a photo") from None
+        raise BadInput(f"{path} cannot be read ({error}): give a photo") from None
 
 
 class _NotPlain(Exception):
@@ -186,7 +187,10 @@ def _inside(pixels: np.ndarray, box: Box) -> tuple[slice, slice]:
 
 def write_new(folder: Path, stem: str, content: bytes) -> Path:
     """Write `<stem>-protected.png`, or `-2`, `-3`, ... where that is taken; returns its path."""
-    folder.mkdir(parents=True, exist_ok=True)
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise NotWritable(f"{folder} cannot be made ({error.strerror}): name another") from None
     number = 1
     while True:
         path = folder / f"{stem}-protected{'' if number == 1 else f'-{number}'}.png"
@@ -196,9 +200,9 @@ def write_new(folder: Path, stem: str, content: bytes) -> Path:
             return path
         except FileExistsError:
             number += 1
-        except OSError:
+        except OSError as error:
             path.unlink(missing_ok=True)  # a full disk must not leave half a picture
-            raise
+            raise NotWritable(f"{path} cannot be written ({error.strerror})") from None
 
 
 def interrupted(zoo: Mapping[str, DeepfakeModel], photo: Protected, box: Box) -> dict[str, float]:

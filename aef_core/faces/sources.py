@@ -15,6 +15,7 @@ import numpy as np
 from PIL import Image, UnidentifiedImageError
 
 from aef_core.config import ASSETS
+from aef_core.errors import BadInput, NotFound
 from aef_core.models.base import ATTRIBUTES
 
 SUFFIXES = {".jpg", ".jpeg", ".png", ".webp", ".bmp"}
@@ -45,7 +46,7 @@ def _celeba(root: str | Path, split: str, n: int | None, size: int) -> Loaded:
     files = FileTree(root)
     header, *rows = files.read(files.one("list_attr_celeba.txt")).decode().strip().split("\n")[1:]
     if [len(row.split()) for row in rows[:1]] != [len(header.split()) + 1]:
-        raise ValueError(f"{root}: list_attr_celeba.txt is not in the official two-header format")
+        raise BadInput(f"{root}: list_attr_celeba.txt is not in the official two-header format")
     first_test = CELEBA_TEST_FROM.get(len(rows), int(0.9 * len(rows)))
     chosen = (rows[:first_test] if split == "train" else rows[first_test:])[:n]
     wanted = [header.split().index(name) for name in ATTRIBUTES]
@@ -54,7 +55,7 @@ def _celeba(root: str | Path, split: str, n: int | None, size: int) -> Loaded:
     for row in chosen:
         name, *values = row.split()  # the label of *this* face: the peers read it two rows off
         if name not in paths:
-            raise ValueError(f"{root}: {name} has labels but no image in img_align_celeba")
+            raise BadInput(f"{root}: {name} has labels but no image in img_align_celeba")
         images.append(_resize(_centre_square(files.image(paths[name])), size))
         labels.append([int(values[i] == "1") for i in wanted])
         names.append(name)
@@ -94,7 +95,7 @@ def _unlabelled(
     files = FileTree(root)
     chosen = [p for p in files.images() if split_of(group(p)) == split][:n]
     if not chosen:
-        raise FileNotFoundError(f"{root}: none of its images falls into split {split!r}")
+        raise NotFound(f"{root}: none of its images falls into split {split!r}")
     return [_resize(crop(files.image(p)), size) for p in chosen], None, chosen
 
 
@@ -119,7 +120,7 @@ class FileTree:
     def __init__(self, root: str | Path) -> None:
         self.root = Path(root)
         if not self.root.exists():
-            raise FileNotFoundError(f"{root}: no such folder or zip: name where the set lies")
+            raise NotFound(f"{root}: no such folder or zip: name where the set lies")
         self._zip = zipfile.ZipFile(self.root) if self.root.suffix == ".zip" else None
 
     def paths(self) -> Iterator[str]:
@@ -130,14 +131,14 @@ class FileTree:
     def images(self) -> list[str]:
         found = sorted(p for p in self.paths() if Path(p).suffix.lower() in SUFFIXES)
         if not found:
-            raise FileNotFoundError(f"{self.root}: no images ({', '.join(sorted(SUFFIXES))}) in it")
+            raise NotFound(f"{self.root}: no images ({', '.join(sorted(SUFFIXES))}) in it")
         return found
 
     def one(self, name: str) -> str:
         for path in self.paths():
             if Path(path).name == name:
                 return path
-        raise FileNotFoundError(f"{self.root}: {name} is missing")
+        raise NotFound(f"{self.root}: {name} is missing")
 
     def read(self, path: str) -> bytes:
         return self._zip.read(path) if self._zip else (self.root / path).read_bytes()
@@ -148,9 +149,9 @@ class FileTree:
             image = Image.open(io.BytesIO(self.read(path)))
             image.load()
         except (UnidentifiedImageError, OSError):
-            raise ValueError(f"{path} is not a readable image: remove or replace it") from None
+            raise BadInput(f"{path} is not a readable image: remove or replace it") from None
         if image.mode != "RGB":
-            raise ValueError(f"{path} has mode {image.mode}: convert it first, convert('RGB')")
+            raise BadInput(f"{path} has mode {image.mode}: convert it first, convert('RGB')")
         return image
 
 

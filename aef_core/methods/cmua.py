@@ -9,6 +9,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from aef_core.distributed import ALONE, Peers
+from aef_core.errors import BadInput
 from aef_core.faces import FaceBatch
 from aef_core.methods.base import Method
 from aef_core.models import AttGAN, DeepfakeModel
@@ -59,11 +60,11 @@ class CMUA(Method):
 
     def __post_init__(self) -> None:
         if self.inner < 1:
-            raise ValueError(f"inner is out of range: {self.inner}, must be at least 1")
+            raise BadInput(f"inner is out of range: {self.inner}, must be at least 1")
         if not 0 < self.share <= 1:
-            raise ValueError(f"share is out of range: {self.share}, must be in (0, 1]")
+            raise BadInput(f"share is out of range: {self.share}, must be in (0, 1]")
         if not 0 <= self.momentum < 1:
-            raise ValueError(f"momentum is out of range: {self.momentum}, must be in [0, 1)")
+            raise BadInput(f"momentum is out of range: {self.momentum}, must be in [0, 1)")
 
     def cost(self, zoo: Zoo) -> float:
         return self.inner * sum(len(targets(k, model)) for k, model in zoo.items()) / len(zoo)
@@ -85,7 +86,7 @@ class CMUA(Method):
         peers: Peers = ALONE,
     ) -> Iterator[State]:
         if hooks.transform or hooks.objective is not INTERRUPTION:
-            raise ValueError("cmua attacks outputs of untransformed photos: give it a budget only")
+            raise BadInput("cmua attacks outputs of untransformed photos: give it a budget only")
         execution, names = execution or Execution(), list(zoo)
         zoo = execution.prepared({name: zoo[name] for name in sorted(zoo, key=_place)})
         device = next(next(iter(zoo.values())).parameters()).device

@@ -3,6 +3,7 @@
 from dataclasses import dataclass, replace
 from typing import ClassVar
 
+from aef_core.errors import BadInput
 from aef_core.methods.base import Method, passes_over
 from aef_core.perturbation import PerturbationConfig
 from aef_core.perturbation.objective import Zoo
@@ -65,7 +66,7 @@ class PGD(Method):
 
     def __post_init__(self) -> None:
         if self.passes < 1:
-            raise ValueError(f"passes is out of range: {self.passes}, must be at least 1")
+            raise BadInput(f"passes is out of range: {self.passes}, must be at least 1")
 
     def loop(self, config: PerturbationConfig, n: int, zoo: Zoo) -> PerturbationConfig:
         plain = replace(config, momentum=self.momentum, feature_weight=0.0, feature_steps=0,

@@ -4,6 +4,7 @@ from typing import TYPE_CHECKING
 
 import pandas as pd
 
+from aef_core.errors import BadInput
 from aef_core.faces import FaceBatch
 from aef_core.methods.base import run_recipe
 from aef_core.methods.cmua import CMUA
@@ -59,9 +60,9 @@ def search_factors(
         An unknown measure, or no trial.
     """
     if measure not in MEASURES:
-        raise ValueError(f"unknown measure {measure!r}; known: {', '.join(MEASURES)}")
+        raise BadInput(f"unknown measure {measure!r}; known: {', '.join(MEASURES)}")
     if trials < 1:
-        raise ValueError(f"trials is out of range: {trials}, must be at least 1")
+        raise BadInput(f"trials is out of range: {trials}, must be at least 1")
 
     import optuna  # takes a second, and only the search needs it
 

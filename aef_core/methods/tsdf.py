@@ -6,6 +6,7 @@ from typing import Any, ClassVar
 
 import torch
 
+from aef_core.errors import BadInput
 from aef_core.faces import FaceBatch
 from aef_core.methods.base import Method
 from aef_core.methods.ensemble import FEATURE_STEP
@@ -60,11 +61,11 @@ class TSDF(Method):
 
     def __post_init__(self) -> None:
         if self.poison_steps < 0:
-            raise ValueError(
+            raise BadInput(
                 f"poison_steps is out of range: {self.poison_steps}, must be 0 or more"
             )
         if not self.threshold > 0:
-            raise ValueError(f"threshold is out of range: {self.threshold}, must be positive")
+            raise BadInput(f"threshold is out of range: {self.threshold}, must be positive")
 
     def cost(self, zoo: Zoo) -> float:
         return 1 + FEATURE_STEP * self.inner

@@ -13,9 +13,11 @@ from torch import Tensor
 from aef_core.faces import FaceBatch, from_uint8, to_uint8
 from aef_core.models import DeepfakeModel
 from aef_core.models.base import check_size
+from aef_core.models.judge import edit_outcomes, edit_status, predict_attributes, shows_edit
 
 MASK_THRESHOLD = 0.5  # sum over RGB of |G(x) - x|, in [-1, 1] units
 SUCCESS_THRESHOLD = 0.05  # L2_mask above it counts as interrupted
+TABLE_FORMAT = 2  # raise it when the evaluation table's columns or the judge of edits change
 
 
 def protect(images: Tensor, delta: Tensor) -> Tensor:
@@ -104,6 +106,9 @@ class Evaluator:
         check_size(zoo, faces.images)
         self.zoo, self.faces, self.batch = zoo, faces, batch
         self._forged: dict[tuple[str, str], Tensor] = {}
+        self._photos: Tensor | None = None  # what the judge sees in them
+        self._status: dict[tuple[str, str], np.ndarray] = {}
+        self._faces_found: dict[tuple[str, str], np.ndarray] = {}
 
     def forged(self, name: str, edit: str) -> Tensor:
         """The clean forgery G(x) of every face, made once; shape [N, 3, H, W], on the CPU."""
@@ -124,54 +129,88 @@ class Evaluator:
             ]
         )
 
-    def __call__(self, delta: Tensor) -> pd.DataFrame:
+    def __call__(self, delta: Tensor, detect: bool = False) -> pd.DataFrame:
         """One row per image, generator and edit.
+
+        Parameters
+        ----------
+        delta : Tensor, shape [1 or N, 3, H, W]
+        detect : bool
+            Also let MTCNN look for a face in the forgeries, which takes minutes.
 
         Returns
         -------
         DataFrame with columns image, model, edit, l2_mask (NaN where `excluded`), interrupted,
-        excluded (empty mask), psnr (dB) and ssim of the protected image against the original.
+        excluded (empty mask), outcome and survives (see `survival`), psnr (dB) and ssim of the
+        protected image against the original; with `detect` also broken: 1 where MTCNN finds a face
+        in the clean forgery and none after protection, 0 where it finds both, NaN elsewhere.
         """
         check_size(self.zoo, delta)
         protected = protect(self.faces.images, delta.detach().cpu())
-        visible = {
-            "psnr": psnr(self.faces.images, protected),
-            "ssim": ssim(self.faces.images, protected),
-        }
+        originals = self.faces.images
+        visible = {"psnr": psnr(originals, protected), "ssim": ssim(originals, protected)}
         blocks = []
         for name, edit in ((n, e) for n, model in self.zoo.items() for e in model.edits):
             forged, disturbed = self.forged(name, edit), self.forge(protected, name, edit)
-            values = l2_mask(forged, disturbed, self.faces.images).numpy()
-            blocks.append(
-                pd.DataFrame(
-                    {
-                        "image": list(self.faces.names),
-                        "model": name,
-                        "edit": edit,
-                        "l2_mask": values,
-                        "interrupted": values > SUCCESS_THRESHOLD,
-                        "excluded": np.isnan(values),
-                        **visible,
-                    }
-                )
-            )
+            values = l2_mask(forged, disturbed, originals).numpy()
+            judged = {
+                "l2_mask": values,
+                "interrupted": values > SUCCESS_THRESHOLD,
+                "excluded": np.isnan(values),
+                **self.survival(name, edit, disturbed, values),
+            }
+            if detect:
+                judged["broken"] = self._broken(name, edit, disturbed, values)
+            about = {"image": list(self.faces.names), "model": name, "edit": edit}
+            blocks.append(pd.DataFrame(about | judged | visible))
         return pd.concat(blocks, ignore_index=True)
+
+    def survival(
+        self, name: str, edit: str, disturbed: Tensor, values: np.ndarray
+    ) -> dict[str, np.ndarray]:
+        """Does the edit still work in these forgeries with this L2_mask? See `edit_outcomes`."""
+        model, faces = self.zoo[name], self.faces
+        if self._photos is None:
+            self._photos = predict_attributes(faces.images)
+        if (name, edit) not in self._status:
+            before = (faces.attributes, self._photos)
+            self._status[name, edit] = edit_status(model, edit, *before, self.forged(name, edit))
+        status = np.where(np.isnan(values), "empty mask", self._status[name, edit])
+        works = torch.from_numpy(status == "works")
+        shown = shows_edit(model, edit, faces.attributes[works], disturbed[works])
+        return edit_outcomes(status, shown, values >= SUCCESS_THRESHOLD)
+
+    def _broken(self, name: str, edit: str, disturbed: Tensor, values: np.ndarray) -> np.ndarray:
+        """The column `broken` of `__call__`; NaN also where the mask is empty."""
+        from aef_core.faces.detection import detected  # heavy to import, and only needed here
+
+        if (name, edit) not in self._faces_found:
+            self._faces_found[name, edit] = detected(self.forged(name, edit)).numpy()
+        counted = np.flatnonzero(self._faces_found[name, edit] & ~np.isnan(values))
+        broken = np.full(len(values), np.nan)
+        broken[counted] = ~detected(disturbed[counted]).numpy()
+        return broken
 
 
 def evaluate(
-    zoo: Mapping[str, DeepfakeModel], faces: FaceBatch, delta: Tensor, batch: int = 32
+    zoo: Mapping[str, DeepfakeModel],
+    faces: FaceBatch,
+    delta: Tensor,
+    batch: int = 32,
+    detect: bool = False,
 ) -> pd.DataFrame:
     """Judge one perturbation; see `Evaluator`, which is cheaper for several."""
-    return Evaluator(zoo, faces, batch)(delta)
+    return Evaluator(zoo, faces, batch)(delta, detect)
 
 
 def per_model(table: pd.DataFrame) -> pd.DataFrame:
-    """Mean L2_mask, SR_mask and count of pairs per generator, empty masks left out and counted."""
+    """Mean L2_mask, SR_mask, edit survival, count of pairs per generator; no empty masks."""
     kept = table[~table["excluded"]].groupby("model", sort=False)
     summary = pd.DataFrame(
         {
             "l2_mask": kept["l2_mask"].mean(),
             "sr_mask": kept["interrupted"].mean(),
+            "edit survival": kept["survives"].mean(),
             "pairs": kept.size(),
         }
     )

@@ -16,6 +16,7 @@ from PIL import Image
 from torch import Tensor
 from tqdm.auto import tqdm
 
+from aef_core.errors import AEFError, BadInput, is_damaged_file
 from aef_core.faces import to_uint8
 from aef_core.faces.detection import detector
 from aef_core.metrics.evaluation import Evaluator, protect
@@ -24,7 +25,7 @@ CURE = "connect once (107 MB of FaceNet weights), or pip install 'aef-companion[
 ENLARGED = 256  # pixels: MTCNN misses faces in small images
 
 
-class NoEmbedder(RuntimeError):
+class NoEmbedder(AEFError, RuntimeError):
     """No identity embedder can be had here; the message says why and what to do."""
 
 
@@ -95,7 +96,7 @@ def load_embedder(name: str = "auto", download: bool = True) -> Embedder:
     loaders = {"facenet": lambda: _facenet(download), "dlib": _dlib}
     if name != "auto":
         if name not in loaders:
-            raise ValueError(f"unknown embedder {name!r}; known: auto, {', '.join(loaders)}")
+            raise BadInput(f"unknown embedder {name!r}; known: auto, {', '.join(loaders)}")
         return loaders[name]()
     try:
         return loaders["facenet"]()
@@ -126,7 +127,9 @@ def _facenet(download: bool) -> Embedder:
             network = InceptionResnetV1(pretrained="vggface2").eval().requires_grad_(False)
     except OSError as error:  # no network, no disk
         raise NoEmbedder(f"FaceNet's weights cannot be downloaded ({error})") from None
-    except (RuntimeError, EOFError, pickle.UnpicklingError):
+    except (RuntimeError, EOFError, pickle.UnpicklingError) as error:
+        if not is_damaged_file(error):
+            raise
         raise NoEmbedder(f"{facenet_file()} is damaged: delete it and try again") from None
 
     @torch.no_grad()

@@ -10,6 +10,8 @@ from collections.abc import Mapping
 import torch
 from torch import Tensor, nn
 
+from aef_core.errors import BadInput
+
 ATTRIBUTES = (
     "Bald", "Bangs", "Black_Hair", "Blond_Hair", "Brown_Hair", "Bushy_Eyebrows", "Eyeglasses",
     "Male", "Mouth_Slightly_Open", "Mustache", "No_Beard", "Pale_Skin", "Young",
@@ -37,7 +39,7 @@ def attribute_index(name: str) -> int:
         If `name` is none of `ATTRIBUTES`; the message lists them.
     """
     if name not in ATTRIBUTES:
-        raise ValueError(f"unknown attribute {name!r}; known: {', '.join(ATTRIBUTES)}")
+        raise BadInput(f"unknown attribute {name!r}; known: {', '.join(ATTRIBUTES)}")
     return ATTRIBUTES.index(name)
 
 
@@ -83,7 +85,7 @@ def check_size(zoo: Mapping[str, "DeepfakeModel"], images: Tensor) -> None:
         side = getattr(model, "image_size", images.shape[-1])  # the classifiers of 11 have none
         if images.shape[-2:] != (side, side):
             height, width = images.shape[-2:]
-            raise ValueError(
+            raise BadInput(
                 f"images of {width} x {height} pixels, but this {name} was trained on {side}: "
                 f"load_faces(..., size={side}), or another zoo"
             )
@@ -156,7 +158,7 @@ class DeepfakeModel(nn.Module, ABC):
 
     def _check_edit(self, edit: str) -> None:
         if edit not in self.edits:
-            raise ValueError(f"{self.name} has no edit {edit!r}; it has {', '.join(self.edits)}")
+            raise BadInput(f"{self.name} has no edit {edit!r}; it has {', '.join(self.edits)}")
 
 
 def columns(attributes: Tensor, names: tuple[str, ...]) -> Tensor:

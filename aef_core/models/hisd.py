@@ -12,6 +12,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from aef_core.errors import BadInput
 from aef_core.models.base import HAIR_COLOURS, DeepfakeModel, attribute_index, edit_attributes
 from aef_core.models.hisd_blocks import (
     AdaptiveMiddleBlock,
@@ -195,7 +196,7 @@ class HiSD(DeepfakeModel):
         for tag, attrs in enumerate(self.tags.values()):
             if edit in attrs:
                 return tag, attrs.index(edit)
-        raise ValueError(f"{self.name} has no edit {edit!r}")
+        raise BadInput(f"{self.name} has no edit {edit!r}")
 
     def _fixed_noise(self, edit: str) -> Tensor:
         generator = torch.Generator().manual_seed(zlib.crc32(edit.encode()))

@@ -13,13 +13,14 @@ from safetensors import SafetensorError
 from torch import Tensor
 
 from aef_core.config import ASSETS, default_device
+from aef_core.errors import AEFError, BadInput, is_damaged_file
 from aef_core.models import ARCHITECTURES, DeepfakeModel
 
 EMBEDDED = ("celeba64",)  # in every installation
 PREFERRED = ("faces128", *EMBEDDED)  # `load_zoo()` takes the first that holds all it is asked for
 
 
-class BadCheckpoint(RuntimeError):
+class BadCheckpoint(AEFError, RuntimeError):
     """A checkpoint is missing, corrupt or of another network; the message says which and why."""
 
 
@@ -91,14 +92,14 @@ def load_zoo(
     models = [models] if isinstance(models, str) else models
     name = name or first_that_holds(models or ARCHITECTURES)
     if name not in (*embedded, "official"):
-        raise ValueError(f"unknown zoo {name!r}; known: {', '.join(embedded)}, official")
+        raise BadInput(f"unknown zoo {name!r}; known: {', '.join(embedded)}, official")
     if name == "official" and root is None:
-        raise ValueError("load_zoo('official') needs root=; see docs/official-weights.md")
+        raise BadInput("load_zoo('official') needs root=; see docs/official-weights.md")
     held = [m for m in ARCHITECTURES if name == "official" or m in zoo_table(name)]
     wanted = held if models is None else list(models)
     for model in wanted:
         if model not in held:
-            raise ValueError(f"unknown model {model!r}; known: {', '.join(held)}")
+            raise BadInput(f"unknown model {model!r}; known: {', '.join(held)}")
     load = _official if name == "official" else read_model
     folder = Path(root) if name == "official" else ASSETS / name
     device = torch.device(device) if device else default_device()
@@ -157,7 +158,11 @@ def _official(root: str | Path, name: str) -> DeepfakeModel:
         raise BadCheckpoint(f"{path} is missing: get it from {entry.source}")
     try:
         stored = torch.load(path, map_location="cpu", weights_only=True)
-    except (pickle.UnpicklingError, RuntimeError, EOFError, OSError) as error:
+    except OSError as error:
+        raise BadCheckpoint(f"{path} cannot be read ({error.strerror})") from None
+    except (pickle.UnpicklingError, RuntimeError, EOFError) as error:
+        if not is_damaged_file(error):
+            raise
         reason = (str(error) or type(error).__name__).splitlines()[0]
         raise BadCheckpoint(f"{path} is not a PyTorch checkpoint of tensors ({reason})") from None
     if entry.key is not None:

@@ -12,6 +12,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from aef_core.errors import BadInput
 from aef_core.metrics import protect, psnr, ssim
 
 LUMA = (0.299, 0.587, 0.114)  # ITU-R BT.601: Y of YCbCr from RGB
@@ -113,7 +114,7 @@ class TargetPSNR(Budget):
 
     def __post_init__(self) -> None:
         if not 0 < self.psnr < 100:
-            raise ValueError(f"psnr is out of range: {self.psnr} dB, must be in (0, 100)")
+            raise BadInput(f"psnr is out of range: {self.psnr} dB, must be in (0, 100)")
 
     def project(self, delta: Tensor, eps: float) -> Tensor:
         boxed = delta.clamp(-eps, eps)
@@ -137,7 +138,7 @@ def make_budget(name: str, **settings: Any) -> Budget:
         Unknown name or a setting out of range; the message lists what is known.
     """
     if name not in BUDGETS:
-        raise ValueError(f"unknown budget {name!r}; known: {', '.join(BUDGETS)}")
+        raise BadInput(f"unknown budget {name!r}; known: {', '.join(BUDGETS)}")
     return BUDGETS[name](**settings)
 
 
@@ -163,9 +164,9 @@ def faded(images: Tensor, delta: Tensor, target: float, measure: str = "ssim") -
     """
     measures = {"ssim": ssim, "psnr": psnr}
     if measure not in measures:
-        raise ValueError(f"unknown measure {measure!r}; known: {', '.join(measures)}")
+        raise BadInput(f"unknown measure {measure!r}; known: {', '.join(measures)}")
     if measure == "ssim" and not 0 < target < 1:
-        raise ValueError(f"target is out of range: SSIM {target}, must be in (0, 1)")
+        raise BadInput(f"target is out of range: SSIM {target}, must be in (0, 1)")
 
     def good(factor: float) -> bool:
         return measures[measure](images, protect(images, factor * delta)).mean() >= target

@@ -14,13 +14,14 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from aef_core.errors import AEFError, BadInput
 from aef_core.models import DeepfakeModel
 
 CACHES = ("float32", "float16", "cpu")
 PRECISIONS = ("float32", "tf32", "bf16")
 
 
-class OutOfMemory(RuntimeError):
+class OutOfMemory(AEFError, RuntimeError):
     """Memory ran out; the message names the settings that need less."""
 
 
@@ -43,12 +44,10 @@ class Execution:
 
     def __post_init__(self) -> None:
         if self.micro_batch < 0:
-            raise ValueError(f"micro_batch is out of range: {self.micro_batch}, must be 0 or more")
+            raise BadInput(f"micro_batch is out of range: {self.micro_batch}, must be 0 or more")
         for name, known in (("cache", CACHES), ("precision", PRECISIONS)):
             if getattr(self, name) not in known:
-                raise ValueError(
-                    f"unknown {name} {getattr(self, name)!r}; known: {', '.join(known)}"
-                )
+                raise BadInput(f"unknown {name} {getattr(self, name)!r}; known: {', '.join(known)}")
 
     @classmethod
     def of(cls, settings: Mapping[str, Any]) -> "Execution":
@@ -62,7 +61,7 @@ class Execution:
         known = [f.name for f in fields(cls)]
         for name in settings:
             if name not in known:
-                raise ValueError(f"unknown execution setting {name!r}; known: {', '.join(known)}")
+                raise BadInput(f"unknown execution setting {name!r}; known: {', '.join(known)}")
         return cls(**settings)
 
     def identity(self) -> dict[str, Any]:

@@ -13,6 +13,7 @@ import torch
 from torch import Tensor
 
 from aef_core.distributed import ALONE, Peers
+from aef_core.errors import AEFError, BadInput
 from aef_core.faces import FaceBatch
 from aef_core.perturbation.execution import Execution
 from aef_core.perturbation.objective import (
@@ -29,7 +30,7 @@ from aef_core.perturbation.state import PerturbationConfig, State, batch_rows, i
 from aef_core.weighting import Feedback, Weighting
 
 
-class Diverged(RuntimeError):
+class Diverged(AEFError, RuntimeError):
     """A loss, gradient or weight became NaN or infinite; the message names step and culprit."""
 
 
@@ -79,14 +80,14 @@ def perturb(
     """
     execution = execution or Execution()
     if not zoo:
-        raise ValueError("the zoo is empty: nothing to optimise against")
+        raise BadInput("the zoo is empty: nothing to optimise against")
     device = next(next(iter(zoo.values())).parameters()).device
     images = faces.images.to(device)
     if state is None:
         state = initial_state(images, config, hooks)
         rule.reset()
     elif state.delta.shape[1:] != (needed := hooks.budget.shape(images)):
-        raise ValueError(
+        raise BadInput(
             f"the perturbation is {tuple(state.delta.shape[1:])}, the faces need {needed}"
         )
     state.delta, state.velocity = state.delta.to(device), state.velocity.to(device)

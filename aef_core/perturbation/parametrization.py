@@ -12,6 +12,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from aef_core.errors import BadInput
 from aef_core.perturbation.budgets import Budget
 
 CB_TO_RGB = (0.0, -0.344136, 1.772)  # BT.601, full range: neither column changes the luma
@@ -33,7 +34,7 @@ class ChromaWavelet(Budget):
     def shape(self, images: Tensor) -> tuple[int, ...]:
         height, width = images.shape[-2:]
         if height % 2 or width % 2:
-            raise ValueError(f"wavelet bands need even sides, the images are {height} x {width}")
+            raise BadInput(f"wavelet bands need even sides, the images are {height} x {width}")
         return (8, height // 2, width // 2)
 
     def added(self, images: Tensor, delta: Tensor) -> Tensor:

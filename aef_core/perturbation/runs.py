@@ -15,7 +15,7 @@ from tqdm.auto import tqdm
 from aef_core import distributed
 from aef_core.config import home
 from aef_core.faces import FaceBatch
-from aef_core.metrics import Evaluator
+from aef_core.metrics import TABLE_FORMAT, Evaluator
 from aef_core.models.base import check_size
 from aef_core.perturbation.budgets import BOX, Budget
 from aef_core.perturbation.execution import Execution
@@ -191,20 +191,24 @@ def fingerprint(model: torch.nn.Module) -> str:
     return digest.hexdigest()[:12]
 
 
-def evaluate_run(run: Run, evaluator: Evaluator, budget: Budget = BOX) -> pd.DataFrame:
+def evaluate_run(
+    run: Run, evaluator: Evaluator, budget: Budget = BOX, detect: bool = False
+) -> pd.DataFrame:
     """The evaluation of a run, kept in its folder and found again for the same zoo and faces.
 
-    `budget` is the one the run was made with: it decides what of delta a photo receives.
+    `budget` is the one the run was made with: it decides what of delta a photo receives. `detect`
+    as in `Evaluator`.
     """
     added = budget.added(evaluator.faces.images, run.delta)
     if run.path is None:
-        return evaluator(added)
+        return evaluator(added, detect)
     zoo = {name: fingerprint(model) for name, model in evaluator.zoo.items()}
-    key = run_hash({"zoo": zoo, "faces": evaluator.faces.fingerprint()})
+    faces = evaluator.faces.fingerprint()
+    key = run_hash({"zoo": zoo, "faces": faces, "format": TABLE_FORMAT, "detect": detect})
     path = run.path / f"evaluation-{key}.csv"
     if path.exists():
         return pd.read_csv(path)
-    table = evaluator(added)
+    table = evaluator(added, detect)
     temporary = path.with_suffix(".tmp")
     table.to_csv(temporary, index=False)
     os.replace(temporary, path)

@@ -7,6 +7,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from aef_core.errors import BadInput
 from aef_core.perturbation.objective import FEATURE_DISTANCES, NO_HOOKS, Hooks, seeded
 
 NORMALISE = ("sum", "each")
@@ -57,7 +58,7 @@ class PerturbationConfig:
         }
         for name, (ok, wanted) in checks.items():
             if not ok:
-                raise ValueError(f"{name} is out of range: {getattr(self, name)}, must be {wanted}")
+                raise BadInput(f"{name} is out of range: {getattr(self, name)}, must be {wanted}")
 
     def to_dict(self) -> dict[str, Any]:
         return asdict(self)

@@ -23,10 +23,11 @@ import torch
 from safetensors import SafetensorError
 from torch import Tensor
 
+from aef_core.errors import AEFError, NotFound
 from aef_core.perturbation.state import State
 
 
-class DamagedRun(RuntimeError):
+class DamagedRun(AEFError, RuntimeError):
     """A run folder exists but is not whole; the message names the file and the cure."""
 
 
@@ -76,7 +77,7 @@ def load_run(folder: str | Path) -> Run:
     """
     folder = Path(folder)
     if not folder.is_dir():
-        raise FileNotFoundError(f"{folder}: no such run")
+        raise NotFound(f"{folder}: no such run")
     try:
         meta = json.loads((folder / "run.json").read_text())
         for name, expected in meta["sha256"].items():

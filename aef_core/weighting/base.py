@@ -8,6 +8,8 @@ from typing import Any, ClassVar
 import torch
 from torch import Tensor
 
+from aef_core.errors import BadInput
+
 
 @dataclass(frozen=True)
 class Feedback:
@@ -84,7 +86,7 @@ def floats(values: Iterable[float], what: str) -> tuple[float, ...]:
     """A per-generator setting as a tuple, every entry positive and finite (ValueError if not)."""
     numbers = tuple(float(v) for v in values)
     if not all(0 < v < math.inf for v in numbers):
-        raise ValueError(f"{what} must be positive numbers, one a generator, got {numbers}")
+        raise BadInput(f"{what} must be positive numbers, one a generator, got {numbers}")
     return numbers
 
 
@@ -93,5 +95,5 @@ def per_generator(values: tuple[float, ...], like: Tensor, what: str) -> Tensor:
     if not values:
         return torch.ones_like(like)
     if len(values) != len(like):
-        raise ValueError(f"{what} has {len(values)} entries for {len(like)} generators")
+        raise BadInput(f"{what} has {len(values)} entries for {len(like)} generators")
     return torch.tensor(values).to(like)

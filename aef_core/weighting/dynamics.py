@@ -9,6 +9,7 @@ from dataclasses import dataclass, field
 import torch
 from torch import Tensor
 
+from aef_core.errors import BadInput
 from aef_core.weighting.base import Feedback, Weighting, normalised, uniform
 
 
@@ -55,9 +56,9 @@ class AEF(Weighting):
 
     def __post_init__(self) -> None:
         if not self.tau > 0:
-            raise ValueError(f"tau must be positive, got {self.tau}")
+            raise BadInput(f"tau must be positive, got {self.tau}")
         if not 0 <= self.beta < 1:
-            raise ValueError(f"beta must be in [0, 1), got {self.beta}")
+            raise BadInput(f"beta must be in [0, 1), got {self.beta}")
 
     def __call__(self, feedback: Feedback) -> Tensor:
         s = feedback.strength
@@ -99,9 +100,9 @@ class DWA(Remembering):
 
     def __post_init__(self) -> None:
         if not self.temperature > 0:
-            raise ValueError(f"temperature must be positive, got {self.temperature}")
+            raise BadInput(f"temperature must be positive, got {self.temperature}")
         if self.epoch < 1:
-            raise ValueError(f"epoch must be 1 or more, got {self.epoch}")
+            raise BadInput(f"epoch must be 1 or more, got {self.epoch}")
 
     def __call__(self, feedback: Feedback) -> Tensor:
         s = feedback.strength
@@ -142,9 +143,9 @@ class APGDA(Remembering):
 
     def __post_init__(self) -> None:
         if not self.beta > 0:
-            raise ValueError(f"beta must be positive, got {self.beta}")
+            raise BadInput(f"beta must be positive, got {self.beta}")
         if not 0 <= self.gamma <= self.beta:
-            raise ValueError(f"gamma must be in [0, beta] or w overshoots, got {self.gamma}")
+            raise BadInput(f"gamma must be in [0, beta] or w overshoots, got {self.gamma}")
 
     def __call__(self, feedback: Feedback) -> Tensor:
         s = feedback.strength
@@ -182,7 +183,7 @@ class ExponentiatedGradient(Remembering):
 
     def __post_init__(self) -> None:
         if not self.rate > 0:
-            raise ValueError(f"rate must be positive, got {self.rate}")
+            raise BadInput(f"rate must be positive, got {self.rate}")
 
     def __call__(self, feedback: Feedback) -> Tensor:
         s = feedback.strength
@@ -219,9 +220,9 @@ class DWTThreshold(Remembering):
 
     def __post_init__(self) -> None:
         if not math.isfinite(self.threshold_db):
-            raise ValueError(f"threshold_db must be a number, got {self.threshold_db}")
+            raise BadInput(f"threshold_db must be a number, got {self.threshold_db}")
         if self.every < 1:
-            raise ValueError(f"every must be 1 or more, got {self.every}")
+            raise BadInput(f"every must be 1 or more, got {self.every}")
 
     def __call__(self, feedback: Feedback) -> Tensor:
         s = feedback.strength

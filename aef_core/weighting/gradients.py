@@ -11,6 +11,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from aef_core.errors import BadInput
 from aef_core.weighting.base import Feedback, Weighting, normalised, uniform
 from aef_core.weighting.dynamics import Remembering
 
@@ -66,7 +67,7 @@ def gramian_weights(feedback: Feedback, rows: str, weighting: Any) -> tuple[Tens
         `feedback` carries no Gramian.
     """
     if feedback.gramian is None:
-        raise ValueError("this rule needs Feedback.gramian: inner products of the gradients")
+        raise BadInput("this rule needs Feedback.gramian: inner products of the gradients")
     gramian = feedback.gramian
     moves = gramian.diagonal() > 0
     if not moves.any():
@@ -90,7 +91,7 @@ def gramian_weights(feedback: Feedback, rows: str, weighting: Any) -> tuple[Tens
 
 def _check_rows(rows: str) -> None:
     if rows not in ROWS:
-        raise ValueError(f"rows must be one of {', '.join(ROWS)}, got {rows!r}")
+        raise BadInput(f"rows must be one of {', '.join(ROWS)}, got {rows!r}")
 
 
 @dataclass
@@ -185,7 +186,7 @@ class CAGrad(Weighting):
     def __post_init__(self) -> None:
         _check_rows(self.rows)
         if not 0 <= self.c < 1:
-            raise ValueError(f"c must be in [0, 1), got {self.c}")
+            raise BadInput(f"c must be in [0, 1), got {self.c}")
 
     def __call__(self, feedback: Feedback) -> Tensor:
         weights, self.solver_failed = gramian_weights(feedback, self.rows, self._solve)

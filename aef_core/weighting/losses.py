@@ -9,6 +9,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
+from aef_core.errors import BadInput
 from aef_core.weighting.base import (
     Feedback,
     Weighting,
@@ -57,9 +58,9 @@ class Focal(Weighting):
 
     def __post_init__(self) -> None:
         if not self.target > 0:
-            raise ValueError(f"target must be positive, got {self.target}")
+            raise BadInput(f"target must be positive, got {self.target}")
         if not self.gamma >= 0:
-            raise ValueError(f"gamma must be 0 or more, got {self.gamma}")
+            raise BadInput(f"gamma must be 0 or more, got {self.gamma}")
 
     def __call__(self, feedback: Feedback) -> Tensor:
         return normalised((1 - feedback.strength / self.target).clamp_min(0) ** self.gamma)
@@ -84,7 +85,7 @@ class OHEM(Weighting):
 
     def __post_init__(self) -> None:
         if self.keep < 1:
-            raise ValueError(f"keep must be 1 or more, got {self.keep}")
+            raise BadInput(f"keep must be 1 or more, got {self.keep}")
 
     def __call__(self, feedback: Feedback) -> Tensor:
         s = feedback.strength
@@ -116,7 +117,7 @@ class STCH(Weighting):
 
     def __post_init__(self) -> None:
         if not self.mu > 0:
-            raise ValueError(f"mu must be positive, got {self.mu}")
+            raise BadInput(f"mu must be positive, got {self.mu}")
         self.ideal = floats(self.ideal, "ideal")
 
     def __call__(self, feedback: Feedback) -> Tensor:
@@ -149,7 +150,7 @@ class KPIFocal(Weighting):
 
     def __post_init__(self) -> None:
         if not self.gamma >= 0:
-            raise ValueError(f"gamma must be 0 or more, got {self.gamma}")
+            raise BadInput(f"gamma must be 0 or more, got {self.gamma}")
         self.prior = floats(self.prior, "prior")
 
     def __call__(self, feedback: Feedback) -> Tensor:

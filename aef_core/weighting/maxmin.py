@@ -13,6 +13,7 @@ import pandas as pd
 import torch
 from torch import Tensor
 
+from aef_core.errors import BadInput
 from aef_core.weighting.base import Feedback, floats, normalised, per_generator
 from aef_core.weighting.dynamics import Remembering
 
@@ -72,13 +73,13 @@ class MaxMin(Remembering):
     def __post_init__(self) -> None:
         self.ceilings = floats(self.ceilings or (), "ceilings")
         if self.balance not in BALANCED:
-            raise ValueError(f"balance must be one of {', '.join(BALANCED)}, got {self.balance!r}")
+            raise BadInput(f"balance must be one of {', '.join(BALANCED)}, got {self.balance!r}")
         if not (0 <= self.rate < math.inf and 0 <= self.gain < math.inf):
-            raise ValueError(f"rate and gain must be 0 or more, got {self.rate} and {self.gain}")
+            raise BadInput(f"rate and gain must be 0 or more, got {self.rate} and {self.gain}")
         if not 0 <= self.memory < 1:
-            raise ValueError(f"memory must be in [0, 1), got {self.memory}")
+            raise BadInput(f"memory must be in [0, 1), got {self.memory}")
         if not 0 < self.share < 1:
-            raise ValueError(f"share must be in (0, 1), got {self.share}")
+            raise BadInput(f"share must be in (0, 1), got {self.share}")
 
     def __call__(self, feedback: Feedback) -> Tensor:
         seen, m = feedback.strength, self._memory

@@ -12,6 +12,7 @@ import pandas as pd
 import torch
 from torch import Tensor
 
+from aef_core.errors import BadInput
 from aef_core.weighting import Feedback, make_rule
 
 CEILING = 0.2  # no strength passes it
@@ -59,7 +60,7 @@ class Game:
         }
         for name, (ok, wanted) in checks.items():
             if not ok:
-                raise ValueError(f"{name} is out of range: {getattr(self, name)}, must be {wanted}")
+                raise BadInput(f"{name} is out of range: {getattr(self, name)}, must be {wanted}")
 
     def play(self, rule: str, **settings: Any) -> pd.DataFrame:
         """Let a weighting rule steer the game.
@@ -131,7 +132,7 @@ def replay(
     except ValueError as error:
         if "gramian" not in str(error):
             raise
-        raise ValueError(
+        raise BadInput(
             f"{rule} cannot be replayed: it needs the inner products of the gradients, which a "
             "recorded run does not hold; play it in the live game, or run it"
         ) from None
@@ -145,7 +146,7 @@ def _wide(history: pd.DataFrame, models: Iterable[str] | None) -> Mapping[str, A
     names = known if models is None else [m for m in known if m in set(models)]
     unknown = sorted(set(models or ()) - set(known))
     if unknown or not names:
-        raise ValueError(f"no generator {', '.join(unknown)} in this run; it has {known}")
+        raise BadInput(f"no generator {', '.join(unknown)} in this run; it has {known}")
     table = history.pivot(index="step", columns="model")
     columns = ("strength", "grad_l1", "output_mse")
     return {"names": names} | {

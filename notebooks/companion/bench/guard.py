@@ -7,6 +7,7 @@ from pathlib import Path
 import pandas as pd
 import torch
 
+from aef_core.errors import NotFound
 from aef_core.faces import FaceBatch
 from aef_core.perturbation import PerturbationConfig, perturb
 from aef_core.perturbation.execution import FAST
@@ -94,9 +95,7 @@ def regressions(table: pd.DataFrame, path: Path = KEPT, tolerance: float = TOLER
         Nothing was kept yet.
     """
     if not path.exists():
-        raise FileNotFoundError(
-            f"{path} is missing: make it with `python -m companion bench --write`"
-        )
+        raise NotFound(f"{path} is missing: make it with `python -m companion bench --write`")
     kept, worse = json.loads(path.read_text())["ratios"], []
     for name, row in table.iterrows():
         if name not in kept:

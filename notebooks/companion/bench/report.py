@@ -4,6 +4,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 
 from aef_core.config import default_device, get_profile
+from aef_core.errors import BadInput
 from aef_core.faces import FaceBatch, load_faces
 from aef_core.models.zoo import EMBEDDED, load_zoo
 from aef_core.perturbation.objective import Zoo
@@ -55,7 +56,7 @@ def subjects(size: str) -> tuple[Zoo, FaceBatch]:
     if size in EMBEDDED:
         return load_zoo(size), load_faces("embedded", "train", n=32)
     if size not in SIZES:
-        raise ValueError(f"unknown size {size!r}; known: {', '.join((*EMBEDDED, *SIZES))}")
+        raise BadInput(f"unknown size {size!r}; known: {', '.join((*EMBEDDED, *SIZES))}")
     pixels = 256 if size == "official" else 32
     return random_zoo(size, device=default_device()), noise_faces(16, pixels)
 
@@ -73,7 +74,7 @@ def report(
         With `check`, if a ratio is worse than the kept one; or too few repetitions to keep.
     """
     if write and (repetitions < 5 or size not in EMBEDDED):
-        raise ValueError("only 5 or more repetitions on the embedded zoo are kept")
+        raise BadInput("only 5 or more repetitions on the embedded zoo are kept")
     zoo, faces = subjects(size)
     setup = guard.machine(default_device())
     print(" · ".join(f"{k} {v}" for k, v in setup.items()) + f" · {size}, batch {batch}")
@@ -93,5 +94,5 @@ def report(
     if check:
         worse = guard.regressions(table)
         if worse:
-            raise ValueError("worse than the kept ratios, or not among them: " + "; ".join(worse))
+            raise BadInput("worse than the kept ratios, or not among them: " + "; ".join(worse))
         print("not slower than the kept ratios")

@@ -2,6 +2,7 @@
 
 import torch
 
+from aef_core.errors import BadInput
 from aef_core.faces import FaceBatch
 from aef_core.models import ARCHITECTURES, ATTRIBUTES, DeepfakeModel
 
@@ -29,7 +30,7 @@ def random_zoo(
         Unknown size.
     """
     if size not in SIZES:
-        raise ValueError(f"unknown size {size!r}; known: {', '.join(SIZES)}")
+        raise BadInput(f"unknown size {size!r}; known: {', '.join(SIZES)}")
     torch.manual_seed(seed)
     zoo = {}
     for i in range(models):

@@ -13,6 +13,7 @@ import pandas as pd
 from torch import Tensor
 
 from aef_core.config import figures_dir
+from aef_core.errors import AEFError
 from aef_core.methods import protect_with
 from aef_core.metrics import Evaluator
 from aef_core.metrics.detection import detection_scores
@@ -24,7 +25,7 @@ RIVALS = ("CMUA", "FOUND", "DWT", "TSDF")
 RULES = {"uniform": ("uniform", {}), "grad-norm": ("grad-norm", {}), "aef": ("aef", {})}
 
 
-class NotMeasured(LookupError):
+class NotMeasured(AEFError, LookupError):
     """The notebook that measures this has not been run in this profile; the message names it."""
 
 

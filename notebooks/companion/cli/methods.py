@@ -6,6 +6,7 @@ from typing import Annotated
 import typer
 
 from aef_core.cli.shared import Data, Official, ProfileName, Root, ZooName, image_size, open_zoo
+from aef_core.errors import BadInput
 from companion.cli import examples
 
 app = typer.Typer()
@@ -91,5 +92,5 @@ def choose(only: list[str] | None, entries: dict) -> dict:
     """
     for name in only or ():
         if name not in entries:
-            raise ValueError(f"the table has no method {name!r}; it has: {', '.join(entries)}")
+            raise BadInput(f"the table has no method {name!r}; it has: {', '.join(entries)}")
     return {k: v for k, v in entries.items() if not only or k in only}

@@ -9,6 +9,7 @@ import numpy as np
 import pandas as pd
 from scipy.stats import t as student
 
+from aef_core.errors import BadInput
 from companion.config import ASSETS
 
 RESULTS = ASSETS / "results"
@@ -52,7 +53,7 @@ def against(rows: pd.DataFrame, other: str = "identity", at: str = "equal time")
     the ratio of their l2_mask.
     """
     if at not in ("equal time", "equal success"):
-        raise ValueError(f"unknown comparison {at!r}; known: equal time, equal success")
+        raise BadInput(f"unknown comparison {at!r}; known: equal time, equal success")
     pairs = []
     lines = rows[~rows["arm"].isin(["start", other])]
     for (architecture, seed, arm), line in lines.groupby(

@@ -6,6 +6,7 @@ import torch.nn.functional as F
 from torch import Tensor
 from tqdm.auto import tqdm
 
+from aef_core.errors import BadInput
 from aef_core.metrics import Evaluator, l2_mask
 from companion.studies.robustness import Transform, blur, published
 
@@ -71,7 +72,7 @@ def subtraction_attack(
     DataFrame: n, model, l2_mask, cosine (of estimate and delta), variant.
     """
     if max(counts) > len(photos):
-        raise ValueError(f"the attacker has {len(photos)} photos, {max(counts)} were asked for")
+        raise BadInput(f"the attacker has {len(photos)} photos, {max(counts)} were asked for")
     images, rows = evaluator.faces.images, []
     protected, collected = published(images + delta), published(photos + delta)
     for n in tqdm(counts, desc="subtraction", leave=False):

@@ -4,6 +4,7 @@ import math
 
 from tqdm.auto import tqdm
 
+from aef_core.errors import BadInput
 from aef_core.faces import FaceBatch
 from aef_core.perturbation import PerturbationConfig
 from aef_core.perturbation.objective import Zoo
@@ -44,14 +45,14 @@ def ceilings_of(
         Unknown `balance`, or a generator that nothing can interrupt.
     """
     if balance not in COLUMNS:
-        raise ValueError(f"balance must be one of {', '.join(COLUMNS)}, got {balance!r}")
+        raise BadInput(f"balance must be one of {', '.join(COLUMNS)}, got {balance!r}")
     config = config or PerturbationConfig()
     ceilings = []
     for name, model in tqdm(zoo.items(), desc="ceilings", disable=not progress, leave=False):
         run = optimize({name: model}, faces, "uniform", config, keep=keep, progress=False)
         ceilings.append(reached(run, balance, math.ceil(len(faces) / config.batch)))
         if not ceilings[-1] > 0:
-            raise ValueError(f"{name} cannot be interrupted at eps {config.eps}: leave it out")
+            raise BadInput(f"{name} cannot be interrupted at eps {config.eps}: leave it out")
     return tuple(ceilings)
 
 

@@ -13,6 +13,7 @@ import pandas as pd
 import torch
 from torch import Tensor
 
+from aef_core.errors import BadInput
 from aef_core.faces import FaceBatch
 from aef_core.models import AttGAN, DeepfakeModel, HiSD
 from aef_core.models.attgan import CONDITION_SCALE
@@ -81,7 +82,7 @@ def damaged(images: Tensor, kind: str, level: float, seed: int = 0) -> Tensor:
         return ((images + 1) * steps).round() / steps - 1
     if kind == "low-pass":
         return low_pass(images, level)
-    raise ValueError(f"unknown damage {kind!r}; known: {', '.join(DAMAGES)}")
+    raise BadInput(f"unknown damage {kind!r}; known: {', '.join(DAMAGES)}")
 
 
 def mixed_conditions(model: DeepfakeModel, attributes: Tensor) -> Tensor:
@@ -163,3 +164,6 @@ class Filtered(DeepfakeModel):
 
     def conditions(self, attributes: Tensor, edit: str) -> Tensor:
         return self.model.conditions(attributes, edit)
+
+    def target_attributes(self, attributes: Tensor, edit: str) -> Tensor:
+        return self.model.target_attributes(attributes, edit)

@@ -13,10 +13,12 @@ from typing import Any
 import pandas as pd
 from tqdm.auto import tqdm
 
+from aef_core.errors import NotFound
 from aef_core.faces import FaceBatch
 from aef_core.methods import protect_with
 from aef_core.metrics import Evaluator
 from aef_core.metrics.statistics import balance_draws, bootstrap_means, interval
+from aef_core.metrics.survival import survival_by_generator
 from aef_core.perturbation import PerturbationConfig
 from aef_core.perturbation.objective import Zoo
 from aef_core.perturbation.runs import Run, evaluate_run
@@ -119,9 +121,9 @@ def output_ceilings(alone: Mapping[str, Run]) -> tuple[float, ...]:
 def summary(table: pd.DataFrame, runs: Runs) -> pd.DataFrame:
     """All numbers of the main table, long: method, measure, model, value, low, high.
 
-    `model` is a generator, or min, mean or spread over generators, or empty. Intervals are 95 %
-    bootstrap intervals over images, of the balance over images and seeds; for seconds, the range
-    over seeds.
+    `model` is a generator, or min, mean, max or spread over generators, or empty. Intervals are
+    95 % bootstrap intervals over images, of the balance over images and seeds; for seconds, the
+    range over seeds.
     """
     rows = []
     for column, measure in MEASURES.items():
@@ -131,6 +133,8 @@ def summary(table: pd.DataFrame, runs: Runs) -> pd.DataFrame:
             over = balance_draws(table, method, column)
             both = pd.concat([levels, over[["min", "mean", "spread"]]], axis=1)
             rows += _tidy(method, measure, interval(both))
+    for method, part in table.groupby("method", sort=False):
+        rows += _tidy(method, "edit survival", survival_by_generator(part))
     seen = table.drop_duplicates(["method", "seed", "image", "model"]).assign(excluded=False)
     for measure in ("psnr", "ssim"):
         values = interval(bootstrap_means(seen, ["method"], measure))
@@ -234,7 +238,7 @@ def load_results(path: Path) -> tuple[dict[str, str], pd.DataFrame]:
     """
     if not path.exists():
         data = path.stem.removeprefix("methods-")
-        raise FileNotFoundError(
+        raise NotFound(
             f"{path.name} is not there: measure it with "
             f"`python -m companion methods --data {data} --root PATH --write`"
         )

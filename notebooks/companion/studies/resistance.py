@@ -13,6 +13,7 @@ import torch
 from scipy.stats import rankdata
 from torch import Tensor
 
+from aef_core.errors import BadInput
 from aef_core.faces import FaceBatch
 from aef_core.perturbation import PerturbationConfig, initial_state
 from aef_core.perturbation.objective import Zoo, clean_references, interruption
@@ -72,7 +73,7 @@ def gsnr(gradients: Tensor) -> Tensor:
     Tensor, shape [P], >= 0; infinite where all faces agree exactly, 0 where none has a gradient
     """
     if len(gradients) < 2:
-        raise ValueError(f"a variance needs at least 2 gradients, got {len(gradients)}")
+        raise BadInput(f"a variance needs at least 2 gradients, got {len(gradients)}")
     g = gradients.double()
     signal, spread = g.mean(dim=0).square(), g.var(dim=0, unbiased=False)
     return torch.where(signal > 0, signal / spread, torch.zeros_like(signal))

@@ -20,6 +20,7 @@ from torch import Tensor
 from torchvision.transforms.functional import gaussian_blur
 from tqdm.auto import tqdm
 
+from aef_core.errors import BadInput
 from aef_core.faces import from_uint8, to_uint8
 from aef_core.metrics import SUCCESS_THRESHOLD, Evaluator, l2_mask
 from aef_core.perturbation.objective import seeded
@@ -35,7 +36,7 @@ def published(x: Tensor) -> Tensor:
 def jpeg(x: Tensor, quality: int) -> Tensor:
     """Through Pillow's JPEG encoder, 4:4:4 at quality 100, else its default 4:2:0."""
     if not 1 <= quality <= 100:
-        raise ValueError(f"quality is out of range: {quality}, must be in 1 to 100")
+        raise BadInput(f"quality is out of range: {quality}, must be in 1 to 100")
     frames = []
     for pixels in to_uint8(x).permute(0, 2, 3, 1).cpu().numpy():
         buffer = io.BytesIO()

@@ -10,6 +10,7 @@ from torch import Tensor
 from tqdm.auto import tqdm
 
 from aef_core.config import Profile, get_profile, home
+from aef_core.errors import BadInput
 from aef_core.faces import FaceBatch, load_faces
 from aef_core.metrics import Evaluator, equilibrium_residual, protect
 from aef_core.metrics.statistics import balance_draws, bootstrap_means, interval, method_balance
@@ -64,7 +65,7 @@ def refuse_overlap(train: FaceBatch, test: FaceBatch) -> None:
     """Raise ValueError if the two batches share a face of one source."""
     shared = sorted(set(train.names) & set(test.names)) if train.source == test.source else []
     if shared:
-        raise ValueError(
+        raise BadInput(
             f"{len(shared)} faces are in both sets, e.g. {shared[0]}: "
             "optimise and evaluate on different splits"
         )
@@ -108,13 +109,16 @@ def verdict(row: pd.Series, better: str) -> str:
 def results_table(table: pd.DataFrame, runs: Runs) -> pd.DataFrame:
     """The results in one view: per generator L2_mask, then SR, balance, residual, visibility.
 
-    One row a method; means over images, edits and seeds. `residual` is the equilibrium residual
-    of S over the last quarter of the steps.
+    One row a method; means over images, edits and seeds. `edit survival` is the mean over
+    generators, `residual` the equilibrium residual of S over the last quarter of the steps.
     """
     rows = model_means(table).unstack(sort=False)
     kept = table[~table["excluded"]]
     by_model = kept.groupby(["method", "model"], sort=False)["interrupted"].mean().unstack()
-    view = rows.assign(**method_balance(table), **{"min SR": by_model.min(axis=1)})
+    survival = model_means(table, "survives").groupby("method", sort=False).mean()
+    view = rows.assign(
+        **method_balance(table), **{"min SR": by_model.min(axis=1), "edit survival": survival}
+    )
     visible = table.groupby("method", sort=False)[["psnr", "ssim"]].mean()
     residuals = pd.Series(
         {

@@ -6,6 +6,7 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
+from aef_core.errors import BadInput
 from aef_core.faces import FaceBatch
 from aef_core.metrics import Evaluator
 from aef_core.metrics.statistics import bootstrap_means, interval
@@ -94,7 +95,7 @@ class Table:
             return
         begun = set(self.rows.loc[self.rows["arm"] == "start", "iteration"])
         if begun != {start}:
-            raise ValueError(f"{self.path} holds starts of {sorted(begun)} iterations, not {start}")
+            raise BadInput(f"{self.path} holds starts of {sorted(begun)} iterations, not {start}")
 
     def add(self, key: Mapping[str, object], measures: Measures) -> None:
         """Append a block and write the file anew, atomically."""

@@ -16,6 +16,7 @@ from torch import Tensor, nn
 from torch.nn.utils import parametrize
 from tqdm.auto import tqdm
 
+from aef_core.errors import BadInput
 from aef_core.faces import FaceBatch
 from aef_core.metrics import Evaluator, l2_mask, protect
 from aef_core.models import DeepfakeModel
@@ -70,7 +71,7 @@ class Patched:
 def adapters(model: DeepfakeModel, rank: int = 8, alpha: float = 2.0) -> DeepfakeModel:
     """A copy of a generator with an adapter on every convolution; only adapters are trainable."""
     if rank < 1:
-        raise ValueError(f"rank is out of range: {rank}, must be at least 1")
+        raise BadInput(f"rank is out of range: {rank}, must be at least 1")
     copy = deepcopy(model).requires_grad_(False)
     kernels = [m for m in copy.modules() if isinstance(m, nn.Conv2d | nn.ConvTranspose2d)]
     for module in kernels:

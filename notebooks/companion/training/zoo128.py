@@ -8,6 +8,7 @@ from pathlib import Path
 import numpy as np
 import torch
 
+from aef_core.errors import BadInput
 from aef_core.faces import FaceBatch, from_uint8, load_faces
 from aef_core.faces.sources import LOADERS
 from aef_core.models import ARCHITECTURES, HAIR_COLOURS
@@ -153,7 +154,7 @@ def training_faces(
     if lfw is None:
         return faces
     if labeller is None:
-        raise ValueError("LFW has no labels: name a labeller, see docs/zoo-128.md")
+        raise BadInput("LFW has no labels: name a labeller, see docs/zoo-128.md")
     return join(faces, confident(read_labeller(labeller), *_photos(lfw, size)))
 
 
@@ -178,7 +179,7 @@ def confident(
     trained = [attribute_index(name) for name in TRAINED]
     sure = (logits[:, trained].abs() >= margin).all(dim=1).nonzero().flatten()
     if len(sure) == 0:
-        raise ValueError(f"the labeller is sure of none of {len(images)} faces: lower the margin")
+        raise BadInput(f"the labeller is sure of none of {len(images)} faces: lower the margin")
     doubted = dict(zip(TRAINED, (logits[:, trained].abs() < margin).float().mean(0), strict=True))
     most = max(doubted, key=doubted.get)
     print(f"the labeller is sure of {len(sure)} of {len(images)} faces; doubts {most} most often")

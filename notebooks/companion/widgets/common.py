@@ -12,6 +12,8 @@ import ipywidgets as ipw
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 
+from aef_core.errors import AEFError
+
 WIDTH = 880  # CSS pixels of a view
 DPI = 200
 _drawing = threading.RLock()  # matplotlib is not made for threads
@@ -81,8 +83,11 @@ def guarded(callback: Callable[..., None]) -> Callable[..., None]:
     def safe(self: View, *args: Any) -> None:
         try:
             callback(self, *args)
+        except AEFError as error:
+            self.say(str(error), error=True)
         except Exception as error:
-            self.say(str(error) or type(error).__name__, error=True)
+            self.say(f"{type(error).__name__}: {error}", error=True)
+            raise
         else:
             if self.message.value.startswith("<div role='alert'"):
                 self.say("")

@@ -6,7 +6,9 @@ import ipywidgets as ipw
 import pandas as pd
 from matplotlib.figure import Figure
 
+from aef_core.errors import BadInput
 from aef_core.metrics import SUCCESS_THRESHOLD
+from aef_core.metrics.survival import edit_survival
 from companion.plots.style import METHOD_LABELS, MODEL_COLOURS
 from companion.studies.study import difference, intervals, method_balance, verdict
 from companion.widgets.common import View, guarded, new_figure
@@ -72,13 +74,13 @@ class MethodComparer(View):
         rows = rows if self.edit.value == ALL else rows[rows["edit"] == self.edit.value]
         rows = rows if self.seed.value is None else rows[rows["seed"] == self.seed.value]
         if rows["excluded"].all():
-            raise ValueError(f"{self.edit.value}: no generator edits anything here")
+            raise BadInput(f"{self.edit.value}: no generator edits anything here")
         return rows
 
     @guarded
     def _update(self, change: Any = None) -> None:
         if not self.methods.value:
-            raise ValueError("no method chosen: select at least one")
+            raise BadInput("no method chosen: select at least one")
         rows = self.chosen()
         self.means = intervals(rows[rows["method"].isin(self.methods.value)])
         self.redraw()
@@ -112,13 +114,16 @@ class MethodComparer(View):
         rows, measure = self.chosen(), self.measure.value
         a, b = self.method.value, self.baseline.value
         values = method_balance(rows)[measure]
+        survival = edit_survival(rows, ("method",))["value"]
         if a == b:
             return f"{a}: {measure} {values[a]:.5f}. Choose two methods to compare them."
         row = difference(rows, a, b).loc[measure]
         return (
             f"{measure} ({MEANING[measure]}): {a} {values[a]:.5f}, {b} {values[b]:.5f}; difference "
             f"{row['value']:+.5f} [{row['low']:+.5f}, {row['high']:+.5f}], paired on images and "
-            f"seeds: {verdict(row, BETTER[measure])}. Bars: 95 % intervals over images."
+            f"seeds: {verdict(row, BETTER[measure])}. Bars: 95 % intervals over images. "
+            f"Of the edits that work without protection, {survival[a]:.0%} still work under {a}, "
+            f"{survival[b]:.0%} under {b}."
         )
 
 

@@ -7,6 +7,7 @@ import ipywidgets as ipw
 import pandas as pd
 from matplotlib.figure import Figure
 
+from aef_core.errors import BadInput
 from aef_core.perturbation.runs import Run
 from companion.plots.style import MODEL_COLOURS
 from companion.toy import Game, replay
@@ -118,7 +119,7 @@ class WeightExplorer(View):
         names, settings = self.chosen(), self.weigh.settings()
         self.weigh.enable()
         if not names:
-            raise ValueError("no generator chosen: tick at least one")
+            raise BadInput("no generator chosen: tick at least one")
         rule = self.weigh.rule.value
         if self.replaying:
             recorded = self.runs[self.run.value]

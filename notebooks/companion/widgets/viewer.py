@@ -6,13 +6,16 @@ from typing import Any
 
 import ipywidgets as ipw
 import numpy as np
+import pandas as pd
 import torch
 from matplotlib.figure import Figure
 from PIL import Image, ImageOps, UnidentifiedImageError
 from torch import Tensor
 
+from aef_core.errors import BadInput
 from aef_core.faces import FaceBatch, from_uint8
 from aef_core.metrics import SUCCESS_THRESHOLD, Evaluator, l2_mask, protect, psnr
+from aef_core.metrics.survival import sentences
 from aef_core.perturbation.objective import Zoo
 from aef_core.perturbation.runs import Run
 from companion.widgets.common import View, guarded, new_figure
@@ -20,6 +23,15 @@ from companion.widgets.controls import EditControls, dropdown, rows, slider
 from companion.widgets.pictures import show_faces
 
 LARGEST = 1024  # pixels; a larger photo is shrunk before the detector sees it
+MEANING = {
+    "unaffected": "the edit still works, the forgery is hardly changed",
+    "changed": "the edit still works, although the forgery is changed",
+    "undone": "the edit no longer works",
+    "never seen": "the edit does not work, even without protection",
+    "already there": "the face shows already what the edit asks for",
+    "empty mask": "the generator changes nothing on this face",
+}
+"""What each outcome of `classifier.edit_outcomes` says about one face."""
 
 
 class BeforeAfter(View):
@@ -38,6 +50,8 @@ class BeforeAfter(View):
     images : dict of label to Tensor, shape [3, H, W]
     value : float
         L2_mask; NaN where the generator edits nothing.
+    outcome : str
+        What became of the edit, one of `MEANING`.
     """
 
     title = "before/after viewer"
@@ -46,11 +60,13 @@ class BeforeAfter(View):
         super().__init__()
         for label, run in runs.items():
             if len(run.delta) != 1:
-                raise ValueError(f"run {label!r} has one perturbation per image, not a universal")
+                raise BadInput(f"run {label!r} has one perturbation per image, not a universal")
         self.zoo, self.runs = zoo, dict(runs)
         self.faces = {name: faces[i : i + 1] for i, name in enumerate(faces.names)}
         self.images: dict[str, Tensor] = {}
-        self.value, self.visible = float("nan"), float("nan")
+        self.value, self.visible, self.outcome = float("nan"), float("nan"), "never seen"
+        self._judges = {name: Evaluator({name: model}, faces) for name, model in zoo.items()}
+        self._sentences: dict[tuple[str, str, str], str] = {}
         self._controls(max(run.config["loop"]["eps"] for run in runs.values()))
         self.children = rows(
             (self.face, self.upload),
@@ -105,7 +121,9 @@ class BeforeAfter(View):
         scaled = run.delta * (self.eps.value / run.config["loop"]["eps"])
         protected = protect(face.images, scaled)
         forged, after = judge.forged(name, edit), judge.forge(protected, name, edit)
-        self.value = l2_mask(forged, after, face.images).item()
+        values = l2_mask(forged, after, face.images)
+        self.value = values.item()
+        self.outcome = judge.survival(name, edit, after, values.numpy())["outcome"][0]
         self.visible = float(psnr(face.images, protected)[0])
         labels = ("original", f"forged: {edit}", "protected", "forged after protection")
         quads = (face.images, forged, protected, after)
@@ -125,9 +143,23 @@ class BeforeAfter(View):
         note = ", scaled from a run at another eps" if scaled else ""
         return (
             f"{self.forger.generator.value}, {self.forger.edit.value}, {self.run.value}: "
-            f"{verdict(self.value)} "
-            f"Protection at eps {eps:.3f}{note}; PSNR of the protected photo {self.visible:.1f} dB."
+            f"{verdict(self.value)} {MEANING[self.outcome].capitalize()}. "
+            f"Protection at eps {eps:.3f}{note}; PSNR of the protected photo {self.visible:.1f} "
+            f"dB. At the run's own eps: {self.sentence()}."
         )
+
+    def sentence(self) -> str:
+        """How many edits of the chosen kind still work under the run, over all faces given."""
+        key = (self.forger.generator.value, self.forger.edit.value, self.run.value)
+        if key not in self._sentences:
+            name, edit, run = key
+            judge = self._judges[name]
+            images = judge.faces.images
+            after = judge.forge(protect(images, self.runs[run].delta), name, edit)
+            values = l2_mask(judge.forged(name, edit), after, images).numpy()
+            table = pd.DataFrame(judge.survival(name, edit, after, values))
+            self._sentences[key] = sentences(table.assign(model=name, edit=edit)).iloc[0]
+        return self._sentences[key]
 
 
 def verdict(value: float) -> str:
@@ -162,9 +194,9 @@ def face_from_photo(content: bytes, name: str, size: int) -> FaceBatch:
         image = Image.open(io.BytesIO(content))
         image.load()
     except (UnidentifiedImageError, OSError, Image.DecompressionBombError):
-        raise ValueError(f"{name} is not a readable image: choose a JPEG or PNG photo") from None
+        raise BadInput(f"{name} is not a readable image: choose a JPEG or PNG photo") from None
     if image.mode != "RGB":
-        raise ValueError(f"{name} has mode {image.mode}: save it as RGB, without alpha, first")
+        raise BadInput(f"{name} has mode {image.mode}: save it as RGB, without alpha, first")
     image = ImageOps.exif_transpose(image)  # phones note the rotation instead of turning pixels
     image.thumbnail((LARGEST, LARGEST))
     try:
