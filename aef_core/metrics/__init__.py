@@ -7,6 +7,7 @@ their own and are imported by name.
 from aef_core.metrics.evaluation import (
     MASK_THRESHOLD,
     SUCCESS_THRESHOLD,
+    TABLE_FORMAT,
     Evaluator,
     balance,
     equilibrium_residual,
@@ -21,6 +22,7 @@ from aef_core.metrics.evaluation import (
 __all__ = [
     "MASK_THRESHOLD",
     "SUCCESS_THRESHOLD",
+    "TABLE_FORMAT",
     "Evaluator",
     "balance",
     "equilibrium_residual",
