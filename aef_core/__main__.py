@@ -4,9 +4,9 @@ import sys
 
 import typer
 
-from aef_core.cli import bench, methods, photos, project, runs
+from aef_core.cli import bench, methods, photos, project, rules, runs
 
-GROUPS = (project, runs, photos, methods, bench)
+GROUPS = (project, runs, photos, methods, rules, bench)
 
 app = typer.Typer(
     add_completion=False,

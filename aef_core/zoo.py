@@ -14,6 +14,7 @@ from torch import Tensor
 
 from aef_core.config import ASSETS, default_device
 from aef_core.generators import ARCHITECTURES, UNSEEN, DeepfakeModel
+from aef_core.provenance import loaded
 
 EMBEDDED = ("celeba64",)  # in every installation
 PREFERRED = ("faces128", *EMBEDDED)  # `load_zoo()` takes the first that holds all it is asked for
@@ -143,6 +144,7 @@ def _embedded(zoo: str, name: str) -> DeepfakeModel:
         raise BadCheckpoint(f"{path} does not match its SHA-256 in zoo.json: reinstall the package")
     model = (ARCHITECTURES | UNSEEN)[entry["architecture"]](**entry["settings"])
     model.load_state_dict(read_weights(path))
+    loaded(model, zoo, name, entry["sha256"])
     return model
 
 
@@ -171,6 +173,7 @@ def _official(root: str | Path, name: str) -> DeepfakeModel:
     model = ARCHITECTURES[name]()
     _check_keys(path, name, model.state_dict(), stored)
     model.load_state_dict(stored)
+    loaded(model, "official", name, hashlib.sha256(path.read_bytes()).hexdigest())
     return model
 
 

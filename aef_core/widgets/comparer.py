@@ -8,7 +8,15 @@ from matplotlib.figure import Figure
 
 from aef_core.metrics import SUCCESS_THRESHOLD
 from aef_core.plots.style import METHOD_LABELS, MODEL_COLOURS
-from aef_core.study import difference, intervals, method_balance, verdict
+from aef_core.study import intervals, method_balance
+from aef_core.uncertainty import (
+    RANDOM,
+    REFERENCE,
+    balance_draws,
+    difference,
+    interval,
+    verdict,
+)
 from aef_core.widgets.common import View, guarded, new_figure
 from aef_core.widgets.controls import LABELS, dropdown, rows, wide
 
@@ -114,11 +122,16 @@ class MethodComparer(View):
         values = method_balance(rows)[measure]
         if a == b:
             return f"{a}: {measure} {values[a]:.5f}. Choose two methods to compare them."
-        row = difference(rows, a, b).loc[measure]
+        if {RANDOM, REFERENCE} <= set(rows["method"]):
+            row = difference(rows, a, b).loc[measure]
+            word = verdict(row, BETTER[measure])
+        else:
+            row = interval(balance_draws(rows, a) - balance_draws(rows, b)).loc[measure]
+            word = f"no word without the rows of {RANDOM} and {REFERENCE} to measure it by"
         return (
             f"{measure} ({MEANING[measure]}): {a} {values[a]:.5f}, {b} {values[b]:.5f}; difference "
             f"{row['value']:+.5f} [{row['low']:+.5f}, {row['high']:+.5f}], paired on images and "
-            f"seeds: {verdict(row, BETTER[measure])}. Bars: 95 % intervals over images."
+            f"seeds: {word}. Bars: 95 % intervals over images and seeds."
         )
 
 
