@@ -3,15 +3,16 @@
 **The interval.** A number varies with the faces it was judged on, of which there are dozens, and
 with the seed of the perturbation, of which there are three to five. Each gets what its count
 allows. Faces are resampled (paired bootstrap: a face with all its edits, generators, methods and
-seeds is drawn as one), which gives the variance b^2 of the mean over seeds. Seeds are too few to be
-resampled: the percentiles of three values never leave these three. Their variance s^2 is that of
-the per-seed values, and Student's t knows how little three say of it:
+seeds is drawn as one), which gives the standard error b of the mean over seeds. Seeds are too few
+to be resampled: the percentiles of three values never leave these three, and hold the truth in 75
+of 100 cases where they should in 95. They have the standard deviation s of the per-seed values, and
+Student's t, which knows how little three say of it. The two half-widths are added in squares:
 
-    value +- t(df) * sqrt(s^2 / R + b^2),   df by Welch and Satterthwaite over the two terms.
+    value +- sqrt((t(R - 1) s / sqrt(R))^2 + (1.96 b)^2).
 
-Where seeds agree this is the bootstrap's interval, where they do not it is Student's over R seeds.
-Both terms hold the interaction of face and seed, so the interval is rather too wide than too short.
-One seed (methods per image, single-model references) has an interval over faces alone.
+Simulated for three and five seeds, whichever source leads, it holds the truth in 95 to 98 of 100
+cases (pooling both variances under Welch's degrees of freedom: 92 to 95). One seed (methods per
+image, single-model references) has an interval over faces alone.
 
 **The floor.** Any pattern of this size moves a forgery a little. `RANDOM` is the method that does
 no more; what is not clearly above it is neither better nor worse than anything.
@@ -23,6 +24,7 @@ see `SMALLEST_EFFECT`.
 import numpy as np
 import pandas as pd
 from numpy.typing import ArrayLike
+from scipy.stats import norm
 from scipy.stats import t as student
 
 from aef_core.metrics import balance
@@ -86,14 +88,12 @@ def interval(draws: pd.DataFrame, level: float = 0.95) -> pd.DataFrame:
     """
     draws = draws.astype(float).replace([np.inf, -np.inf], np.nan)
     measured = draws.xs(0, level="draw")
-    between = measured.var() / measured.count()
+    count, tail = measured.count(), (1 + level) / 2
+    seeds = student.ppf(tail, (count - 1).where(count > 1)) * measured.std() / np.sqrt(count)
     means = draws.groupby(level="draw").mean().drop(index=0)
-    images = means.var() if len(means) else between * np.nan
-    total = between.fillna(0) + images.fillna(0)
-    with np.errstate(divide="ignore", invalid="ignore"):
-        freedom = (total / between).pow(2) * (measured.count() - 1)
-    reach = student.ppf((1 + level) / 2, freedom.fillna(np.inf)) * np.sqrt(total)
-    reach = reach.where(between.notna() | images.notna())
+    images = norm.ppf(tail) * (means.std() if len(means) else seeds * np.nan)
+    reach = np.sqrt(seeds.fillna(0) ** 2 + images.fillna(0) ** 2)
+    reach = reach.where(seeds.notna() | images.notna())
     value = measured.mean()
     return pd.DataFrame({"value": value, "low": value - reach, "high": value + reach})
 

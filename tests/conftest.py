@@ -1,5 +1,6 @@
 """Shared fixtures: tiny generators and faces, made from seeds, so most tests need no asset."""
 
+import dataclasses
 import os
 from pathlib import Path
 
@@ -9,9 +10,32 @@ import torch
 
 from aef_core.faces import FaceBatch
 from aef_core.generators import ATTRIBUTES, AttentionGAN, AttGAN, DeepfakeModel, HiSD, StarGAN
+from aef_core.methods import METHODS, Method
+from aef_core.perturbation import perturb
 
 DATA = Path(__file__).parent / "data"
 SIZE = 32
+
+
+
+class _Signs(Method):
+    """Random signs, for a tree whose registry has no method `random` yet."""
+
+    name = "random"
+    idea = "random signs at the bound"
+
+    def loop(self, config, n, *zoo):
+        return dataclasses.replace(config, steps=1, feature_weight=0.0, feature_steps=0)
+
+    def states(self, zoo, faces, rule, config, state, hooks, *machine):
+        signs = torch.Generator().manual_seed(config.seed + 1000)
+        coin = torch.randint(2, (1, *faces.images.shape[1:]), generator=signs)
+        delta = config.eps * (2.0 * coin - 1)
+        for felt in perturb(zoo, faces, rule, config, None, hooks, *machine):
+            yield dataclasses.replace(felt, delta=delta)
+
+
+METHODS.setdefault("random", dataclasses.dataclass(_Signs))
 
 mpl.use("Agg")
 torch.set_num_threads(min(2, os.cpu_count() or 1))

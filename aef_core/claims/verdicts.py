@@ -231,7 +231,7 @@ def other_faces(e: Evidence) -> Verdict:
         least = numbers[numbers["model"] == "min"].set_index(["measure", "method"])
         if AHEAD not in least.index.get_level_values("measure"):
             raise NotMeasured(f"{path.name} is of an older protocol: measure it again")
-        known = {"smallest": least.loc[(SMALLEST, ""), "value"],
+        known = {"smallest": least.loc[(SMALLEST, REFERENCE), "value"],
                  "above": least.loc[(OVER, "AEF"), "low"] > 0}  # fmt: skip
         for m in RIVALS:
             words[data, m] = verdict(pd.Series({**least.loc[(AHEAD, m)], **known}), "higher")

@@ -95,7 +95,7 @@ def judgement(table: pd.DataFrame) -> list[dict[str, Any]]:
         if "AEF" in set(table["method"]) - {method} and method != REFERENCE:
             change = difference(table, "AEF", method)[["value", "low", "high"]]
             rows += tidy(method, AHEAD, change.loc[list(BETTER)])
-    return rows + tidy("", SMALLEST, smallest_effects(table).to_frame("value"))
+    return rows + tidy(REFERENCE, SMALLEST, smallest_effects(table).to_frame("value"))
 
 
 def tidy(method: str, measure: str, values: pd.DataFrame) -> list[dict[str, Any]]:
