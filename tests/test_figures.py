@@ -7,9 +7,12 @@ import pandas as pd
 import pytest
 import torch
 
+from aef_core import provenance
+from aef_core.models.zoo import load_zoo, zoo_table
 from companion import plots
 from companion.plots.style import MODEL_COLOURS, save_figure
 from companion.studies.qualitative import forgeries, rule_points, shown_numbers
+from companion.studies.unseen import load_unseen
 
 from .conftest import make_faces, tiny_zoo
 
@@ -28,6 +31,24 @@ def test_a_figure_drawn_again_gives_the_same_sidecar() -> None:
     assert sidecar["data"] == [{"index": 0, "model": "HiSD", "l2_mask": 0.1}]
     assert "commit" not in sidecar
     assert {"aef_core", "python", "torch"} == set(sidecar["versions"])
+
+
+def test_the_sidecar_names_the_weights_that_were_loaded_and_shown(monkeypatch) -> None:
+    """Not celeba64's under a figure of another zoo."""
+    monkeypatch.setattr(provenance, "_LOADED", {})
+    unseen, small = load_unseen("cpu"), load_zoo("celeba64", models=["HiSD"], device="cpu")
+    digits = {z: {n: zoo_table(z)[n]["sha256"][:8]} for z, n in
+              (("unseen", "VAE"), ("celeba64", "HiSD"))}  # fmt: skip
+
+    def named(**shown) -> dict:
+        path = save_figure(plt.figure(), "weights", [], **shown).with_suffix(".json")
+        plt.close("all")
+        return json.loads(path.read_text())["weights"]
+
+    assert named() == digits
+    assert named(zoo=unseen) == {"unseen": digits["unseen"]}
+    assert named(zoo=small) == {"celeba64": digits["celeba64"]}
+    assert list(named(zoo=tiny_zoo())) == ["not from a zoo"]
 
 
 def test_another_setting_is_another_hash() -> None:

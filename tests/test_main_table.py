@@ -22,6 +22,7 @@ from .conftest import make_faces, tiny_zoo
 
 CONFIG = PerturbationConfig(steps=2, step_size=0.02, batch=4)
 ENTRIES = {
+    "random": ("random", {}),
     "PGD": ("pgd", {}),
     "max-min (ours)": ("max-min", {}),
     "FGSM per image": ("fgsm", {"universal": False}),
@@ -44,7 +45,8 @@ def test_every_method_and_seed_is_judged_and_specialists_come_first(made) -> Non
     runs, table = made
     assert list(table["method"].unique()) == [mt.CEILING, *ENTRIES]
     assert set(runs) == {
-        ("specialists: StarGAN", 0), ("specialists: HiSD", 0), ("PGD", 0), ("PGD", 1),
+        ("specialists: StarGAN", 0), ("specialists: HiSD", 0), ("random", 0), ("random", 1),
+        ("PGD", 0), ("PGD", 1),
         ("max-min (ours)", 0), ("max-min (ours)", 1), ("FGSM per image", 0),
     }  # fmt: skip
     assert runs["FGSM per image", 0].delta.shape[0] == 4
@@ -73,10 +75,12 @@ def test_shares_are_levels_over_the_specialists(made) -> None:
     kept = table[~table["excluded"]]
     means = kept.groupby(["method", "model"])["l2_mask"].mean().unstack()
     for model in means:
-        expected = means.loc["PGD", model] / means.loc[mt.CEILING, model]
-        assert rows.loc["PGD", model] == pytest.approx(expected)
+        over = means[model] - means.loc["random", model]
+        expected = over["PGD"] / over[mt.CEILING] if over[mt.CEILING] > 0 else np.nan
+        assert rows.loc["PGD", model] == pytest.approx(expected, nan_ok=True)
     assert mt.CEILING not in rows.index
     assert (rows["worst"] <= rows[list(means)].min(axis=1) + 1e-9).all()  # per seed, then averaged
+    assert rows["worst"].notna().all()
     assert (rows["low"] <= rows["worst"]).all()
     assert (rows["worst"] <= rows["high"]).all()
 
@@ -100,15 +104,20 @@ def test_the_summary_holds_the_plain_numbers(made, tmp_path) -> None:
     assert survival["max"] == pytest.approx(shares.max())
     seconds = numbers[(numbers["measure"] == "seconds") & (numbers["method"] == "PGD")].iloc[0]
     assert seconds["value"] == pytest.approx(np.mean([runs["PGD", s].seconds for s in (0, 1)]))
-    plain = numbers[numbers["model"].isin(small_zoo())]
+    alone = numbers[(numbers["measure"] == "seconds") & (numbers["method"] == mt.CEILING)].iloc[0]
+    both = [runs[f"{mt.CEILING}: {name}", 0].seconds for name in small_zoo()]
+    assert alone["value"] == pytest.approx(sum(both)), "all references together, not one of them"
+    plain = numbers[numbers["model"].isin(small_zoo()) & (numbers["measure"] != "share")]
     assert (plain["low"] <= plain["value"] + 1e-9).all()
     assert (plain["value"] <= plain["high"] + 1e-9).all()
     shown = mt.view(numbers)
     assert list(shown.index) == [mt.CEILING, *ENTRIES]
     assert "[" in shown.loc["PGD", "L2_mask min"]
+    assert shown.loc["random", "L2_mask HiSD"].endswith("not above random")
+    assert not shown.loc[mt.CEILING, "L2_mask StarGAN"].endswith("not above random")
     against = mt.paired(table, "PGD", ["max-min (ours)"])
     assert against.loc["max-min (ours)", "min"].split("] ")[1] in (
-        "better", "worse", "no clear difference",
+        "better", "worse", "no detectable effect", "not above random",
     )  # fmt: skip
     assert len(strength_and_balance(numbers).axes) == 2
     plt.close("all")
@@ -134,9 +143,9 @@ def test_the_plan_counts_steps_and_judging() -> None:
 
 
 def test_the_command_names_what_the_table_has_not() -> None:
-    assert list(choose(["PGD"], ENTRIES)) == ["PGD"]
+    assert list(choose(["PGD"], ENTRIES)) == ["random", "PGD"]
     assert choose(None, ENTRIES) == ENTRIES
-    with pytest.raises(ValueError, match="the table has no method 'pgd'; it has: PGD"):
+    with pytest.raises(ValueError, match="the table has no method 'pgd'; it has: random, PGD"):
         choose(["pgd"], ENTRIES)
 
 

@@ -69,6 +69,11 @@ def test_survival_agrees_with_the_evaluator_and_a_zero_delta_survives_as_zero(
     channels = {k: R.TRANSFORMS[k] for k in ("8-bit", "blur 1 px")}
     table = R.survival(evaluator, {"none": torch.zeros_like(delta), "some": delta}, channels)
     assert len(table) == 2 * 2 * 2
+    assert "above" not in table
+    floored = R.survival(evaluator, {"random": pattern(0.05), "some": delta}, channels)
+    above = floored.set_index(["transform", "method", "model"])["above"]
+    assert not above.xs("random", level="method").any()
+    assert above["8-bit", "some", "StarGAN"]
     assert (table.loc[table["method"] == "none", "l2_mask"] == 0).all()
     assert (table["pairs"] + table["excluded"] > 0).all()
     rows = table[(table["method"] == "some") & (table["transform"] == "8-bit")]

@@ -3,30 +3,50 @@
 import pandas as pd
 import pytest
 
+from aef_core.config import get_profile
 from aef_core.metrics import Evaluator
 from aef_core.perturbation import PerturbationConfig
 from companion import plots
 from companion.studies import study
+from companion.studies.temperature import choose_tau
 
 from .conftest import make_faces, tiny_zoo
 
 CONFIG = PerturbationConfig(steps=3, step_size=0.02, batch=4, init=0.2)
-METHODS = {"uniform": ("uniform", {}), "aef": ("aef", {"tau": 0.01})}
+METHODS = {"random": ("random", {}), "uniform": ("uniform", {}), "aef": ("aef", {"tau": 0.01})}
 
 
 @pytest.fixture(scope="module")
-def compared(tmp_path_factory: pytest.TempPathFactory) -> tuple[study.Runs, pd.DataFrame]:
+def compared(tmp_path_factory: pytest.TempPathFactory) -> tuple:
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("AEF_HOME", str(tmp_path_factory.mktemp("home")))
         judge = Evaluator(tiny_zoo(), make_faces(5, seed=1))
-        return study.compare(tiny_zoo(), make_faces(), judge, METHODS, CONFIG, seeds=(0, 1))
+        runs, table = study.compare(tiny_zoo(), make_faces(), judge, METHODS, CONFIG, seeds=(0, 1))
+        lab = study.Lab(get_profile("smoke"), judge.zoo, make_faces(), judge.faces, judge, CONFIG)
+        return runs, table, study.specialists(lab)[1]
 
 
 def test_every_method_seed_image_model_and_edit_is_judged(compared) -> None:
-    runs, table = compared
+    runs, table, _ = compared
     assert set(runs) == {(m, s) for m in METHODS for s in (0, 1)}
-    assert len(table) == 2 * 2 * 5 * (5 + 5 + 13 + 5)
+    assert len(table) == 3 * 2 * 5 * (5 + 5 + 13 + 5)
     assert list(table.columns[:2]) == ["method", "seed"]
+
+
+def test_tau_is_chosen_on_training_faces_alone(monkeypatch) -> None:
+    """The judged faces have no part: no run and no judge of the choice ever meets one."""
+    met, compare = [], study.compare
+
+    def watched(zoo, train, judge, *rest):
+        met.append((train.names, judge.faces.names))
+        return compare(zoo, train, judge, *rest)
+
+    monkeypatch.setattr(study, "compare", watched)
+    zoo = {"HiSD": tiny_zoo()["HiSD"]}
+    train, test = make_faces(8), make_faces(3, seed=1)
+    lab = study.Lab(get_profile("smoke"), zoo, train, test, Evaluator(zoo, test), CONFIG)
+    assert choose_tau(lab) in lab.profile.taus
+    assert met == [(train.names[:6], train.names[6:])]
 
 
 def test_optimising_and_evaluation_faces_must_differ() -> None:
@@ -36,7 +56,7 @@ def test_optimising_and_evaluation_faces_must_differ() -> None:
 
 
 def test_intervals_hold_the_plain_means(compared) -> None:
-    _, table = compared
+    _, table, _ = compared
     means = study.model_means(table)
     for row in study.intervals(table).itertuples():
         assert row.value == pytest.approx(means[row.method, row.model])
@@ -44,9 +64,11 @@ def test_intervals_hold_the_plain_means(compared) -> None:
 
 
 def test_a_difference_is_the_difference_of_the_balances(compared) -> None:
-    _, table = compared
+    _, table, reference = compared
     rows = study.method_balance(table)
-    difference = study.difference(table, "aef", "uniform")
+    with pytest.raises(ValueError, match="no rows of random: run"):
+        study.difference(table[table["method"] != "random"], "aef", "uniform")
+    difference = study.difference(pd.concat([table, reference]), "aef", "uniform")
     expected = rows.loc["aef"] - rows.loc["uniform"]
     pd.testing.assert_series_equal(difference["value"], expected, check_names=False)
 
@@ -54,20 +76,22 @@ def test_a_difference_is_the_difference_of_the_balances(compared) -> None:
 @pytest.mark.parametrize(
     ("numbers", "better", "words"),
     [
-        ((0.1, -0.1, 0.2), "higher", "no clear difference"),
+        ((0.1, -0.1, 0.2), "higher", "no detectable effect"),
+        ((0.04, 0.03, 0.05), "higher", "no detectable effect"),
         ((0.1, 0.05, 0.2), "higher", "better"),
         ((0.1, 0.05, 0.2), "lower", "worse"),
         ((-0.1, -0.2, -0.05), "lower", "better"),
     ],
 )
 def test_a_verdict_needs_an_interval_on_one_side(numbers, better: str, words: str) -> None:
-    row = pd.Series(numbers, index=["value", "low", "high"])
+    row = pd.Series((*numbers, 0.05), index=["value", "low", "high", "smallest"])
     assert study.verdict(row, better) == words
 
 
 def test_the_results_table_has_a_row_per_method(compared) -> None:
-    runs, table = compared
+    runs, table, _ = compared
     view = study.results_table(table, runs)
+    assert view.loc["random", "not above random"].split(", ") == list(tiny_zoo())
     assert list(view.index) == list(METHODS)
     assert {"StarGAN", "HiSD", "min", "spread", "cv", "min SR", "psnr", "residual"} <= set(view)
     assert view.notna().all().all()
@@ -75,15 +99,15 @@ def test_the_results_table_has_a_row_per_method(compared) -> None:
 
 
 def test_figures_draw_what_they_are_given(compared, tmp_path) -> None:
-    runs, table = compared
-    histories = {m: runs[m, 0].history for m in METHODS}
+    runs, table, _ = compared
+    histories = {m: runs[m, 0].history for m in ("uniform", "aef")}
     means = study.intervals(table)
     fig = plots.interruption_bars(means)
     heights = sorted(bar.get_height() for bar in fig.axes[0].patches)
     assert heights == pytest.approx(sorted(means["value"]))
     fig = plots.dynamics(histories, "weight")
     assert [len(ax.lines) for ax in fig.axes] == [4, 4]
-    cosines = {m: runs[m, 0].cosines for m in METHODS}
+    cosines = {m: runs[m, 0].cosines for m in ("uniform", "aef")}
     assert len(plots.gradient_conflicts(cosines, list(tiny_zoo())).axes) == 3
     assert len(plots.weight_dynamics(histories["aef"]).axes) == 2
     path = plots.save_figure(fig, "test", means, profile="smoke")
@@ -92,7 +116,7 @@ def test_figures_draw_what_they_are_given(compared, tmp_path) -> None:
 
 
 def test_the_story_shows_four_pictures_a_generator(compared) -> None:
-    runs, _ = compared
+    runs, _, _ = compared
     told = study.story(tiny_zoo(), make_faces(2, seed=1), runs["aef", 0].delta, "Black_Hair")
     assert all(part.shape == (2, 3, 32, 32) for parts in told.values() for part in parts)
     assert len(plots.before_after(told).axes) == 4 * 8

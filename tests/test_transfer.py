@@ -2,11 +2,14 @@
 
 from dataclasses import replace
 
+import numpy as np
+import pandas as pd
 import pytest
 import torch
 from matplotlib import pyplot as plt
 
 from aef_core.faces import load_faces
+from aef_core.methods import protect_with
 from aef_core.metrics import Evaluator
 from aef_core.perturbation import PerturbationConfig
 from companion import plots
@@ -42,7 +45,8 @@ def folds(tmp_path_factory: pytest.TempPathFactory) -> tuple:
             )
             for left in zoo
         }  # fmt: skip
-    return judge, whole, table, left_out
+        random = transfer.random_table(judge, train_faces, CONFIG, (0, 1))
+    return judge, whole, pd.concat([table, random], ignore_index=True), left_out
 
 
 def test_a_fold_never_sees_the_generator_it_is_judged_on(folds) -> None:
@@ -71,27 +75,34 @@ def test_ceilings_go_with_the_generators_that_are_left(folds) -> None:
 def test_shares_and_balance_are_the_plain_ratios(folds) -> None:
     table = folds[2]
     means = table[~table["excluded"]].groupby(["method", "role", "model"])["l2_mask"].mean()
+    first = table[(table["method"] == transfer.RANDOM) & (table["seed"] == 0) & ~table["excluded"]]
+    floor = first.groupby("model")["l2_mask"].mean()  # paired on the seed of the folds
     shares = transfer.shares_left(table).set_index(["method", "model"])
     for (method, model), row in shares.iterrows():
         inside, outside = (means[method, r, model] for r in (transfer.INSIDE, transfer.OUTSIDE))
-        assert row["share"] == pytest.approx(outside / inside)
-        assert row["low"] <= row["share"] + 1e-9
-        assert row["share"] <= row["high"] + 1e-9
+        assert (row["inside"], row["outside"]) == pytest.approx((inside, outside))
+        if np.isfinite(row["share"]):  # inside is clearly above random
+            least = floor[model]
+            assert row["share"] == pytest.approx((outside - least) / (inside - least))
+            assert row["low"] <= row["share"] <= row["high"]
+    assert shares["share"].notna().any()
     even = transfer.balance_in_and_out(table)
     for (method, role), row in even.iterrows():
         level = means[method, role]
         assert row["min"] == pytest.approx(level.min())
-        assert row["worst / best"] == pytest.approx(level.min() / level.max())
+        lift = level - floor
+        assert row["worst / best"] == pytest.approx(max(lift.min(), 0) / lift.max())
         assert row["min_low"] <= row["min"] <= row["min_high"] + 1e-9
 
 
 def test_the_floor_is_a_coin_at_the_bound(folds) -> None:
     judge, whole, table, _ = folds
-    pattern = transfer.random_pattern(judge.faces.images[:1], 0.05, seed=3)
+    pattern = protect_with("random", judge.zoo, make_faces(), CONFIG, progress=False).delta
     assert pattern.shape == (1, 3, 32, 32)
     assert pattern.unique().tolist() == pytest.approx([-0.05, 0.05])
     assert abs(pattern.mean()) < 0.005
-    floor = transfer.random_table(judge, 0.05, (0, 1))
+    floor = transfer.random_table(judge, make_faces(), CONFIG, (0, 1))
+    assert floor["seed"].unique().tolist() == [0, 1]
     assert floor["l2_mask"].dropna().gt(0).all()
     levels = transfer.unseen_levels(whole, judge, floor)
     random = levels[levels["method"] == transfer.RANDOM]

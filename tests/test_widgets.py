@@ -129,7 +129,8 @@ def results(edits: tuple[str, ...] = ("Male", "Young")) -> pd.DataFrame:
     draw = np.random.default_rng(0)
     rows = [
         (method, seed, f"face {i}", model, edit, level * (1 + 0.1 * draw.random()))
-        for method, level in (("uniform", 0.02), ("aef", 0.06))
+        for method, level in (("random", 0.001), ("uniform", 0.02), ("aef", 0.06),
+                              ("specialists", 0.08))
         for seed in (0, 1)
         for i in range(6)
         for model in PLAYERS
@@ -144,6 +145,7 @@ def results(edits: tuple[str, ...] = ("Male", "Young")) -> pd.DataFrame:
 
 def test_comparer_says_who_is_better() -> None:
     comparer = widgets.MethodComparer(results())
+    comparer.method.value, comparer.baseline.value = "aef", "uniform"
     assert "paired on images and seeds: better" in comparer.caption.value
     assert "0% still work under aef, 100% under uniform" in comparer.caption.value
     picture = comparer.picture.value
@@ -153,7 +155,7 @@ def test_comparer_says_who_is_better() -> None:
     assert set(comparer.means["method"]) == {"aef"}
     assert comparer.picture.value != picture
     comparer.edit.value, comparer.seed.value = "Male", 1
-    assert len(comparer.chosen()) == 2 * 6 * len(PLAYERS)
+    assert len(comparer.chosen()) == 4 * 6 * len(PLAYERS)
     comparer.methods.value = ()
     assert "select at least one" in comparer.message.value
 

@@ -15,6 +15,7 @@ from torch import Tensor
 from aef_core.config import ASSETS, default_device
 from aef_core.errors import AEFError, BadInput, is_damaged_file
 from aef_core.models import ARCHITECTURES, DeepfakeModel
+from aef_core.provenance import loaded
 
 EMBEDDED = ("celeba64",)  # in every installation
 PREFERRED = ("faces128", *EMBEDDED)  # `load_zoo()` takes the first that holds all it is asked for
@@ -140,6 +141,7 @@ def read_model(
         raise BadCheckpoint(f"{path} does not match its SHA-256 in zoo.json: reinstall the package")
     model = architectures[entry["architecture"]](**entry["settings"])
     model.load_state_dict(read_weights(path))
+    loaded(model, folder.name, name, entry["sha256"])
     return model
 
 
@@ -172,6 +174,7 @@ def _official(root: str | Path, name: str) -> DeepfakeModel:
     model = ARCHITECTURES[name]()
     _check_keys(path, name, model.state_dict(), stored)
     model.load_state_dict(stored)
+    loaded(model, "official", name, hashlib.sha256(path.read_bytes()).hexdigest())
     return model
 
 

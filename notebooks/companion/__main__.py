@@ -3,9 +3,9 @@
 import typer
 
 from aef_core.cli import run
-from companion.cli import bench, methods, project
+from companion.cli import bench, methods, project, rules
 
-GROUPS = (project, methods, bench)
+GROUPS = (project, methods, rules, bench)
 
 app = typer.Typer(
     add_completion=False,

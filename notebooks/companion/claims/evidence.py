@@ -17,12 +17,13 @@ from aef_core.errors import AEFError
 from aef_core.methods import protect_with
 from aef_core.metrics import Evaluator
 from aef_core.metrics.detection import detection_scores
+from aef_core.metrics.statistics import RANDOM, difference
 from aef_core.weighting import maxmin_gap
 from companion.studies.main_table import BUDGETS, ENTRIES, main_table
-from companion.studies.study import Lab, Runs, compare, difference, method_balance
+from companion.studies.study import Lab, Runs, compare, method_balance, specialists
 
 RIVALS = ("CMUA", "FOUND", "DWT", "TSDF")
-RULES = {"uniform": ("uniform", {}), "grad-norm": ("grad-norm", {}), "aef": ("aef", {})}
+RULES = {name: (name, {}) for name in (RANDOM, "uniform", "grad-norm", "aef")}
 
 
 class NotMeasured(AEFError, LookupError):
@@ -86,8 +87,9 @@ def measure(lab: Lab) -> tuple[dict[str, pd.DataFrame], dict[str, Tensor]]:
     size = lab.profile.name
     seeds = lab.profile.seeds
     runs, table = compare(lab.zoo, lab.train, lab.evaluator, RULES, lab.config, seeds)
+    table = pd.concat([table, specialists(lab)[1]], ignore_index=True)
     config = replace(lab.config, steps=BUDGETS[size], feature_steps=0)
-    chosen = {m: ENTRIES[m] for m in (*RIVALS, "AEF", "max-min (ours)")}
+    chosen = {m: ENTRIES[m] for m in (RANDOM, *RIVALS, "AEF", "max-min (ours)")}
     some = seeds if size != "smoke" else (0,)
     made, judged = main_table(lab.zoo, lab.train, lab.evaluator, config, some, chosen)
     patterns = {m: made[m, some[0]].delta for m in ("AEF", *RIVALS)}
@@ -103,7 +105,7 @@ def measure(lab: Lab) -> tuple[dict[str, pd.DataFrame], dict[str, Tensor]]:
 
 
 def paired(table: pd.DataFrame, method: str, others: tuple[str, ...]) -> pd.DataFrame:
-    """One method minus each other, long: baseline, measure, value, low, high; paired on faces."""
+    """`difference` to each other, long: baseline, measure, value, low, high, smallest, above."""
     parts = [difference(table, method, other).assign(baseline=other) for other in others]
     return pd.concat(parts).rename_axis("measure").reset_index()
 
@@ -115,11 +117,14 @@ def equilibrium(runs: Runs) -> pd.DataFrame:
     """
     rows = []
     for (method, _), run in runs.items():
+        if method == RANDOM:
+            continue
         weight = run.history.pivot(index="step", columns="model", values="weight")
         late = weight.iloc[-max(2, len(weight) // 4) :]
         restless = late.diff().abs().mean().mean()
         rows.append({"method": method, "relative gap": maxmin_gap(run.history)["relative_gap"],
-                     "restlessness": restless, "largest weight": late.mean().max()})  # fmt: skip
+                     "restlessness": restless, "largest weight": late.mean().max(),
+                     "generators": weight.shape[1]})  # fmt: skip
     return pd.DataFrame(rows).groupby("method", sort=False).mean()
 
 
@@ -131,10 +136,10 @@ def detection(lab: Lab, made: Runs, seed: int, n: int = 24) -> pd.DataFrame:
 
 
 def separation(lab: Lab, config: Any, judged: pd.DataFrame, seed: int) -> pd.DataFrame:
-    """Balance of TSDF's pattern before and after its poison, same seed."""
+    """Balance of TSDF's pattern before and after its poison, and of random signs; same seed."""
     bare = protect_with(
         "tsdf", lab.zoo, lab.train, replace(config, seed=seed), settings={"poison_steps": 0}
     )
     before = Evaluator(lab.zoo, lab.test)(bare.delta).assign(method="interruption only")
-    after = judged[(judged["method"] == "TSDF") & (judged["seed"] == seed)]
+    after = judged[judged["method"].isin(["TSDF", RANDOM]) & (judged["seed"] == seed)]
     return method_balance(pd.concat([before, after]))

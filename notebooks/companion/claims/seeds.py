@@ -5,59 +5,69 @@ As in `verdicts`, each function's docstring is its criterion.
 
 import pandas as pd
 
+from aef_core.metrics.statistics import NO_EFFECT, RANDOM, REFERENCE, SMALLEST_EFFECT, verdict
 from companion.claims.evidence import Evidence
-from companion.claims.verdicts import Verdict, grade
+from companion.claims.words import Verdict, grade, graded
 from companion.studies import arms
 from companion.studies.resistance import rank_correlations
-from companion.studies.transfer import INSIDE, OUTSIDE, RANDOM
+from companion.studies.transfer import INSIDE, OUTSIDE
 
 STATIC = ("uniform", "grad-norm")
 AVERAGING = "averaging"
 
 
 def balance_transfers(e: Evidence) -> Verdict:
-    """Left out of AEF's optimisation, the worst generator is interrupted at least half as much as
-    the best (in part: more evenly than when left out of averaging's)."""
+    """Left out of AEF's optimisation, the worst generator is interrupted, above random, at least
+    half as much as the best (in part: by 0.05 more evenly than when left out of averaging's)."""
     table = e.table("10_balance").set_index(["method", "role"])["worst / best"]
     aef, rest = table["AEF", OUTSIDE], table[AVERAGING, OUTSIDE]
     numbers = (
         f"worst / best when left out {aef:.2f} (averaging {rest:.2f}); "
         f"when optimised on {table['AEF', INSIDE]:.2f}"
     )
-    return Verdict(grade(aef >= 0.5, aef > rest), numbers)
+    if max(aef, rest) < SMALLEST_EFFECT:
+        return Verdict(NO_EFFECT, numbers)
+    return Verdict(grade(aef >= 0.5, aef - rest >= SMALLEST_EFFECT), numbers)
 
 
 def new_family(e: Evidence) -> Verdict:
-    """AEF interrupts the VAE, a family it never saw, at least half as much as the VAE's specialist
-    (in part: clearly more than a random pattern)."""
+    """Above random, AEF interrupts the VAE, a family it never saw, at least half as much as the
+    VAE's specialist (in part: clearly, and by 0.05 of the specialist)."""
     rows = e.table("10_unseen").set_index("method")
-    aef, best = rows.loc["AEF"], rows.loc["specialist of the VAE", "value"]
+    aef, alone = rows.loc["AEF"], rows.loc["specialist of the VAE"]
+    share = aef["over_floor"] / alone["over_floor"]
     numbers = (
-        f"L2_mask {aef['value']:.5f}; random {rows.loc[RANDOM, 'value']:.5f}, specialist {best:.5f}"
+        f"L2_mask {aef['value']:.5f}; random {rows.loc[RANDOM, 'value']:.5f}, specialist "
+        f"{alone['value']:.5f}; share above random {share:.0%}"
     )
-    return Verdict(grade(aef["value"] >= best / 2, aef["over_low"] > 0), numbers)
+    if not (aef["over_low"] > 0 and share >= SMALLEST_EFFECT):
+        return Verdict(NO_EFFECT, numbers)
+    return Verdict(grade(share >= 0.5, True), numbers)
 
 
 def other_targets(e: Evidence) -> Verdict:
     """On the classifiers AEF's worst one is flipped clearly more than averaging's (in part: another
     dynamic rule's is)."""
     gains = e.table("11_gains").set_index("index")
-    better = [r for r in gains.index if gains.loc[r, "word"] == "better" and r not in STATIC]
+    words = {r: gains.loc[r, "word"] for r in gains.index if r not in STATIC}
+    better = [r for r, word in words.items() if word == "better"]
     aef = gains.loc["aef"]
     numbers = "AEF {value:+.3f} [{low:+.3f}, {high:+.3f}]".format(**aef)
-    return Verdict(
-        grade("aef" in better, bool(better)), f"{numbers}; better: {', '.join(better) or 'none'}"
-    )
+    word = grade("aef" in better, bool(better)) if better else graded(words)
+    return Verdict(word, f"{numbers}; better: {', '.join(better) or 'none'}")
 
 
 def stealth(e: Evidence) -> Verdict:
-    """Under every budget other than the box AEF is more even (worst / best) than averaging (in
-    part: under some)."""
+    """Under every budget other than the box AEF is more even (worst / best) than averaging, by 0.05
+    (in part: under some)."""
     table = e.table("08_budgets")
     even = table.pivot(index="budget", columns="method", values="worst / best").drop(index="box")
-    kept = list(even.index[even["aef"] > even["uniform"]])
+    gain = even["aef"] - even["uniform"]
     numbers = ", ".join(f"{b} {r['aef']:.3f} ({r['uniform']:.3f})" for b, r in even.iterrows())
-    return Verdict(grade(len(kept) == len(even), bool(kept)), f"AEF (averaging): {numbers}")
+    kept, said = gain >= SMALLEST_EFFECT, f"AEF (averaging): {numbers}"
+    if (gain.abs() < SMALLEST_EFFECT).all():
+        return Verdict(NO_EFFECT, said)
+    return Verdict(grade(kept.all(), kept.any()), said)
 
 
 def conflict_projection(e: Evidence) -> Verdict:
@@ -66,19 +76,19 @@ def conflict_projection(e: Evidence) -> Verdict:
     gains = e.table("11_gains").set_index("index")
     words = gains.loc[["pcgrad", "cagrad", "upgrad"], "word"]
     numbers = ", ".join(f"{r} {gains.loc[r, 'value']:+.3f} ({w})" for r, w in words.items())
-    better = words == "better"
-    return Verdict(grade(better.all(), better.any()), numbers)
+    return Verdict(graded(dict(words)), numbers)
 
 
 def gsnr_predicts(e: Evidence) -> Verdict:
     """The gradient signal-to-noise ratio ranks the generators as their specialists' L2_mask does
-    (in part: the rank correlation is positive). Four generators can refute, not establish."""
+    (in part: but for two neighbours, a rank correlation of 0.8). Four generators can refute, not
+    establish: in one of six random orders this much would hold in part."""
     gsnr = e.table("08_gradients").set_index("index")[["gsnr"]]
     table = e.table("01_imbalance")
-    ceiling = table[table["method"] == "specialist"].set_index("model")["value"]
+    ceiling = table[table["method"] == REFERENCE].set_index("model")["value"]
     row = rank_correlations(gsnr, ceiling).iloc[0]
     numbers = f"rho {row['rho']:+.2f}, p {row['p']:.2f}"
-    return Verdict(grade(row["rho"] > 0.999, row["rho"] > 0), numbers)
+    return Verdict(grade(row["rho"] > 0.999, row["rho"] > 0.799), numbers)
 
 
 def retraining_undoes(e: Evidence) -> Verdict:
@@ -91,10 +101,10 @@ def retraining_undoes(e: Evidence) -> Verdict:
 
 
 def tsdf_persists(e: Evidence) -> Verdict:
-    """TSDF's pattern keeps more of its effect through retraining than every other (in part: than
-    some), on faces the forger could still use."""
+    """TSDF's pattern keeps more of its effect through retraining than every other, by 0.05 (in
+    part: than some), on faces the forger could still use."""
     share = e.table("retraining")["share"].astype(float)
-    below = share.drop("TSDF") < share["TSDF"]
+    below = share["TSDF"] - share.drop("TSDF") >= SMALLEST_EFFECT
     numbers = f"TSDF keeps {share['TSDF']:.0%}, others up to {share.drop('TSDF').max():.0%}"
     return Verdict(grade(below.all(), below.any()), numbers)
 
@@ -108,22 +118,25 @@ def poison_works(e: Evidence) -> Verdict:
 
 
 def poison_is_cheap(e: Evidence) -> Verdict:
-    """With its poison TSDF's pattern keeps at least nine tenths (in part: half) of the mean and of
-    the worst generator's L2_mask."""
-    rows = e.table("separation")
-    share = rows.loc["TSDF", ["min", "mean"]] / rows.loc["interruption only", ["min", "mean"]]
+    """With its poison TSDF's pattern keeps at least nine tenths (in part: half) of what the mean
+    and the worst generator's L2_mask have above random."""
+    rows = e.table("separation")[["min", "mean"]]
+    over = (rows - rows.loc[RANDOM]).clip(lower=0)
+    if (over.loc["interruption only"] == 0).any():
+        return Verdict(NO_EFFECT, "the interruption alone is not above random")
+    share = over.loc["TSDF"] / over.loc["interruption only"]
     numbers = f"keeps {share['min']:.0%} of the worst, {share['mean']:.0%} of the mean"
     return Verdict(grade(share.min() >= 0.9, share.min() >= 0.5), numbers)
 
 
 def maxmin_best(e: Evidence) -> Verdict:
-    """Our max-min's worst generator is clearly higher than that of CMUA, FOUND, DWT, TSDF and AEF
-    (in part: than some)."""
+    """Our max-min's worst generator is above random and higher than that of CMUA, FOUND, DWT, TSDF
+    and AEF, by a difference worth naming (in part: than some)."""
     rows = e.table("maxmin")
     low = rows[rows["measure"] == "min"].set_index("baseline")
-    better = low.index[low["low"] > 0]
-    numbers = ", ".join(f"{m} {v:+.5f}" for m, v in low["value"].items())
-    return Verdict(grade(len(better) == len(low), len(better) > 0), f"against {numbers}")
+    words = {m: verdict(row, "higher") for m, row in low.iterrows()}
+    numbers = ", ".join(f"{m} {v:+.5f} ({words[m]})" for m, v in low["value"].items())
+    return Verdict(graded(words), f"against {numbers}")
 
 
 def _effects(e: Evidence, loss: str) -> pd.DataFrame:
@@ -138,15 +151,17 @@ def _told(rows: pd.DataFrame) -> str:
 
 def cycle_makes_fragile(e: Evidence) -> Verdict:
     """Adding the cycle raises L2_mask, without an identity loss and beside one, on every
-    architecture it was added to (in part: somewhere); ratios, intervals over seeds above 1."""
+    architecture it was added to (in part: somewhere); ratios of 1.05 or more, intervals over seeds
+    above 1."""
     rows = _effects(e, "cycle")
-    clear = rows["low"] > 1
+    clear = (rows["low"] > 1) & (rows["ratio"] >= 1 + SMALLEST_EFFECT)
     return Verdict(grade(clear.any() and clear.all(), clear.any()), _told(rows))
 
 
 def identity_protects(e: Evidence) -> Verdict:
     """Adding an identity loss lowers L2_mask, without the cycle and beside it, on every
-    architecture it was added to (in part: somewhere); ratios, intervals over seeds below 1."""
+    architecture it was added to (in part: somewhere); ratios of 0.95 or less, intervals over seeds
+    below 1."""
     rows = _effects(e, "identity")
-    clear = rows["high"] < 1
+    clear = (rows["high"] < 1) & (rows["ratio"] <= 1 - SMALLEST_EFFECT)
     return Verdict(grade(clear.any() and clear.all(), clear.any()), _told(rows))

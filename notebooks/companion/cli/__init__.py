@@ -2,6 +2,6 @@
 
 from functools import partial
 
-from companion.cli import examples as library_examples
+from aef_core.cli import examples as library_examples
 
 examples = partial(library_examples, package="companion")

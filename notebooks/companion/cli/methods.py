@@ -83,7 +83,7 @@ def methods(
 
 
 def choose(only: list[str] | None, entries: dict) -> dict:
-    """The entries asked for, all by default.
+    """The entries asked for, all by default, and the floor they are measured by.
 
     Raises
     ------
@@ -93,4 +93,4 @@ def choose(only: list[str] | None, entries: dict) -> dict:
     for name in only or ():
         if name not in entries:
             raise BadInput(f"the table has no method {name!r}; it has: {', '.join(entries)}")
-    return {k: v for k, v in entries.items() if not only or k in only}
+    return {k: v for k, v in entries.items() if not only or k in (*only, "random")}

@@ -3,6 +3,7 @@
 import hashlib
 import json
 import platform
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -14,7 +15,8 @@ import torch
 from matplotlib.figure import Figure
 from matplotlib.layout_engine import PlaceHolderLayoutEngine
 
-from aef_core.config import ASSETS, figures_dir
+from aef_core.config import figures_dir
+from aef_core.provenance import weights
 
 _PALETTE = sns.color_palette("colorblind").as_hex()
 MODEL_COLOURS = dict(
@@ -57,11 +59,13 @@ def use_style() -> None:
     )
 
 
-def save_figure(fig: Figure, name: str, data: Any, **config: Any) -> Path:
+def save_figure(
+    fig: Figure, name: str, data: Any, *, zoo: Mapping[str, Any] | None = None, **config: Any
+) -> Path:
     """Write `<name>.png`, `.pdf` and a `.json` sidecar with what was drawn and from what.
 
-    The sidecar names the settings given here and their hash, the versions, the embedded weights and
-    the numbers drawn, and nothing that changes between two runs of the same code.
+    The sidecar names the settings given here and their hash, the versions, the generators' weights
+    and the numbers drawn, and nothing that changes between two runs of the same code.
 
     Parameters
     ----------
@@ -70,6 +74,8 @@ def save_figure(fig: Figure, name: str, data: Any, **config: Any) -> Path:
         File name without suffix.
     data : DataFrame, Series, dict or list
         The numbers drawn.
+    zoo : mapping of name to DeepfakeModel, optional
+        The generators it shows, where the session has loaded others beside them.
     **config
         Whatever determined them: profile, method, seeds.
     """
@@ -81,7 +87,7 @@ def save_figure(fig: Figure, name: str, data: Any, **config: Any) -> Path:
         "config": config,
         "config_hash": _config_hash(config),
         "versions": _versions(),
-        "embedded_weights": embedded_weights(),
+        "weights": weights(zoo),
         "data": _plain(data),
     }
     (folder / f"{name}.json").write_text(json.dumps(sidecar, indent=1) + "\n")
@@ -100,11 +106,6 @@ def _config_hash(config: dict[str, Any]) -> str:
     """Eight hexadecimal digits that stand for a figure's settings, whatever their order."""
     text = json.dumps(config, sort_keys=True, default=str)
     return hashlib.sha256(text.encode()).hexdigest()[:8]
-
-
-def embedded_weights() -> str:
-    """Eight hexadecimal digits that stand for the embedded zoo: other weights, other figures."""
-    return hashlib.sha256((ASSETS / "celeba64" / "zoo.json").read_bytes()).hexdigest()[:8]
 
 
 def _versions() -> dict[str, str]:

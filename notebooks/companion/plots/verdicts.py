@@ -15,7 +15,8 @@ def tally_bar(tally: pd.Series) -> Figure:
         From `claims.tally`.
     """
     palette = sns.color_palette("colorblind")
-    shades = dict(zip(tally.index, (*(palette[i] for i in (2, 8, 3)), "0.6", "0.85"), strict=True))
+    colours = (*(palette[i] for i in (2, 8, 3, 5)), "0.6", "0.85")
+    shades = dict(zip(tally.index, colours, strict=True))
     fig, ax = plt.subplots(figsize=(7.6, 1.1))
     start = 0
     for word, count in tally.items():

@@ -7,9 +7,9 @@ from pathlib import Path
 
 import numpy as np
 import pandas as pd
-from scipy.stats import t as student
 
 from aef_core.errors import BadInput
+from aef_core.metrics.statistics import over_seeds
 from companion.config import ASSETS
 
 RESULTS = ASSETS / "results"
@@ -85,18 +85,13 @@ def against(rows: pd.DataFrame, other: str = "identity", at: str = "equal time")
     return pd.DataFrame(pairs)
 
 
-def ratio_interval(values: pd.Series, level: float = 0.95) -> pd.Series:
-    """Geometric mean of ratios over seeds and its Student interval (on the logarithm).
+def ratio_interval(values: pd.Series) -> pd.Series:
+    """Geometric mean of ratios over seeds, `uncertainty.over_seeds` of their logarithms.
 
     One seed has no interval: low and high are NaN.
     """
-    logs = np.log(values.to_numpy(float))
-    n, mean = len(logs), logs.mean()
-    half = np.nan
-    if n > 1:
-        half = student.ppf((1 + level) / 2, n - 1) * logs.std(ddof=1) / np.sqrt(n)
-    low, high = np.exp([mean - half, mean + half])
-    return pd.Series({"seeds": n, "ratio": np.exp(mean), "low": low, "high": high})
+    found = np.exp(over_seeds(np.log(values.to_numpy(float))))
+    return pd.Series({"seeds": len(values), **found.rename({"value": "ratio"})})
 
 
 def told(row: pd.Series) -> str:

@@ -1,8 +1,9 @@
 """The main table: every method against every generator, under one protocol.
 
 Equal computation for all universal methods, the same faces, edits, budget and judge; at least
-three seeds outside the smoke profile; intervals over images. Per-image methods see the judged faces
-themselves, as in use, so they are a ceiling of another kind. Specialists are the ceilings.
+three seeds outside the smoke profile; intervals as `uncertainty` says. Per-image methods see the
+judged faces themselves, as in use, so they are a ceiling of another kind. Specialists are the
+ceilings, random signs are the floor.
 """
 
 from collections.abc import Iterable, Mapping
@@ -17,18 +18,31 @@ from aef_core.errors import NotFound
 from aef_core.faces import FaceBatch
 from aef_core.methods import protect_with
 from aef_core.metrics import Evaluator
-from aef_core.metrics.statistics import balance_draws, bootstrap_means, interval
+from aef_core.metrics.statistics import (
+    ABOVE_NOTHING,
+    RANDOM,
+    REFERENCE,
+    balance_draws,
+    bootstrap_means,
+    interval,
+    over_seeds,
+)
 from aef_core.metrics.survival import survival_by_generator
 from aef_core.perturbation import PerturbationConfig
 from aef_core.perturbation.objective import Zoo
 from aef_core.perturbation.runs import Run, evaluate_run
 from companion.config import ASSETS
 from companion.studies.ceilings import reached
-from companion.studies.study import Runs, difference, refuse_overlap, verdict
+from companion.studies.judgement import OVER, SHARE, judgement, paired, ranked, shares, tidy
+from companion.studies.study import Runs, refuse_overlap
+
+__all__ = ["CEILING", "ENTRIES", "ONE_LOSS", "levels", "load_results", "main_table", "paired",
+           "ranked", "results_path", "save_results", "shares", "summary", "view"]  # fmt: skip
 
 Entry = tuple[str, dict[str, Any]]
 
 ENTRIES: dict[str, Entry] = {
+    RANDOM: (RANDOM, {}),
     "FGSM": ("fgsm", {}),
     "PGD": ("pgd", {}),
     "MI-FGSM": ("mi-fgsm", {}),
@@ -43,13 +57,14 @@ ENTRIES: dict[str, Entry] = {
     "MI-FGSM per image": ("mi-fgsm", {"universal": False}),
 }
 ONE_LOSS: dict[str, Entry] = {
+    RANDOM: ENTRIES[RANDOM],
     "PGD": ENTRIES["PGD"],
     "AEF": ENTRIES["AEF"],
     "AEF, outputs alone": ("aef", {"feature_weight": 0.0}),
     "max-min (ours)": ENTRIES["max-min (ours)"],
 }
 """AEF with the loss of the specialists, beside what it is to be compared with."""
-CEILING = "specialists"
+CEILING = REFERENCE
 BUDGETS = {"smoke": 2, "quick": 40, "paper": 480}  # plain steps a method may spend, by profile
 MEASURES = {"l2_mask": "L2_mask", "interrupted": "SR_mask"}
 
@@ -121,9 +136,8 @@ def output_ceilings(alone: Mapping[str, Run]) -> tuple[float, ...]:
 def summary(table: pd.DataFrame, runs: Runs) -> pd.DataFrame:
     """All numbers of the main table, long: method, measure, model, value, low, high.
 
-    `model` is a generator, or min, mean, max or spread over generators, or empty. Intervals are
-    95 % bootstrap intervals over images, of the balance over images and seeds; for seconds, the
-    range over seeds.
+    `model` is a generator, or min, mean, max or spread over generators, or empty. The rows of
+    `judgement` follow: above the floor, shares, AEF's lead. The references' seconds are their sum.
     """
     rows = []
     for column, measure in MEASURES.items():
@@ -132,44 +146,48 @@ def summary(table: pd.DataFrame, runs: Runs) -> pd.DataFrame:
             levels = draws[method].dropna(axis=1, how="all")
             over = balance_draws(table, method, column)
             both = pd.concat([levels, over[["min", "mean", "spread"]]], axis=1)
-            rows += _tidy(method, measure, interval(both))
+            rows += tidy(method, measure, interval(both))
     for method, part in table.groupby("method", sort=False):
-        rows += _tidy(method, "edit survival", survival_by_generator(part))
+        rows += tidy(method, "edit survival", survival_by_generator(part))
     seen = table.drop_duplicates(["method", "seed", "image", "model"]).assign(excluded=False)
     for measure in ("psnr", "ssim"):
         values = interval(bootstrap_means(seen, ["method"], measure))
         for method, row in values.iterrows():
             rows.append({"method": method, "measure": measure.upper(), "model": "", **row})
     for method in table["method"].unique():
-        times = [r.seconds for (label, _), r in runs.items() if label == method]
-        times = times or [r.seconds for (label, _), r in runs.items() if label.startswith(method)]
-        spent = {"value": sum(times) / len(times), "low": min(times), "high": max(times)}
+        spent = over_seeds(list(_seconds(runs, method).values()))
         rows.append({"method": method, "measure": "seconds", "model": "", **spent})
-    return pd.DataFrame(rows)
+    return pd.DataFrame(rows + judgement(table))
 
 
-def _tidy(method: str, measure: str, values: pd.DataFrame) -> list[dict[str, Any]]:
-    return [
-        {"method": method, "measure": measure, "model": model, **row}
-        for model, row in values.iterrows()
-    ]
+def _seconds(runs: Runs, method: str) -> dict[int, float]:
+    """Seconds a seed: of one run, or of all generators' single-model runs together."""
+    spent: dict[int, float] = {}
+    for (label, seed), run in runs.items():
+        if label.split(": ")[0] == method:
+            spent[seed] = spent.get(seed, 0.0) + run.seconds
+    return spent
 
 
 def view(numbers: pd.DataFrame) -> pd.DataFrame:
-    """The table to look at: a row per method, `min` and `spread` with their intervals."""
-    order = list(dict.fromkeys(numbers["method"]))
-    wide = numbers.pivot(index="method", columns=["measure", "model"], values="value").loc[order]
+    """The table to look at: a row per method, `min` and `spread` with their intervals.
+
+    An L2_mask that is not clearly above random says so.
+    """
+    shown = numbers[numbers["measure"].isin([*MEASURES.values(), SHARE, "PSNR", "SSIM", "seconds"])]
+    order = list(dict.fromkeys(shown["method"]))
+    over = numbers[numbers["measure"] == OVER].set_index(["method", "model"])["low"]
     columns = {}
-    for measure, model in dict.fromkeys(zip(numbers["measure"], numbers["model"], strict=True)):
-        name = f"{measure} {model}".strip()
+    for (measure, model), part in shown.groupby(["measure", "model"], sort=False):
         shape = "{:.4f}" if measure == "L2_mask" else "{:.3f}"  # the worst differ in the fourth
-        part = wide[measure, model].map(shape.format, na_action="ignore").fillna("")
-        if model in ("min", "spread"):
-            bounds = numbers[(numbers["measure"] == measure) & (numbers["model"] == model)]
-            bounds = bounds.set_index("method").loc[order]
-            ends = zip(part, bounds["low"], bounds["high"], strict=True)
-            part = [f"{v} [{shape.format(a)}, {shape.format(b)}]" for v, a, b in ends]
-        columns[name] = pd.Series(part, index=order)
+        cells = {}
+        for row in part.itertuples():
+            cells[row.method] = shape.format(row.value)
+            if model in ("min", "spread"):
+                cells[row.method] += f" [{shape.format(row.low)}, {shape.format(row.high)}]"
+            if measure == "L2_mask" and over.get((row.method, model), 1) <= 0:
+                cells[row.method] += f" {ABOVE_NOTHING}"
+        columns[f"{measure} {model}".strip()] = pd.Series(cells).reindex(order).fillna("")
     return pd.DataFrame(columns)
 
 
@@ -178,42 +196,6 @@ def levels(numbers: pd.DataFrame, measure: str = "L2_mask") -> pd.DataFrame:
     rows = numbers[numbers["measure"] == measure]
     wide = rows.pivot(index="method", columns="model", values="value")
     return wide.loc[list(dict.fromkeys(rows["method"])), list(dict.fromkeys(rows["model"]))]
-
-
-def shares(table: pd.DataFrame) -> pd.DataFrame:
-    """L2_mask as a share of what the specialist reaches on the same faces: equal effort, not level.
-
-    The criterion of the max-min game: a level that is little for StarGAN is out of reach of AttGAN.
-
-    Returns
-    -------
-    DataFrame indexed by method: a column per generator, then `worst` with its 95 % interval `low`,
-    `high` over faces and seeds (the specialists' own means are taken as exact).
-    """
-    kept = table[~table["excluded"]]
-    reach = kept[kept["method"] == CEILING].groupby("model", sort=False)["l2_mask"].mean()
-    relative = kept.assign(l2_mask=kept["l2_mask"] / kept["model"].map(reach))
-    rows = relative.groupby(["method", "model"], sort=False)["l2_mask"].mean()
-    methods = [m for m in dict.fromkeys(relative["method"]) if m != CEILING]
-    worst = pd.DataFrame({m: interval(balance_draws(relative, m)).loc["min"] for m in methods}).T
-    wide = rows.unstack().loc[methods, list(reach.index)]
-    return wide.join(worst.rename(columns={"value": "worst"}))
-
-
-def paired(table: pd.DataFrame, method: str, others: Iterable[str]) -> pd.DataFrame:
-    """One method minus each of the others: worst generator and spread, with interval and word.
-
-    The word says whether the method is better or worse where the interval leaves zero on one side.
-    """
-    rows = {}
-    for other in others:
-        change = difference(table, method, other)
-        rows[other] = {
-            measure: "{value:+.5f} [{low:+.5f}, {high:+.5f}] ".format(**change.loc[measure])
-            + verdict(change.loc[measure], better)
-            for measure, better in {"min": "higher", "spread": "lower"}.items()
-        }
-    return pd.DataFrame(rows).T
 
 
 def results_path(data: str) -> Path:

@@ -14,7 +14,7 @@ from tqdm.auto import tqdm
 
 from aef_core.faces import FaceBatch
 from aef_core.metrics import protect
-from aef_core.metrics.statistics import bootstrap_means, interval
+from aef_core.metrics.statistics import REFERENCE, SMALLEST_EFFECT, bootstrap_means, interval
 from aef_core.models.base import columns
 from aef_core.perturbation import PerturbationConfig
 from aef_core.perturbation.objective import Hooks, Objective, References
@@ -24,7 +24,7 @@ from companion.studies.ensemble import ATTRIBUTES
 from companion.studies.study import refuse_overlap
 
 Ensemble = Mapping[str, nn.Module]
-SPECIALIST = "specialists"
+SPECIALIST = REFERENCE
 
 
 @torch.no_grad()
@@ -151,8 +151,7 @@ def success(table: pd.DataFrame) -> pd.DataFrame:
 
     Returns
     -------
-    DataFrame with columns method, model (a classifier, or min, mean, spread), value, low, high;
-    95 % intervals over images, all seeds and attributes of an image together.
+    DataFrame with columns method, model (a classifier, or min, mean, spread), value, low, high.
     """
     draws = bootstrap_means(table, ["method", "model"], "flipped")
     rows = []
@@ -165,10 +164,18 @@ def success(table: pd.DataFrame) -> pd.DataFrame:
 
 
 def against(table: pd.DataFrame, baseline: str) -> pd.DataFrame:
-    """Every method's worst classifier minus the baseline's, paired on images: value, low, high."""
+    """Every method's worst classifier minus the baseline's, paired on images and seeds.
+
+    Returns
+    -------
+    DataFrame indexed by method: value, low, high and `smallest`, the share `SMALLEST_EFFECT` of
+    what the specialist of the hardest classifier flips; see `uncertainty.verdict`.
+    """
     draws = bootstrap_means(table, ["method", "model"], "flipped")
     worst = {m: draws[m].min(axis=1) for m in table["method"].unique() if m != SPECIALIST}
-    return interval(pd.DataFrame({m: v - worst[baseline] for m, v in worst.items()}))
+    found = interval(pd.DataFrame({m: v - worst[baseline] for m, v in worst.items()}))
+    alone = interval(draws[SPECIALIST])["value"].min()
+    return found.assign(smallest=SMALLEST_EFFECT * alone)
 
 
 def equilibrium_gaps(

@@ -23,6 +23,7 @@ from tqdm.auto import tqdm
 from aef_core.errors import BadInput
 from aef_core.faces import from_uint8, to_uint8
 from aef_core.metrics import SUCCESS_THRESHOLD, Evaluator, l2_mask
+from aef_core.metrics.statistics import RANDOM, above_random
 from aef_core.perturbation.objective import seeded
 
 Transform = Callable[[Tensor], Tensor]
@@ -130,35 +131,38 @@ def survival(
     Returns
     -------
     DataFrame, one row per perturbation, transformation and generator: method, transform, model,
-    l2_mask, sr_mask (means over images and edits), pairs, excluded (empty masks).
+    l2_mask, sr_mask (means over images and edits), pairs, excluded (empty masks); where one of the
+    labels is "random" also `above`: is the perturbation clearly above it behind this channel?
     """
     deltas = {"perturbation": deltas} if isinstance(deltas, Tensor) else deltas
     images = evaluator.faces.images
-    rows = []
+    tables = []
     for name, transform in tqdm((transforms or TRANSFORMS).items(), desc="survival", leave=False):
         x = transform(images)
         protected = {label: transform(images + d.detach().cpu()) for label, d in deltas.items()}
+        names, blocks = list(evaluator.faces.names), []
         for model, generator in evaluator.zoo.items():
-            values = {label: [] for label in deltas}
             for edit in generator.edits[:edits]:
                 clean = evaluator.forge(x, model, edit)
                 for label, y in protected.items():
-                    values[label].append(l2_mask(clean, evaluator.forge(y, model, edit), x))
-            rows += [_row(label, name, model, torch.cat(v)) for label, v in values.items()]
-    return pd.DataFrame(rows)
+                    values = l2_mask(clean, evaluator.forge(y, model, edit), x).double().numpy()
+                    row = {"method": label, "model": model, "edit": edit, "image": names}
+                    blocks.append(pd.DataFrame({**row, "l2_mask": values}))
+        tables.append(_means(pd.concat(blocks, ignore_index=True)).assign(transform=name))
+    table = pd.concat(tables, ignore_index=True)
+    return table[["method", "transform", *(c for c in table if c not in ("method", "transform"))]]
 
 
-def _row(method: str, transform: str, model: str, values: Tensor) -> dict[str, object]:
-    kept = values[~values.isnan()]
-    return {
-        "method": method,
-        "transform": transform,
-        "model": model,
-        "l2_mask": kept.mean().item(),
-        "sr_mask": (kept > SUCCESS_THRESHOLD).float().mean().item(),
-        "pairs": len(kept),
-        "excluded": len(values) - len(kept),
-    }
+def _means(table: pd.DataFrame) -> pd.DataFrame:
+    """Means behind one channel, per generator and perturbation, and whether these beat random."""
+    table = table.assign(excluded=table["l2_mask"].isna())
+    table["sr_mask"] = (table["l2_mask"] > SUCCESS_THRESHOLD).where(~table["excluded"])
+    groups = table.groupby(["model", "method"], sort=False)
+    rows = groups[["l2_mask", "sr_mask"]].mean()
+    rows = rows.assign(pairs=groups["l2_mask"].count(), excluded=groups["excluded"].sum())
+    if RANDOM in set(table["method"]):
+        rows["above"] = above_random(table)["above"].reindex(rows.index.swaplevel()).to_numpy()
+    return rows.reset_index()
 
 
 @dataclass(frozen=True)

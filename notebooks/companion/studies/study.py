@@ -12,13 +12,23 @@ from tqdm.auto import tqdm
 from aef_core.config import Profile, get_profile, home
 from aef_core.errors import BadInput
 from aef_core.faces import FaceBatch, load_faces
+from aef_core.methods import protect_with
 from aef_core.metrics import Evaluator, equilibrium_residual, protect
-from aef_core.metrics.statistics import balance_draws, bootstrap_means, interval, method_balance
+from aef_core.metrics.statistics import (
+    REFERENCE,
+    above_random,
+    bootstrap_means,
+    interval,
+    method_balance,
+)
+from aef_core.metrics.statistics import difference as difference
+from aef_core.metrics.statistics import verdict as verdict
 from aef_core.models import DeepfakeModel
 from aef_core.models.zoo import load_zoo
 from aef_core.perturbation import PerturbationConfig
 from aef_core.perturbation.objective import Zoo
 from aef_core.perturbation.runs import Run, evaluate_run, optimize
+from aef_core.weighting import RULES
 
 Runs = dict[tuple[str, int], Run]
 
@@ -36,7 +46,7 @@ def compare(
     Parameters
     ----------
     methods : mapping of label to (rule, settings)
-        For example `{"AEF": ("aef", {"tau": 0.1})}`.
+        For example `{"AEF": ("aef", {"tau": 0.1})}`; what is no rule is a method, as "random" is.
 
     Returns
     -------
@@ -53,8 +63,13 @@ def compare(
     todo = [(label, seed) for label in methods for seed in seeds]
     runs, tables = {}, []
     for label, seed in tqdm(todo, desc="runs", unit="run", leave=False):
-        rule, settings = methods[label]
-        run = optimize(zoo, train, rule, replace(config, seed=seed), **settings)
+        name, settings = methods[label]
+        seeded = replace(config, seed=seed)
+        run = (
+            optimize(zoo, train, name, seeded, **settings)
+            if name in RULES
+            else protect_with(name, zoo, train, seeded, settings=settings)
+        )
         runs[label, seed] = run
         tables.append(evaluate_run(run, evaluator).assign(method=label, seed=seed))
     table = pd.concat(tables, ignore_index=True)
@@ -78,41 +93,21 @@ def model_means(table: pd.DataFrame, column: str = "l2_mask") -> pd.Series:
 
 
 def intervals(table: pd.DataFrame) -> pd.DataFrame:
-    """Mean L2_mask with 95 % intervals over images: method, model, value, low, high."""
+    """Mean L2_mask with 95 % intervals over images and seeds: method, model, value, low, high."""
     draws = bootstrap_means(table, ["method", "model"])
     return interval(draws).rename_axis(["method", "model"]).reset_index()
-
-
-def difference(table: pd.DataFrame, method: str, baseline: str) -> pd.DataFrame:
-    """Balance of one method minus another's, paired on images and seeds, with 95 % intervals.
-
-    Returns
-    -------
-    DataFrame indexed by min, mean, spread, cv, with columns value, low, high.
-    """
-    return interval(balance_draws(table, method) - balance_draws(table, baseline))
-
-
-def verdict(row: pd.Series, better: str) -> str:
-    """Words for a difference: does its interval exclude zero, and on which side?
-
-    Parameters
-    ----------
-    row : Series with value, low, high
-    better : {"higher", "lower"}
-    """
-    if row["low"] <= 0 <= row["high"]:
-        return "no clear difference"
-    return "better" if (row["value"] > 0) == (better == "higher") else "worse"
 
 
 def results_table(table: pd.DataFrame, runs: Runs) -> pd.DataFrame:
     """The results in one view: per generator L2_mask, then SR, balance, residual, visibility.
 
     One row a method; means over images, edits and seeds. `edit survival` is the mean over
-    generators, `residual` the equilibrium residual of S over the last quarter of the steps.
+    generators, `residual` the equilibrium residual of S over the last quarter of the steps;
+    `not above random` names the generators a method leaves there (the table needs the random rows).
     """
     rows = model_means(table).unstack(sort=False)
+    low = above_random(table)["low"].unstack("method")
+    idle = pd.Series({m: ", ".join(low.index[low[m] <= 0]) for m in rows.index})
     kept = table[~table["excluded"]]
     by_model = kept.groupby(["method", "model"], sort=False)["interrupted"].mean().unstack()
     survival = model_means(table, "survives").groupby("method", sort=False).mean()
@@ -127,7 +122,7 @@ def results_table(table: pd.DataFrame, runs: Runs) -> pd.DataFrame:
             for method in view.index
         }
     )
-    return view.join(visible).assign(residual=residuals)
+    return view.join(visible).assign(residual=residuals, **{"not above random": idle})
 
 
 def _late_residual(run: Run) -> float:
@@ -201,13 +196,13 @@ def specialists(lab: Lab) -> tuple[dict[str, Run], pd.DataFrame]:
     -------
     runs : dict of generator to Run
     table : DataFrame
-        Evaluations, method "specialist".
+        Evaluations, method `uncertainty.REFERENCE`.
     """
     runs, tables = {}, []
     for name, model in tqdm(lab.zoo.items(), desc="specialists", unit="run", leave=False):
         runs[name] = optimize({name: model}, lab.train, "uniform", lab.config)
         tables.append(evaluate_run(runs[name], Evaluator({name: model}, lab.test)))
-    return runs, pd.concat(tables, ignore_index=True).assign(method="specialist", seed=0)
+    return runs, pd.concat(tables, ignore_index=True).assign(method=REFERENCE, seed=0)
 
 
 def story(

@@ -1,21 +1,19 @@
 """Does the balance transfer? Perturbations judged on generators they were not made for.
 
-Leave-one-generator-out within the zoo, and a further generator of another family. What a random
-pattern of the same size does is the floor: below it nothing has transferred.
+Leave-one-generator-out within the zoo, and a further generator of another family. What random
+signs of the same size do is the floor: what is not clearly above it has not transferred.
 """
 
 from collections.abc import Iterable, Mapping
 from dataclasses import replace
 
 import pandas as pd
-import torch
-from torch import Tensor
 from tqdm.auto import tqdm
 
 from aef_core.faces import FaceBatch
 from aef_core.methods import METHODS, protect_with
 from aef_core.metrics import Evaluator, balance
-from aef_core.metrics.statistics import bootstrap_means, interval
+from aef_core.metrics.statistics import RANDOM, bootstrap_means, interval
 from aef_core.perturbation import PerturbationConfig
 from aef_core.perturbation.objective import Zoo
 from aef_core.perturbation.runs import Run, evaluate_run, optimize
@@ -33,7 +31,6 @@ ENTRIES: dict[str, Entry] = {
     "max-min (ours)": ("max-min", {}),
 }
 INSIDE, OUTSIDE = "optimised on", "left out"
-RANDOM = "random pattern"
 
 
 def made_with(
@@ -103,52 +100,53 @@ def leave_one_out(
     judges = {k: Evaluator({k: g}, evaluator.faces, evaluator.batch) for k, g in zoo.items()}
     for label in entries:
         known = evaluate_run(whole[label, config.seed], evaluator)
-        tables.append(known.assign(method=label, role=INSIDE))
+        tables.append(known.assign(method=label, role=INSIDE, seed=config.seed))
     folds = [(label, left) for left in zoo for label in entries]
     for label, left in tqdm(folds, desc="left out", unit="run", leave=False):
         three = {name: model for name, model in zoo.items() if name != left}
         run = made_with(entries[label], three, train, config, alone)
-        tables.append(evaluate_run(run, judges[left]).assign(method=label, role=OUTSIDE))
+        judged = evaluate_run(run, judges[left])
+        tables.append(judged.assign(method=label, role=OUTSIDE, seed=config.seed))
     table = pd.concat(tables, ignore_index=True)
     return table[["method", "role", *(c for c in table if c not in ("method", "role"))]]
 
 
-def random_pattern(like: Tensor, eps: float, seed: int) -> Tensor:
-    """Every value at plus or minus the bound by a coin: what size alone does, shape as `like`."""
-    coin = torch.randint(2, like.shape, generator=torch.Generator().manual_seed(seed))
-    return (2.0 * coin - 1) * eps
-
-
-def random_table(evaluator: Evaluator, eps: float, seeds: Iterable[int]) -> pd.DataFrame:
-    """Random patterns, judged: the floor."""
-    like = evaluator.faces.images[:1]
-    return pd.concat(
-        [
-            evaluator(random_pattern(like, eps, s)).assign(method=RANDOM, seed=s, role=OUTSIDE)
-            for s in seeds
-        ],
-        ignore_index=True,
-    )
+def random_table(
+    evaluator: Evaluator, train: FaceBatch, config: PerturbationConfig, seeds: Iterable[int]
+) -> pd.DataFrame:
+    """The method `random`, judged: the floor; role "left out", since it looked at no generator."""
+    tables = []
+    for seed in seeds:
+        run = protect_with(RANDOM, evaluator.zoo, train, replace(config, seed=seed))
+        judged = evaluate_run(run, evaluator)
+        tables.append(judged.assign(method=RANDOM, role=OUTSIDE, seed=seed))
+    return pd.concat(tables, ignore_index=True)
 
 
 def shares_left(table: pd.DataFrame) -> pd.DataFrame:
     """How much of a method's interruption of a generator is left when it was left out.
 
-    Paired on images. One row per method and generator: `inside` and `outside` (mean L2_mask),
-    `low_out` and `high_out` (95 % interval of outside), `share` = outside / inside with `low` and
-    `high`.
+    Paired on images; `table` holds the rows of `leave_one_out` and of `random_table`. One row per
+    method and generator: `inside` and `outside` (mean L2_mask), `low_out` and `high_out` (interval
+    of outside), `above` (outside is clearly above random) and, above the floor, `share` =
+    (outside - random) / (inside - random) with `low` and `high`; NaN where inside is not above it.
     """
     draws = bootstrap_means(table, ["method", "role", "model"])
+    floor = draws[RANDOM][OUTSIDE]
     rows = []
-    for method in table["method"].unique():
+    for method in _named(table):
         inside, outside = draws[method][INSIDE], draws[method][OUTSIDE]
-        share, level = interval(outside / inside), interval(outside)
+        lift = inside - floor
+        over = lift.loc[:, interval(lift)["low"] > 0].reindex(columns=inside.columns)
+        share, level = interval((outside - floor) / over), interval(outside)
+        above = interval(outside - floor)["low"] > 0
         rows += [
             {
                 "method": method, "model": name, "inside": inside[name].iloc[0],
                 "outside": level.loc[name, "value"], "low_out": level.loc[name, "low"],
                 "high_out": level.loc[name, "high"], "share": share.loc[name, "value"],
                 "low": share.loc[name, "low"], "high": share.loc[name, "high"],
+                "above": bool(above[name]),
             }
             for name in inside.columns
         ]  # fmt: skip
@@ -156,24 +154,32 @@ def shares_left(table: pd.DataFrame) -> pd.DataFrame:
 
 
 def balance_in_and_out(table: pd.DataFrame) -> pd.DataFrame:
-    """Balance over generators when optimised on and when left out, with intervals over images.
+    """Balance over generators when optimised on and when left out, with intervals.
+
+    Parameters
+    ----------
+    table : DataFrame
+        Rows of `leave_one_out` and of `random_table`.
 
     Returns
     -------
-    DataFrame indexed by method and role: min, mean, spread, `worst / best`, each with `_low` and
-    `_high`.
+    DataFrame indexed by method and role: min, mean, spread (of L2_mask) and, above the floor,
+    `worst / best`, each with `_low` and `_high`; `above`: every generator is clearly above random.
     """
     draws = bootstrap_means(table, ["method", "role", "model"])
-    rows = {}
-    for method, role in dict.fromkeys(zip(table["method"], table["role"], strict=True)):
-        levels = draws[method][role].dropna(axis=1, how="all").to_numpy()
-        over = pd.DataFrame(balance(levels))[["min", "mean", "spread"]]
-        over["worst / best"] = levels.min(axis=1) / levels.max(axis=1)
+    floor, rows = draws[RANDOM][OUTSIDE], {}
+    for method, role in ((m, r) for m in _named(table) for r in (INSIDE, OUTSIDE)):
+        levels = draws[method][role].dropna(axis=1, how="all")
+        lift = levels - floor
+        over = pd.DataFrame(balance(levels.to_numpy()), index=levels.index)
+        over = over[["min", "mean", "spread"]]
+        over["worst / best"] = lift.min(axis=1).clip(lower=0) / lift.max(axis=1)
         ends = interval(over)
         rows[method, role] = {
             **ends["value"],
             **ends["low"].add_suffix("_low"),
             **ends["high"].add_suffix("_high"),
+            "above": bool((interval(lift)["low"] > 0).all()),
         }
     return pd.DataFrame(rows).T.rename_axis(["method", "role"])
 
@@ -189,7 +195,7 @@ def unseen_levels(
     evaluator : Evaluator
         Of the unseen generators.
     floor : DataFrame
-        Of random patterns on the same generators, from `random_table`; `over_floor` is the paired
+        Of random signs on the same generators, from `random_table`; `over_floor` is the paired
         difference to it, `over_low` and `over_high` its interval.
     """
     parts = [
@@ -208,6 +214,10 @@ def unseen_levels(
     return pd.DataFrame(rows)
 
 
+def _named(table: pd.DataFrame) -> list[str]:
+    return [m for m in dict.fromkeys(table["method"]) if m != RANDOM]
+
+
 def clearly_above(levels: pd.DataFrame) -> list[str]:
-    """Methods whose interruption of an unseen generator is above the random pattern's interval."""
+    """Methods that interrupt an unseen generator clearly more than random signs do."""
     return list(levels.loc[levels["over_low"] > 0, "method"])

@@ -8,9 +8,17 @@ from matplotlib.figure import Figure
 
 from aef_core.errors import BadInput
 from aef_core.metrics import SUCCESS_THRESHOLD
+from aef_core.metrics.statistics import (
+    RANDOM,
+    REFERENCE,
+    balance_draws,
+    difference,
+    interval,
+    verdict,
+)
 from aef_core.metrics.survival import edit_survival
 from companion.plots.style import METHOD_LABELS, MODEL_COLOURS
-from companion.studies.study import difference, intervals, method_balance, verdict
+from companion.studies.study import intervals, method_balance
 from companion.widgets.common import View, guarded, new_figure
 from companion.widgets.controls import LABELS, dropdown, rows, wide
 
@@ -117,11 +125,16 @@ class MethodComparer(View):
         survival = edit_survival(rows, ("method",))["value"]
         if a == b:
             return f"{a}: {measure} {values[a]:.5f}. Choose two methods to compare them."
-        row = difference(rows, a, b).loc[measure]
+        if {RANDOM, REFERENCE} <= set(rows["method"]):
+            row = difference(rows, a, b).loc[measure]
+            word = verdict(row, BETTER[measure])
+        else:
+            row = interval(balance_draws(rows, a) - balance_draws(rows, b)).loc[measure]
+            word = f"no word without the rows of {RANDOM} and {REFERENCE} to measure it by"
         return (
             f"{measure} ({MEANING[measure]}): {a} {values[a]:.5f}, {b} {values[b]:.5f}; difference "
             f"{row['value']:+.5f} [{row['low']:+.5f}, {row['high']:+.5f}], paired on images and "
-            f"seeds: {verdict(row, BETTER[measure])}. Bars: 95 % intervals over images. "
+            f"seeds: {word}. Bars: 95 % intervals over images and seeds. "
             f"Of the edits that work without protection, {survival[a]:.0%} still work under {a}, "
             f"{survival[b]:.0%} under {b}."
         )
