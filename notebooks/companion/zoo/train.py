@@ -22,6 +22,7 @@ from torch import Tensor, nn
 from tqdm.auto import trange
 
 from aef_core.models import ARCHITECTURES, DeepfakeModel
+from aef_core.models.zoo import read_weights
 from companion.zoo.critic import Backbone, Critic, FrozenFeatures, attribute_loss, augment, hinge
 from companion.zoo.games import GAMES, Batch
 from companion.zoo.looks import look
@@ -192,8 +193,7 @@ def read_average(path: Path) -> DeepfakeModel:
     """The averaged generator of a checkpoint, frozen, in eval mode, on the CPU."""
     stored = torch.load(path, map_location="cpu", weights_only=True)
     recipe = RECIPES[path.stem]
-    size = {"image_size": stored["size"]}
-    model = ARCHITECTURES[recipe.model](**recipe.settings | size)
+    model = ARCHITECTURES[recipe.model](**recipe.settings | {"image_size": stored["size"]})
     model.load_state_dict(stored["average"])
     return model.eval().requires_grad_(False)
 
@@ -212,11 +212,9 @@ def main(
     """Train one generator, resuming from the checkpoint in `out` if there is one."""
     torch.set_num_threads(threads)
     recipe = RECIPES[model]
-    if size:
-        recipe = replace(recipe, settings=recipe.settings | {"image_size": size})
-    if iterations:
-        recipe = replace(recipe, iterations=iterations)
-    size = recipe.settings["image_size"]
+    size = size or recipe.settings["image_size"]
+    recipe = replace(recipe, settings=recipe.settings | {"image_size": size})
+    recipe = replace(recipe, iterations=iterations or recipe.iterations)
     out.mkdir(parents=True, exist_ok=True)
     device = "cuda" if torch.cuda.is_available() else "cpu"
     held_out = load_photos(photos, "test", size)
@@ -228,8 +226,6 @@ def main(
         training.load(path)
     else:
         if start is not None:
-            from aef_core.models.zoo import read_weights
-
             training.model.load_state_dict(read_weights(start))
         training.warm_up(copying=start is None)
     began = last = time.time()
