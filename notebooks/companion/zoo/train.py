@@ -2,9 +2,8 @@
 
     python -m companion.zoo.train AttGAN --photos FOLDER --out FOLDER
 
-CUDA or CPU. Every draw of an iteration comes from (seed, iteration), so that a resumed run does
-what an uninterrupted one does. Every checkpoint leaves a picture of held-out faces and a line of
-measurements beside it.
+CUDA or CPU. Every draw comes from (seed, iteration), so a resumed run does what a straight one
+does. Every checkpoint leaves a picture of held-out faces and a line of measurements.
 """
 
 import json
@@ -193,7 +192,8 @@ def read_average(path: Path) -> DeepfakeModel:
     """The averaged generator of a checkpoint, frozen, in eval mode, on the CPU."""
     stored = torch.load(path, map_location="cpu", weights_only=True)
     recipe = RECIPES[path.stem]
-    model = ARCHITECTURES[recipe.model](**recipe.settings | {"image_size": stored["size"]})
+    settings = recipe.settings | {"image_size": stored["size"]}
+    model = ARCHITECTURES[recipe.model](**settings)
     model.load_state_dict(stored["average"])
     return model.eval().requires_grad_(False)
 
@@ -213,8 +213,8 @@ def main(
     torch.set_num_threads(threads)
     recipe = RECIPES[model]
     size = size or recipe.settings["image_size"]
-    recipe = replace(recipe, settings=recipe.settings | {"image_size": size})
-    recipe = replace(recipe, iterations=iterations or recipe.iterations)
+    settings = recipe.settings | {"image_size": size}
+    recipe = replace(recipe, settings=settings, iterations=iterations or recipe.iterations)
     out.mkdir(parents=True, exist_ok=True)
     device = "cuda" if torch.cuda.is_available() else "cpu"
     held_out = load_photos(photos, "test", size)
@@ -244,7 +244,7 @@ def main(
             seen = look(training.average, held_out, out / f"{model}-{training.iteration:06d}.png")
             print(json.dumps({"iteration": training.iteration} | seen), flush=True)
         if over:
-            return
+            break
 
 
 if __name__ == "__main__":
