@@ -20,6 +20,7 @@ import typer
 from torch import Tensor, nn
 from tqdm.auto import trange
 
+from aef_core.config import default_device
 from aef_core.models import ARCHITECTURES, DeepfakeModel
 from aef_core.models.zoo import read_weights
 from companion.zoo.critic import Backbone, Critic, FrozenFeatures, attribute_loss, augment, hinge
@@ -216,9 +217,8 @@ def main(
     settings = recipe.settings | {"image_size": size}
     recipe = replace(recipe, settings=settings, iterations=iterations or recipe.iterations)
     out.mkdir(parents=True, exist_ok=True)
-    device = "cuda" if torch.cuda.is_available() else "cpu"
     held_out = load_photos(photos, "test", size)
-    features = FrozenFeatures(Backbone()).to(device, memory_format=torch.channels_last)
+    features = FrozenFeatures(Backbone()).to(default_device(), memory_format=torch.channels_last)
     training = Training(recipe, load_photos(photos, "train", size), features)
     path = out / f"{model}.ckpt"
     training.choose_execution()
