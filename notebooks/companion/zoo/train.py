@@ -217,7 +217,6 @@ def main(
     settings = recipe.settings | {"image_size": size}
     recipe = replace(recipe, settings=settings, iterations=iterations or recipe.iterations)
     out.mkdir(parents=True, exist_ok=True)
-    held_out = load_photos(photos, "test", size)
     features = FrozenFeatures(Backbone()).to(default_device(), memory_format=torch.channels_last)
     training = Training(recipe, load_photos(photos, "train", size), features)
     path = out / f"{model}.ckpt"
@@ -225,7 +224,7 @@ def main(
     if path.exists():
         training.load(path)
     else:
-        if start is not None:
+        if start:
             training.model.load_state_dict(read_weights(start))
         training.warm_up(copying=start is None)
     began = last = time.time()
@@ -236,12 +235,12 @@ def main(
             row |= {name: round(value, 4) for name, value in terms.items()}
             with (out / f"{model}.jsonl").open("a") as log:
                 log.write(json.dumps(row) + "\n")
-        now = time.time()
-        over = bool(minutes) and now - began > 60 * minutes
-        if now - last > 60 * every or training.iteration == recipe.iterations or over:
-            last = now
+        over = bool(minutes) and time.time() - began > 60 * minutes
+        if time.time() - last > 60 * every or training.iteration == recipe.iterations or over:
+            last = time.time()
             training.save(path)
-            seen = look(training.average, held_out, out / f"{model}-{training.iteration:06d}.png")
+            picture = out / f"{model}-{training.iteration:06d}.png"
+            seen = look(training.average, load_photos(photos, "test", size), picture)
             print(json.dumps({"iteration": training.iteration} | seen), flush=True)
         if over:
             break
