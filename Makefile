@@ -2,6 +2,8 @@
 PYTHON ?= python3
 VENV ?= .venv
 PY = $(VENV)/bin/python
+# A file of tests or a notebook to each core: two single threads get more done than one with two.
+WORKERS = -n auto --maxprocesses 4 --dist loadfile
 PIP_INSTALL = -m pip install --quiet --disable-pip-version-check
 NEW_ENOUGH = $(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' 2>/dev/null || \
 	{ echo "$(PYTHON) is missing or older than Python 3.11: install 3.11+ and name it, e.g. make PYTHON=python3.11" >&2; exit 1; }
@@ -25,8 +27,8 @@ reproduce-all: $(VENV)/.installed
 	$(PY) -m companion reproduce --all
 
 test: lint
-	$(PY) -m pytest
-	AEF_PROFILE=smoke $(PY) -m pytest --nbval-lax --nbval-current-env notebooks
+	OMP_NUM_THREADS=1 $(PY) -m pytest $(WORKERS)
+	OMP_NUM_THREADS=1 AEF_PROFILE=smoke $(PY) -m pytest $(WORKERS) --nbval-lax --nbval-current-env notebooks
 
 bench: $(VENV)/.installed
 	$(PY) -m companion bench --check

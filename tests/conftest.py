@@ -1,6 +1,5 @@
 """Shared fixtures: tiny generators and faces, made from seeds, so most tests need no asset."""
 
-import os
 from pathlib import Path
 
 import matplotlib as mpl
@@ -14,7 +13,7 @@ DATA = Path(__file__).parent / "data"
 SIZE = 32
 
 mpl.use("Agg")
-torch.set_num_threads(min(2, os.cpu_count() or 1))
+torch.set_num_threads(1)  # a second thread slows what is tiny; `make test` uses the cores
 
 
 @pytest.fixture(autouse=True)

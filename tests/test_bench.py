@@ -23,6 +23,10 @@ from companion.studies.study import Lab
 from .conftest import make_faces, tiny_zoo
 
 CONFIG = PerturbationConfig(steps=4, step_size=0.01, batch=4)
+NAMES = [
+    f"{above} / {below}{label}"
+    for label, (above, below) in itertools.product(guard.SCHEDULES, guard.PAIRS)
+]
 
 
 def few(*names: str) -> dict:
@@ -36,7 +40,6 @@ def test_rounds_are_complete_and_the_order_turns() -> None:
     times = paired(contenders, repetitions=3, steps=2, warmup=0)
     assert "".join(seen) == "aabbcc" + "bbccaa" + "ccaabb"
     assert times.groupby("repetition").size().tolist() == [3, 3, 3]
-    assert (times[["seconds", "cpu_seconds"]] >= 0).all(axis=None)
 
 
 def test_ratios_are_taken_within_a_round() -> None:
@@ -83,18 +86,23 @@ def test_the_floor_runs_as_many_steps_as_asked() -> None:
     assert len(list(bare_steps(few("AttGAN"), make_faces(), config))) == 2
 
 
-def test_ratios_and_memory_of_a_tiny_zoo() -> None:
+def test_ratios_of_a_tiny_zoo() -> None:
     zoo, faces = few("AttGAN"), make_faces()
     table = guard.ratios(zoo, faces, batch=4, repetitions=2)
-    assert list(table.index) == [
-        f"{above} / {below}{label}"
-        for label, (above, below) in itertools.product(guard.SCHEDULES, guard.PAIRS)
-    ]
-    assert (table > 0).all(axis=None)
-    assert (table["low"] <= table["value"]).all()
-    assert (table["value"] <= table["high"]).all()
-    assert (guard.peaks(zoo, faces, batch=4) > 0).all()
-    assert len(guard.verdicts(table)) == 4
+    assert list(table.index) == NAMES
+    assert table.notna().all(axis=None)
+
+
+def test_the_published_loop_holds_all_generators_at_once_and_ours_one() -> None:
+    peaks = guard.peaks(few("AttGAN", "StarGAN", "HiSD"), make_faces(), batch=4)
+    assert peaks["published"] > 1.3 * peaks["step"]
+    assert peaks["step"] < 1.3 * peaks["floor"]
+
+
+def test_a_target_is_met_or_missed() -> None:
+    assert guard.verdicts(measured(1.05, 3.0)) == ["step / floor: 1.05, target at most 1.10: met"]
+    fast = measured(1.2, 3.0).rename(index={"published / step": "published / fast step"})
+    assert [line.split()[-1] for line in guard.verdicts(fast)] == ["missed", "met"]
 
 
 def test_costs_of_habits_and_rules_are_ratios() -> None:
@@ -105,8 +113,7 @@ def test_costs_of_habits_and_rules_are_ratios() -> None:
     ]  # fmt: skip
     rules = costs.rule_costs(zoo, faces, ("aef", "uniform", "grad-norm"), 4, repetitions=1)
     assert list(rules.index) == ["aef", "grad-norm"]
-    assert (pd.concat([habits, rules]) > 0).all(axis=None)
-    assert costs.matmul_speed(torch.device("cpu"), 64, 0.0) > 0
+    assert pd.concat([habits, rules]).notna().all(axis=None)
 
 
 def test_half_the_bits_are_timed_and_their_result_is_judged(
@@ -122,16 +129,13 @@ def test_half_the_bits_are_timed_and_their_result_is_judged(
     assert list(rows.index) == list(zoo)
     assert (rows["float32"] != rows["fast"]).all()  # other bits, so the setting did something
     assert ((rows["fast"] / rows["float32"] - 1).abs() < 0.2).all()
-    assert (rows["inside"] == rows["fast"].between(rows["low"], rows["high"])).all()
 
 
 @pytest.mark.slow
 @pytest.mark.filterwarnings("ignore")  # torch warns of its own compiler
 @pytest.mark.skipif(shutil.which("g++") is None, reason="torch.compile on a CPU needs g++")
-def test_a_compiled_step_is_timed_and_arrives_where_an_eager_one_does() -> None:
+def test_a_compiled_step_arrives_where_an_eager_one_does() -> None:
     zoo, faces = few("StarGAN"), make_faces()
-    gains = precision.compilation(zoo, faces, batch=4, repetitions=1)
-    assert (gains > 0).all(axis=None)
     ends = []
     for execution in (Execution(), Execution(compile=True)):
         *_, last = perturb(zoo, faces, make_rule("aef"), CONFIG, execution=execution)
@@ -160,8 +164,9 @@ def test_without_a_kept_file_the_guard_says_how_to_make_one(tmp_path: Path) -> N
         guard.regressions(measured(1, 3), tmp_path / "none.json")
 
 
-def test_the_kept_file_of_the_repository_can_be_compared_with() -> None:
-    assert isinstance(guard.regressions(measured(1.0, 100.0)), list)
+def test_the_kept_file_has_every_ratio_that_is_measured() -> None:
+    measurable = pd.DataFrame({"value": 1.0}, index=NAMES)
+    assert not [line for line in guard.regressions(measurable) if "never kept" in line]
 
 
 def test_flops_of_a_convolution_are_the_textbook_ones() -> None:

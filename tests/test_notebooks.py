@@ -68,5 +68,6 @@ def test_lanes_of_extensions_share_the_cores_and_the_ledger_waits(
     assert "5 notebooks in" in capsys.readouterr().out
 
     a_notebook(tmp_path / "07_a.ipynb", "raise ValueError('the culprit')")
+    monkeypatch.setattr(reproduce, "tour", lambda extensions: [tmp_path / "07_a.ipynb"])
     with pytest.raises(SystemExit, match=r"(?s)07_a\.ipynb failed.*the culprit"):
         reproduce.reproduce_all("smoke", extensions=True)

@@ -8,7 +8,6 @@ from aef_core.faces import load_faces
 from aef_core.metrics import protect
 from aef_core.models.base import columns
 from aef_core.perturbation import PerturbationConfig
-from aef_core.weighting import RULES
 from companion import plots
 from companion.studies import other_targets
 from companion.studies.ensemble import ATTRIBUTES, CLASSIFIERS, ensemble_table, load_ensemble
@@ -118,4 +117,3 @@ def test_the_embedded_classifiers_know_faces() -> None:
     agree = [((m(faces.images) > 0) == truth).float().mean().item() for m in ensemble.values()]
     assert min(agree) > 0.6  # the transformer's; the three others are above 0.7
     assert sorted(agree)[1] > 0.7
-    assert set(RULES) >= {"uniform", "max-min"}

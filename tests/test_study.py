@@ -120,4 +120,3 @@ def test_the_story_shows_four_pictures_a_generator(compared) -> None:
     told = study.story(tiny_zoo(), make_faces(2, seed=1), runs["aef", 0].delta, "Black_Hair")
     assert all(part.shape == (2, 3, 32, 32) for parts in told.values() for part in parts)
     assert len(plots.before_after(told).axes) == 4 * 8
-    plots.amplified(runs["aef", 0].delta, 0.05)

@@ -1,6 +1,8 @@
 """Leave-one-out, the floor, the shares; and the generator of another family."""
 
+import os
 from dataclasses import replace
+from pathlib import Path
 
 import numpy as np
 import pandas as pd
@@ -157,8 +159,20 @@ def test_training_the_vae_lowers_its_loss_and_goes_on_where_it_stopped(tmp_path,
     before = loss_of(VAE(**TINY), faces.images)[1].item()
     once = train(faces, tmp_path / "once", steps=12, every=6)
     assert loss_of(once, faces.images)[1].item() < before
-    stopped = torch.load(tmp_path / "once" / "vae.ckpt", weights_only=True)
-    assert stopped[-1] == 12
+
+    class Stop(Exception):
+        pass
+
+    def stop(*paths: Path) -> None:
+        os.rename(*paths)
+        raise Stop
+
+    with monkeypatch.context() as patch, pytest.raises(Stop):
+        patch.setattr(train_vae.os, "replace", stop)
+        train(faces, tmp_path / "twice", steps=12, every=6)
+    assert torch.load(tmp_path / "twice" / "vae.ckpt", weights_only=True)[-1] == 6
+    twice = train(faces, tmp_path / "twice", steps=12, every=6).state_dict()
+    assert [k for k, v in once.state_dict().items() if not torch.equal(v, twice[k])] == []
 
 
 def test_the_embedded_vae_edits() -> None:
