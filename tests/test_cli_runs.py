@@ -18,7 +18,7 @@ from aef_core.cli.shared import find_run, open_zoo, parse_settings
 from aef_core.config import home
 from aef_core.faces import photos
 from aef_core.perturbation import PerturbationConfig
-from aef_core.perturbation.runs import Stopped, optimize
+from aef_core.runs import Stopped, optimize
 from companion.__main__ import app as tour_app
 from companion.cli import methods as methods_command
 from companion.reproduce import tour

@@ -6,9 +6,9 @@ import pytest
 import torch
 
 from aef_core.perturbation import PerturbationConfig, State, perturb
-from aef_core.perturbation.execution import Execution, OutOfMemory
-from aef_core.perturbation.objective import NO_HOOKS, Objective
-from aef_core.perturbation.runs import optimize
+from aef_core.perturbation.execution import PLAIN, Execution, OutOfMemory
+from aef_core.perturbation.objective import Objective, Problem
+from aef_core.runs import optimize
 from aef_core.weighting import make_rule
 
 from .conftest import make_faces, tiny_zoo
@@ -22,9 +22,9 @@ def two() -> dict:
     return {name: zoo[name] for name in ("AttGAN", "HiSD")}
 
 
-def run(execution: Execution | None, config: PerturbationConfig = CONFIG) -> State:
+def run(execution: Execution, config: PerturbationConfig = CONFIG) -> State:
     rule = make_rule("aef", tau=0.001)
-    *_, last = perturb(two(), make_faces(), rule, config, execution=execution)
+    *_, last = perturb(Problem(two(), make_faces()), rule, config, execution=execution)
     return last
 
 
@@ -35,7 +35,7 @@ def strengths(state: State) -> torch.Tensor:
 @pytest.mark.parametrize("change", [{}, {"universal": False}, {"feature_steps": 1}])
 def test_pieces_of_a_batch_add_up_to_the_batch(change: dict) -> None:
     config = replace(CONFIG, **change)
-    whole, pieces = run(None, config), run(Execution(micro_batch=3), config)
+    whole, pieces = run(PLAIN, config), run(Execution(micro_batch=3), config)
     torch.testing.assert_close(strengths(pieces), strengths(whole), rtol=1e-3, atol=0)
     assert (pieces.delta != whole.delta).float().mean() < 0.01
 
@@ -52,7 +52,7 @@ def test_pieces_of_a_batch_add_up_to_the_batch(change: dict) -> None:
 )
 def test_other_ways_to_the_same_result(execution: Execution, rtol: float) -> None:
     torch.testing.assert_close(
-        strengths(run(execution)), strengths(run(None)), rtol=rtol, atol=0 if rtol == 0 else 1e-6
+        strengths(run(execution)), strengths(run(PLAIN)), rtol=rtol, atol=0 if rtol == 0 else 1e-6
     )
 
 
@@ -111,9 +111,9 @@ def test_memory_running_out_names_the_settings(error: Exception) -> None:
     def strength(*_: object) -> None:
         raise error
 
-    hooks = replace(NO_HOOKS, objective=Objective(strength=strength))
+    problem = Problem(two(), make_faces(), objective=Objective(strength=strength))
     with pytest.raises(OutOfMemory, match=r"set micro_batch=2 or cache='float16' or 'cpu'"):
-        next(perturb(two(), make_faces(), make_rule("aef"), CONFIG, hooks=hooks))
+        next(perturb(problem, make_rule("aef"), CONFIG))
 
 
 def test_other_errors_are_left_alone() -> None:

@@ -9,7 +9,7 @@ from aef_core.methods.poisoning import DETECTION, detection_target, detector_ref
 from aef_core.metrics import detection as ds
 from aef_core.metrics.detection import detection_scores, matches
 from aef_core.perturbation import PerturbationConfig, perturb
-from aef_core.perturbation.objective import Hooks
+from aef_core.perturbation.objective import Problem
 from aef_core.weighting import make_rule
 
 
@@ -46,9 +46,7 @@ def test_poison_lowers_the_face_probability(faces: FaceBatch) -> None:
     target = detection_target(torch.device("cpu"))
     config = PerturbationConfig(steps=8, step_size=0.02, batch=4, init=0.02, momentum=0.8)
     before = detector_references(target, faces, 0, 4)["MTCNN"]
-    *_, last = perturb(
-        target, faces, make_rule("uniform"), config, hooks=Hooks(objective=DETECTION)
-    )
+    *_, last = perturb(Problem(target, faces, objective=DETECTION), make_rule("uniform"), config)
     with torch.no_grad():
         logits, _ = target["MTCNN"]((faces.images + last.delta).clamp(-1, 1), before.conditions)
     after = torch.cat(list(logits.values()), dim=1)

@@ -12,17 +12,13 @@ from functools import partial
 import torch
 from torch import Tensor
 
-from aef_core.distributed import ALONE, Peers
 from aef_core.errors import AEFError, BadInput
-from aef_core.faces import FaceBatch
-from aef_core.perturbation.execution import Execution
+from aef_core.perturbation.execution import PLAIN, Execution
 from aef_core.perturbation.objective import (
     FEATURE_DISTANCES,
-    NO_HOOKS,
-    Hooks,
+    Problem,
     References,
     Zoo,
-    model_input,
     pooled,
     seeded,
 )
@@ -35,73 +31,61 @@ class Diverged(AEFError, RuntimeError):
 
 
 def perturb(
-    zoo: Zoo,
-    faces: FaceBatch,
+    problem: Problem,
     rule: Weighting,
     config: PerturbationConfig,
     state: State | None = None,
-    hooks: Hooks = NO_HOOKS,
-    execution: Execution | None = None,
-    peers: Peers = ALONE,
+    execution: Execution = PLAIN,
 ) -> Iterator[State]:
     """Optimise a perturbation; yields its state after every step, so that a caller can watch,
     save, pause or stop.
 
-    Per step: S_k = (1 - lam) MSE(G_k(x + d), G_k(x)) + lam MSE(phi_k(x + d), phi_k(x)) on a batch,
-    g_k = dS_k/dd, weights from the rule, g = sum_k w_k g_k, then `m <- momentum m + g / mean|g|`
-    and `d <- clip(d + step_size sign(m), -eps, eps)`. Before it `feature_steps` steps
-    `d <- clip(d + step_size sign(g), -eps, eps)` along features alone, which leave m untouched.
+    Per step: S_k = (1 - lam) MSE(G_k(T(x + d)), G_k(x)) + lam MSE(phi_k(T(x + d)), phi_k(x)) on a
+    batch, g_k = dS_k/dd, weights from the rule, g = sum_k w_k g_k, then
+    `m <- momentum m + g / mean|g|` and `d <- clip(d + step_size sign(m), -eps, eps)`. Before it
+    `feature_steps` steps `d <- clip(d + step_size sign(g), -eps, eps)` along features alone, which
+    leave m untouched.
 
     Parameters
     ----------
-    zoo : mapping of name to DeepfakeModel
-        Frozen generators, all on one device.
-    faces : FaceBatch
-        The faces to optimise on; never the ones to evaluate on.
+    problem : Problem
+        Generators, faces, and whatever is not as usual: budget, transformation, objective.
     rule : Weighting
     config : PerturbationConfig
     state : State, optional
         Where an interrupted run stopped.
-    hooks : Hooks, optional
-        Another budget than the box, or a random transformation of what the generators see.
-    execution : Execution, optional
+    execution : Execution
         Memory, precision, layout.
-    peers : Peers
-        Processes that share each batch; every one ends each step with the same state.
 
     Raises
     ------
     Diverged
         A loss, a gradient or the weights are not finite.
     ValueError
-        An empty zoo, or faces of another size than the perturbation.
-    OutOfMemory, LostPeer
-        The machine, or another process of the job, gave up; the message says what to do.
+        Faces of another size than the perturbation.
+    OutOfMemory
+        The machine gave up; the message says what to do.
     """
-    execution = execution or Execution()
-    if not zoo:
-        raise BadInput("the zoo is empty: nothing to optimise against")
-    device = next(next(iter(zoo.values())).parameters()).device
+    device, faces = problem.device, problem.faces
     images = faces.images.to(device)
     if state is None:
-        state = initial_state(images, config, hooks)
+        state = initial_state(images, config, problem.budget)
         rule.reset()
-    elif state.delta.shape[1:] != (needed := hooks.budget.shape(images)):
+    elif state.delta.shape[1:] != (needed := problem.budget.shape(images)):
         raise BadInput(
             f"the perturbation is {tuple(state.delta.shape[1:])}, the faces need {needed}"
         )
     state.delta, state.velocity = state.delta.to(device), state.velocity.to(device)
     rule.load_state_dict(state.rule)
-    work = _Work(execution.prepared(zoo), images, {}, rule, config, hooks, execution, peers)
+    zoo, references = execution.prepared(problem.zoo), {}
     with execution.applied(device), execution.within_memory(config.batch):
         batch = min(config.batch, execution.micro_batch or config.batch)
-        for name, model in work.zoo.items():  # one at a time: a cache elsewhere frees its place
-            made = hooks.objective.references({name: model}, faces, config.seed, batch)
-            work.references[name] = execution.kept(made[name])
+        for name, model in zoo.items():  # one at a time: a cache elsewhere frees its place
+            made = problem.objective.references({name: model}, faces, config.seed, batch)
+            references[name] = execution.cached(made[name])
+    work = _Work(problem, zoo, images, references, rule, config, execution)
     while state.step < config.steps:
         with execution.applied(device), execution.within_memory(config.batch):
-            for inner in range(config.feature_steps):
-                _feature_step(work, state, inner)
             _step(work, state)
         yield state
 
@@ -110,106 +94,106 @@ def perturb(
 class _Work:
     """What stays the same from step to step."""
 
+    problem: Problem
     zoo: Zoo
     images: Tensor
     references: dict[str, References]
     rule: Weighting
     config: PerturbationConfig
-    hooks: Hooks
     execution: Execution
-    peers: Peers
 
 
 def _step(work: _Work, state: State) -> None:
-    """Strengths and gradients, weights, one gradient of them, momentum, and the step."""
-    config, rows = work.config, batch_rows(len(work.images), state.step, work.config)
-    gradients, numbers = _all_gradients(work, state, rows)
-    strength, output_mse, _, grad_l1 = numbers[:, :4].T.contiguous()
-    gramian = numbers[:, 4:].contiguous()
-    for name, *felt in zip(work.zoo, strength, grad_l1, strict=True):
-        check_finite(state.step, name, *felt)
-    weights = work.rule(Feedback(strength, grad_l1, gramian, output_mse))
-    _check_weights(work.rule, state.step, weights)
-    combined = torch.tensordot(weights.to(gradients), gradients, dims=1)
+    """One batch: steps on features; strengths, weights, one gradient of them, momentum, a step."""
+    problem, config, step = work.problem, work.config, state.step
+    rows = batch_rows(len(work.images), step, config)
+    where = slice(None) if config.universal else rows  # one perturbation for all faces, or one each
+
+    def model_input(purpose: str) -> tuple[Tensor, Tensor]:
+        """T(x + d) of the whole batch, T drawn once for all generators; and the d it came from."""
+        delta, draw = state.delta[where].clone().requires_grad_(), seeded(config.seed, purpose)
+        return problem.model_input(work.images[rows], delta, config.diversity, draw), delta
+
+    def move(direction: Tensor) -> None:
+        """A step along the signs, and back into the budget."""
+        moved = state.delta[where] + config.step_size * direction.sign()
+        state.delta[where] = problem.budget.project(moved, config.eps)
+
+    for inner in range(config.feature_steps):  # all generators as one: no weights, no momentum
+        x, delta = model_input(f"diversity {step}.{inner}")
+        move(_gradient(partial(_feature_distance, work, rows), x, delta, work.execution)[0])
+
+    x, delta = model_input(f"diversity {step}")
+    felt = [
+        _gradient(partial(_strength, work, rows, name), x, delta, work.execution)
+        for name in work.zoo
+    ]
+    gradients = torch.stack([gradient for gradient, _ in felt])  # [K, 1 or B, 3, H, W]
+    feedback, terms = _feedback(gradients, torch.stack([values for _, values in felt]))
+    _check_strengths(work, step, feedback)
+    weights = work.rule(feedback)
+    _check_weights(work.rule, step, weights)
+    g = torch.tensordot(weights.to(gradients), gradients, dims=1)
     if config.normalise == "each":
-        scale = (weights @ grad_l1).to(combined)
+        scale = (weights @ feedback.grad_l1).to(g)
     else:  # per perturbation: with one per image, each keeps its own scale
-        scale = combined.abs().mean(dim=(1, 2, 3), keepdim=True)
-    where = slice(None) if config.universal else rows
-    normalised = combined / scale.clamp_min(torch.finfo(scale.dtype).tiny)
+        scale = g.abs().mean(dim=(1, 2, 3), keepdim=True)
+    normalised = g / scale.clamp_min(torch.finfo(g.dtype).tiny)
     state.velocity[where] = config.momentum * state.velocity[where] + normalised
-    _move(work, state, where, state.velocity[where])
-    _record(work, state, numbers[:, :3].tolist(), weights, grad_l1, gramian)
-    state.rule = work.rule.state_dict()
-    state.step += 1
+    move(state.velocity[where])
+    _record(work, state, terms, weights, feedback)
 
 
-def _all_gradients(work: _Work, state: State, rows: Tensor) -> tuple[Tensor, Tensor]:
-    """Gradients, [K, 1 or B, 3, H, W], and what the host needs of them, [K, 4 + K]: strength,
-    output term, feature term, mean|g|, Gramian; in one transfer, since a GPU waits for each."""
-    gradients, terms = [], []
-    for name, model in work.zoo.items():
-        strength = partial(work.hooks.objective.strength, model)
-        gradient, values = _gradient(
-            lambda x, rows, f=strength, r=work.references[name]: f(
-                x, r, rows, work.config.feature_weight
-            ),
-            work, state, rows, f"diversity {state.step}",
-        )  # fmt: skip
-        gradients.append(gradient)
-        terms.append(values.expand(3))  # a process without a share has one zero
-    stacked, terms = torch.stack(gradients), torch.stack(terms)
-    work.peers.sum(stacked, terms)
-    flat = stacked.flatten(1).double()
-    grad_l1 = stacked.abs().flatten(1).mean(dim=1, keepdim=True).double()
-    return stacked, torch.cat([terms, grad_l1, flat @ flat.T], dim=1).cpu()
+def _strength(work: _Work, rows: Tensor, name: str, x: Tensor, part: slice) -> tuple[Tensor, ...]:
+    """S_k of a piece of the batch, its output term and its feature term."""
+    strength, reference = work.problem.objective.strength, work.references[name]
+    return strength(work.zoo[name], x, reference, rows[part], work.config.feature_weight)
 
 
-def _feature_step(work: _Work, state: State, inner: int) -> None:
-    """The stage before a step: pooled features of *all* generators, no weights, no momentum."""
-
-    def distance(x: Tensor, rows: Tensor) -> tuple[Tensor]:
-        clean = {name: work.references[name].at(rows) for name in work.zoo}
-        moved = pooled(m.encode(x, clean[k].conditions)[0] for k, m in work.zoo.items())
-        before = pooled(reference.features for reference in clean.values())
-        return (FEATURE_DISTANCES[work.config.feature_distance](moved, before),)
-
-    rows = batch_rows(len(work.images), state.step, work.config)
-    gradient, _ = _gradient(distance, work, state, rows, f"diversity {state.step}.{inner}")
-    work.peers.sum(gradient)
-    _move(work, state, slice(None) if work.config.universal else rows, gradient)
-
-
-def _move(work: _Work, state: State, where: slice | Tensor, direction: Tensor) -> None:
-    """A step along the signs, and back into the budget."""
-    moved = state.delta[where] + work.config.step_size * direction.sign()
-    state.delta[where] = work.hooks.budget.project(moved, work.config.eps)
+def _feature_distance(work: _Work, rows: Tensor, x: Tensor, part: slice) -> tuple[Tensor]:
+    """How far the pooled features of all generators moved on a piece of the batch."""
+    clean = {name: work.references[name].at(rows[part]) for name in work.zoo}
+    moved = pooled(m.encode(x, clean[k].conditions)[0] for k, m in work.zoo.items())
+    before = pooled(reference.features for reference in clean.values())
+    return (FEATURE_DISTANCES[work.config.feature_distance](moved, before),)
 
 
 def _gradient(
-    objective: Callable[[Tensor, Tensor], tuple[Tensor, ...]],
-    work: _Work,
-    state: State,
-    rows: Tensor,
-    purpose: str,
+    loss: Callable[[Tensor, slice], tuple[Tensor, ...]],
+    x: Tensor,
+    delta: Tensor,
+    execution: Execution,
 ) -> tuple[Tensor, Tensor]:
-    """Gradient of the first term, and all terms, of a batch: this process's share of the mean.
+    """Gradient of a loss's first term with respect to delta, and all its terms, over the batch.
 
-    Piece by piece where `micro_batch` asks for it, each piece counting by its images.
+    Micro-batches are pieces of the one x, each counting by its images: cut after the random
+    transformation, they cannot change what is drawn.
     """
-    config = work.config
-    delta = (state.delta if config.universal else state.delta[rows]).detach()
-    gradient, total = torch.zeros_like(delta), delta.new_zeros(1, dtype=torch.float64)
-    for part in work.peers.parts(len(rows), work.execution.micro_batch):
-        where = slice(None) if config.universal else part
-        moved = delta[where].clone().requires_grad_()
-        draw = seeded(config.seed, purpose)
-        x = model_input(work.images[rows[part]], moved, config.diversity, draw, work.hooks)
-        values = objective(x, rows[part])
-        share = (part.stop - part.start) / len(rows)
-        gradient[where] += share * torch.autograd.grad(values[0], moved)[0]
+    upstream, total = torch.zeros_like(x), x.new_zeros((), dtype=torch.float64)
+    for part in execution.parts(len(x)):
+        piece = x[part].detach().requires_grad_()
+        values, share = loss(piece, part), len(piece) / len(x)
+        upstream[part] = share * torch.autograd.grad(values[0], piece)[0]
         total = total + share * torch.stack([value.detach() for value in values]).double()
-    return gradient, total
+    return torch.autograd.grad(x, delta, upstream, retain_graph=True)[0], total
+
+
+def _feedback(gradients: Tensor, terms: Tensor) -> tuple[Feedback, list[list[float]]]:
+    """What the rule sees, and (strength, output term, feature term) of every generator.
+
+    On the host, in one transfer: a GPU waits for each.
+    """
+    flat = gradients.flatten(1).double()
+    grad_l1 = gradients.abs().flatten(1).mean(dim=1, keepdim=True).double()
+    numbers = torch.cat([terms, grad_l1, flat @ flat.T], dim=1).cpu()
+    strength, output_mse, _, grad_l1 = numbers[:, :4].T.contiguous()
+    feedback = Feedback(strength, grad_l1, numbers[:, 4:].contiguous(), output_mse)
+    return feedback, numbers[:, :3].tolist()
+
+
+def _check_strengths(work: _Work, step: int, feedback: Feedback) -> None:
+    for name, *pair in zip(work.zoo, feedback.strength, feedback.grad_l1, strict=True):
+        check_finite(step, name, *pair)
 
 
 def check_finite(step: int, name: str, loss: Tensor, gradient: Tensor) -> None:
@@ -231,17 +215,16 @@ def _check_weights(rule: Weighting, step: int, weights: Tensor) -> None:
 
 
 def _record(
-    work: _Work,
-    state: State,
-    terms: list[list[float]],
-    weights: Tensor,
-    grad_l1: Tensor,
-    gramian: Tensor,
+    work: _Work, state: State, terms: list[list[float]], weights: Tensor, feedback: Feedback
 ) -> None:
+    """Close the step: history, cosines, the rule's memory."""
     for k, name in enumerate(work.zoo):
         row = {"step": state.step, "model": name}
         row |= zip(("strength", "output_mse", "feature_mse"), terms[k], strict=True)
-        row |= {"weight": weights[k].item(), "grad_l1": grad_l1[k].item()}
+        row |= {"weight": weights[k].item(), "grad_l1": feedback.grad_l1[k].item()}
         state.history.append(row | {"solver_failed": work.rule.solver_failed})
+    gramian = feedback.gramian
     norms = gramian.diagonal().sqrt().clamp_min(torch.finfo(gramian.dtype).tiny)
     state.cosines.append((gramian / norms / norms[:, None]).tolist())
+    state.rule = work.rule.state_dict()
+    state.step += 1
