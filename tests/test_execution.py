@@ -10,8 +10,10 @@ from aef_core.perturbation.execution import PLAIN, Execution, OutOfMemory
 from aef_core.perturbation.objective import Objective, Problem
 from aef_core.runs import optimize
 from aef_core.weighting import make_rule
+from companion.studies.robustness import Expectation
 
 from .conftest import make_faces, tiny_zoo
+from .test_loop_traces import toys
 
 CONFIG = PerturbationConfig(steps=2, step_size=0.01, batch=4)
 RESULT: dict[str, State] = {}
@@ -38,6 +40,33 @@ def test_pieces_of_a_batch_add_up_to_the_batch(change: dict) -> None:
     whole, pieces = run(PLAIN, config), run(Execution(micro_batch=3), config)
     torch.testing.assert_close(strengths(pieces), strengths(whole), rtol=1e-3, atol=0)
     assert (pieces.delta != whole.delta).float().mean() < 0.01
+
+
+class Noise:
+    """A random transformation that draws as many numbers as there are pixels."""
+
+    name = "noise"
+
+    def __call__(self, x: torch.Tensor, generator: torch.Generator) -> torch.Tensor:
+        return x + 0.2 * torch.rand(x.shape, generator=generator) * x
+
+
+@pytest.mark.parametrize("transform", [Noise(), Expectation()])
+@pytest.mark.parametrize("change", [{}, {"universal": False}, {"feature_steps": 1}])
+def test_the_draw_of_a_step_does_not_depend_on_the_micro_batch(
+    transform: object, change: dict
+) -> None:
+    """In float64, where rounding cannot be taken for another draw: one hash, one delta."""
+    config = replace(CONFIG, steps=3, diversity=0.5, **change)
+    faces = make_faces(size=16)
+    faces = replace(faces, images=faces.images.double())
+    problem, deltas = Problem(toys("low", "high"), faces, transform=transform), []
+    for size in (0, 1, 3):
+        execution = Execution(micro_batch=size)
+        *_, last = perturb(problem, make_rule("aef", tau=0.001), config, execution=execution)
+        deltas.append(last.delta)
+    for pieces in deltas[1:]:
+        torch.testing.assert_close(pieces, deltas[0], rtol=0, atol=1e-12)
 
 
 @pytest.mark.parametrize(

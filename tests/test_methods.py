@@ -7,7 +7,7 @@ import pytest
 import pywt
 import torch
 
-from aef_core.methods import PUBLISHED, make_method, method_table
+from aef_core.methods import METHODS, PUBLISHED, make_method, method_table
 from aef_core.methods.cmua import targets
 from aef_core.metrics import Evaluator
 from aef_core.models import AttGAN
@@ -22,6 +22,7 @@ from aef_core.perturbation.parametrization import (
 )
 from aef_core.perturbation.store import Run
 from aef_core.runs import optimize
+from companion.studies.budgets import Chroma
 from companion.studies.robustness import Expectation
 from companion.studies.search import search_factors
 
@@ -40,7 +41,7 @@ def run(
     return optimize(zoo, make_faces(), name, config, settings=settings, progress=False, **more)
 
 
-@pytest.mark.parametrize("name", PUBLISHED)
+@pytest.mark.parametrize("name", METHODS)
 def test_every_method_is_bounded_seeded_recorded_and_found_again(name: str) -> None:
     first = run(name)
     assert first.delta.shape == (1, 3, 32, 32)
@@ -87,6 +88,40 @@ def test_a_killed_method_goes_on_to_the_same_bits(name: str) -> None:
     assert seen[0] >= last, "nothing was resumed"
 
 
+def test_a_bare_rule_leaves_the_loop_as_it_is_set() -> None:
+    config = dataclasses.replace(CONFIG, feature_weight=0.7, feature_steps=1, momentum=0.5)
+    for name in ("uniform", "aef"):  # AEF fixes nothing that it is not given
+        assert make_method(name).loop(config, 6, tiny_zoo()) == config
+
+
+def test_settings_travel_apart_from_arguments() -> None:
+    """OHEM's `keep` is how many generators, `optimize`'s whether the run is stored."""
+    one, two = (run("ohem", settings={"keep": k}) for k in (1, 2))
+    assert (one.config["settings"], two.config["settings"]) == ({"keep": 1}, {"keep": 2})
+    assert one.path != two.path
+    for made, pushed in ((one, 1), (two, 2)):
+        assert made.history.groupby("step")["weight"].agg(lambda w: (w > 0).sum()).eq(pushed).all()
+    zoo, faces = tiny_zoo(), make_faces()
+    for wrong, message in (
+        ({"keep": 2}, r"keep must be True or False, got 2; .* settings=\{'keep': 2\}"),
+        ({"loop": "x"}, "method 'ohem' has no setting 'loop'; it has: keep"),
+        ({"recipe": {}}, "method 'ohem' has no setting 'recipe'"),
+        ({"settings": {"recipe": 1}}, "method 'ohem' has no setting 'recipe'"),
+        ({"settings": {"eps": 1.0}}, "method 'ohem' has no setting 'eps'"),
+        ({"settings": {"keep": 1.5}}, r"keep must be a whole number, got 1\.5"),
+    ):
+        with pytest.raises(ValueError, match=message):
+            optimize(zoo, faces, "ohem", CONFIG, **wrong)
+    with pytest.raises(ValueError, match="setting 'tau' is given twice"):
+        optimize(zoo, faces, "aef", CONFIG, settings={"tau": 0.1}, tau=0.1)
+
+
+def test_a_method_with_a_budget_of_its_own_takes_no_other() -> None:
+    for name in ("dwt", "tsdf"):
+        with pytest.raises(ValueError, match=f"{name} has a budget of its own: .* 'chroma'"):
+            run(name, budget=Chroma())
+
+
 def test_settings_are_part_of_a_run() -> None:
     plain, damped = run("cmua"), run("cmua", settings={"momentum": 0.9})
     assert plain.path != damped.path
@@ -109,6 +144,9 @@ def test_nan_stops_a_composed_method_too() -> None:
         ("cmua", {"inner": 0}, "inner is out of range: 0"),
         ("cmua", {"momentum": 1.0}, r"momentum is out of range: 1\.0"),
         ("pgd", {"passes": 0}, "passes is out of range: 0"),
+        ("aef", {"tau": "abc"}, "tau must be a number, got 'abc'"),
+        ("max-min", {"share": 2.0}, r"share must be in \(0, 1\), got 2\.0"),
+        ("dwt", {"every": 0}, "every must be 1 or more, got 0"),
         ("tsdf", {"threshold": 0.0}, r"threshold is out of range: 0\.0"),
     ],
 )

@@ -21,7 +21,7 @@ from aef_core.perturbation.objective import Zoo
 from aef_core.runs import optimize
 from companion.studies.study import refuse_overlap
 
-Methods = Mapping[str, tuple[str, dict[str, Any]]]  # label to (rule, settings)
+Methods = Mapping[str, tuple[str, dict[str, Any]]]  # label to (method, settings)
 
 
 @dataclass(frozen=True)
@@ -69,7 +69,7 @@ def sweep(
 
     Parameters
     ----------
-    methods : mapping of label to (rule, settings)
+    methods : mapping of label to (method, settings)
         As in `study.compare`.
     epsilons : iterable of float, optional
         Bounds in [-1, 1] units; the config's alone by default.
