@@ -14,6 +14,7 @@ from aef_core.methods import METHODS
 from aef_core.metrics import Evaluator, balance, evaluate, per_model, protect
 from aef_core.models.zoo import load_zoo
 from aef_core.perturbation import PerturbationConfig
+from aef_core.perturbation.execution import Execution
 from aef_core.perturbation.store import Run, load_run
 from aef_core.runs import list_runs, optimize
 
@@ -22,6 +23,7 @@ __version__ = "0.1.0"
 __all__ = [
     "METHODS",
     "Evaluator",
+    "Execution",
     "FaceBatch",
     "PerturbationConfig",
     "Run",

@@ -75,7 +75,6 @@ def test_the_draw_of_a_step_does_not_depend_on_the_micro_batch(
         (Execution(cache="cpu"), 0.0),
         (Execution(cache="float16"), 0.05),
         (Execution(channels_last=True), 1e-3),
-        (Execution(precision="tf32"), 0.0),  # a CUDA switch: nothing changes on the CPU
         (Execution(precision="bf16"), 0.5),
     ],
 )
@@ -83,6 +82,15 @@ def test_other_ways_to_the_same_result(execution: Execution, rtol: float) -> Non
     torch.testing.assert_close(
         strengths(run(execution)), strengths(run(PLAIN)), rtol=rtol, atol=0 if rtol == 0 else 1e-6
     )
+
+
+def test_cuda_multiplies_in_ieee_float32_unless_asked_and_only_during_a_step() -> None:
+    matmul, cuda = torch.backends.cuda.matmul, torch.device("cuda")
+    before = matmul.fp32_precision
+    for execution, wanted in ((PLAIN, "ieee"), (Execution(precision="tf32"), "tf32")):
+        with execution.applied(cuda):
+            assert matmul.fp32_precision == wanted
+        assert matmul.fp32_precision == before
 
 
 def test_the_given_generators_stay_as_they_are() -> None:

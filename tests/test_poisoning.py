@@ -5,7 +5,13 @@ import pytest
 import torch
 
 from aef_core.faces import FaceBatch, load_faces
-from aef_core.methods.poisoning import DETECTION, detection_target, detector_references, face_boxes
+from aef_core.methods.poisoning import (
+    DETECTION,
+    detection_target,
+    detector_failure,
+    detector_references,
+    face_boxes,
+)
 from aef_core.metrics import detection as ds
 from aef_core.metrics.detection import detection_scores, matches
 from aef_core.perturbation import PerturbationConfig, perturb
@@ -56,6 +62,19 @@ def test_poison_lowers_the_face_probability(faces: FaceBatch) -> None:
     history = pd.DataFrame(last.history)
     assert history["strength"].iloc[-1] > history["strength"].iloc[0]
     assert history["strength"].max() <= 1
+
+
+def test_the_strength_of_a_batch_is_the_mean_over_its_photos(faces: FaceBatch) -> None:
+    """Or micro-batches of TSDF's second stage would not add up."""
+    target = detection_target(torch.device("cpu"))
+    reference, x = detector_references(target, faces, 0, 4)["MTCNN"], faces.images.clone()
+    x[::2] *= 0.5
+    rows = torch.arange(4)
+    with torch.no_grad():
+        whole = detector_failure(target["MTCNN"], x, reference, rows, 0.3)
+        single = [detector_failure(target["MTCNN"], x[[i]], reference, rows[[i]], 0.3)
+                  for i in range(4)]  # fmt: skip
+    torch.testing.assert_close(torch.stack(whole), torch.tensor(single).mean(dim=0))
 
 
 def box(*values: float) -> torch.Tensor:

@@ -6,7 +6,8 @@ exact norms and cosines are recorded for free, and memory holds one graph at a t
 """
 
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from contextlib import contextmanager
+from dataclasses import dataclass, field
 from functools import partial
 
 import torch
@@ -66,116 +67,120 @@ def perturb(
     OutOfMemory
         The machine gave up; the message says what to do.
     """
-    device, faces = problem.device, problem.faces
-    images = faces.images.to(device)
+    work = _Work.on(problem, config, execution)
+    state = _started(state, work, rule)
+    while state.step < config.steps:
+        with work.guarded():
+            rows = batch_rows(len(work.images), state.step, config)
+            own = slice(None) if config.universal else rows  # one d for all faces, or one each
+
+            for inner in range(config.feature_steps):  # all generators as one; m stays as it is
+                x, d = work.model_input(state.delta[own], rows, f"diversity {state.step}.{inner}")
+                g, _ = work.gradient(partial(work.feature_distance, rows), x, d)
+                moved = state.delta[own] + config.step_size * g.sign()
+                state.delta[own] = problem.budget.project(moved, config.eps)
+
+            x, d = work.model_input(state.delta[own], rows, f"diversity {state.step}")
+            felt = [work.gradient(partial(work.strength, rows, name), x, d) for name in work.zoo]
+            gradients = torch.stack([gradient for gradient, _ in felt])  # [K, 1 or B, 3, H, W]
+            feedback, terms = _feedback(gradients, torch.stack([terms for _, terms in felt]))
+            _check_strengths(work.zoo, state.step, feedback)
+            weights = rule(feedback)
+            _check_weights(rule, state.step, weights)
+            g = torch.tensordot(weights.to(gradients), gradients, dims=1)
+            if config.normalise == "each":  # FOUND: with its weights, a mean of gradients of size 1
+                scale = (weights @ feedback.grad_l1).to(g)
+            else:  # of each perturbation, so that with one per image each keeps its own scale
+                scale = g.abs().mean(dim=(1, 2, 3), keepdim=True)
+            g = g / scale.clamp_min(torch.finfo(g.dtype).tiny)
+            state.velocity[own] = config.momentum * state.velocity[own] + g
+            moved = state.delta[own] + config.step_size * state.velocity[own].sign()
+            state.delta[own] = problem.budget.project(moved, config.eps)
+
+            _record(state, work.zoo, terms, weights, feedback, rule.solver_failed)
+            state.rule = rule.state_dict()
+            state.step += 1
+        yield state
+
+
+def _started(state: State | None, work: "_Work", rule: Weighting) -> State:
+    """A random start, or the given state, moved to the generators' device; the rule likewise."""
+    images, budget = work.images, work.problem.budget
     if state is None:
-        state = initial_state(images, config, problem.budget)
+        state = initial_state(images, work.config, budget)
         rule.reset()
-    elif state.delta.shape[1:] != (needed := problem.budget.shape(images)):
+    elif state.delta.shape[1:] != (needed := budget.shape(images)):
         raise BadInput(
             f"the perturbation is {tuple(state.delta.shape[1:])}, the faces need {needed}"
         )
-    state.delta, state.velocity = state.delta.to(device), state.velocity.to(device)
+    state.delta, state.velocity = state.delta.to(images.device), state.velocity.to(images.device)
     rule.load_state_dict(state.rule)
-    zoo, references = execution.prepared(problem.zoo), {}
-    with execution.applied(device), execution.within_memory(config.batch):
-        batch = min(config.batch, execution.micro_batch or config.batch)
-        for name, model in zoo.items():  # one at a time: a cache elsewhere frees its place
-            made = problem.objective.references({name: model}, faces, config.seed, batch)
-            references[name] = execution.cached(made[name])
-    work = _Work(problem, zoo, images, references, rule, config, execution)
-    while state.step < config.steps:
-        with execution.applied(device), execution.within_memory(config.batch):
-            _step(work, state)
-        yield state
+    return state
 
 
 @dataclass(frozen=True)
 class _Work:
-    """What stays the same from step to step."""
+    """What stays the same from step to step, and the losses it gives a batch."""
 
     problem: Problem
-    zoo: Zoo
-    images: Tensor
-    references: dict[str, References]
-    rule: Weighting
     config: PerturbationConfig
     execution: Execution
+    zoo: Zoo  # as the execution wants it: layout, precision
+    images: Tensor
+    references: dict[str, References] = field(default_factory=dict)
 
+    @classmethod
+    def on(cls, problem: Problem, config: PerturbationConfig, execution: Execution) -> "_Work":
+        images = problem.faces.images.to(problem.device)
+        work = cls(problem, config, execution, execution.prepared(problem.zoo), images)
+        batch = min(config.batch, execution.micro_batch or config.batch)
+        with work.guarded():
+            for name, model in work.zoo.items():  # one at a time: a cache elsewhere frees its place
+                clean = problem.objective.references
+                made = clean({name: model}, problem.faces, config.seed, batch)
+                work.references[name] = execution.cached(made[name])
+        return work
 
-def _step(work: _Work, state: State) -> None:
-    """One batch: steps on features; strengths, weights, one gradient of them, momentum, a step."""
-    problem, config, step = work.problem, work.config, state.step
-    rows = batch_rows(len(work.images), step, config)
-    where = slice(None) if config.universal else rows  # one perturbation for all faces, or one each
+    @contextmanager
+    def guarded(self) -> Iterator[None]:
+        """The execution's backend switches, and its words when memory runs out."""
+        execution = self.execution
+        with execution.applied(self.images.device), execution.within_memory(self.config.batch):
+            yield
 
-    def model_input(purpose: str) -> tuple[Tensor, Tensor]:
+    def model_input(self, delta: Tensor, rows: Tensor, purpose: str) -> tuple[Tensor, Tensor]:
         """T(x + d) of the whole batch, T drawn once for all generators; and the d it came from."""
-        delta, draw = state.delta[where].clone().requires_grad_(), seeded(config.seed, purpose)
-        return problem.model_input(work.images[rows], delta, config.diversity, draw), delta
+        d = delta.clone().requires_grad_()
+        draw, chance = seeded(self.config.seed, purpose), self.config.diversity
+        return self.problem.model_input(self.images[rows], d, chance, draw), d
 
-    def move(direction: Tensor) -> None:
-        """A step along the signs, and back into the budget."""
-        moved = state.delta[where] + config.step_size * direction.sign()
-        state.delta[where] = problem.budget.project(moved, config.eps)
+    def strength(self, rows: Tensor, name: str, x: Tensor, part: slice) -> tuple[Tensor, ...]:
+        """S_k of a micro-batch, its output term and its feature term."""
+        share, reference = self.config.feature_weight, self.references[name]
+        return self.problem.objective.strength(self.zoo[name], x, reference, rows[part], share)
 
-    for inner in range(config.feature_steps):  # all generators as one: no weights, no momentum
-        x, delta = model_input(f"diversity {step}.{inner}")
-        move(_gradient(partial(_feature_distance, work, rows), x, delta, work.execution)[0])
+    def feature_distance(self, rows: Tensor, x: Tensor, part: slice) -> tuple[Tensor]:
+        """How far the pooled features of all generators moved on a micro-batch."""
+        clean = {name: self.references[name].at(rows[part]) for name in self.zoo}
+        moved = pooled(m.encode(x, clean[k].conditions)[0] for k, m in self.zoo.items())
+        before = pooled(reference.features for reference in clean.values())
+        return (FEATURE_DISTANCES[self.config.feature_distance](moved, before),)
 
-    x, delta = model_input(f"diversity {step}")
-    felt = [
-        _gradient(partial(_strength, work, rows, name), x, delta, work.execution)
-        for name in work.zoo
-    ]
-    gradients = torch.stack([gradient for gradient, _ in felt])  # [K, 1 or B, 3, H, W]
-    feedback, terms = _feedback(gradients, torch.stack([values for _, values in felt]))
-    _check_strengths(work, step, feedback)
-    weights = work.rule(feedback)
-    _check_weights(work.rule, step, weights)
-    g = torch.tensordot(weights.to(gradients), gradients, dims=1)
-    if config.normalise == "each":
-        scale = (weights @ feedback.grad_l1).to(g)
-    else:  # per perturbation: with one per image, each keeps its own scale
-        scale = g.abs().mean(dim=(1, 2, 3), keepdim=True)
-    normalised = g / scale.clamp_min(torch.finfo(g.dtype).tiny)
-    state.velocity[where] = config.momentum * state.velocity[where] + normalised
-    move(state.velocity[where])
-    _record(work, state, terms, weights, feedback)
+    def gradient(
+        self, loss: Callable[[Tensor, slice], tuple[Tensor, ...]], x: Tensor, d: Tensor
+    ) -> tuple[Tensor, Tensor]:
+        """Gradient of a loss's first term with respect to d, and all its terms, over the batch.
 
-
-def _strength(work: _Work, rows: Tensor, name: str, x: Tensor, part: slice) -> tuple[Tensor, ...]:
-    """S_k of a piece of the batch, its output term and its feature term."""
-    strength, reference = work.problem.objective.strength, work.references[name]
-    return strength(work.zoo[name], x, reference, rows[part], work.config.feature_weight)
-
-
-def _feature_distance(work: _Work, rows: Tensor, x: Tensor, part: slice) -> tuple[Tensor]:
-    """How far the pooled features of all generators moved on a piece of the batch."""
-    clean = {name: work.references[name].at(rows[part]) for name in work.zoo}
-    moved = pooled(m.encode(x, clean[k].conditions)[0] for k, m in work.zoo.items())
-    before = pooled(reference.features for reference in clean.values())
-    return (FEATURE_DISTANCES[work.config.feature_distance](moved, before),)
-
-
-def _gradient(
-    loss: Callable[[Tensor, slice], tuple[Tensor, ...]],
-    x: Tensor,
-    delta: Tensor,
-    execution: Execution,
-) -> tuple[Tensor, Tensor]:
-    """Gradient of a loss's first term with respect to delta, and all its terms, over the batch.
-
-    Micro-batches are pieces of the one x, each counting by its images: cut after the random
-    transformation, they cannot change what is drawn.
-    """
-    upstream, total = torch.zeros_like(x), x.new_zeros((), dtype=torch.float64)
-    for part in execution.parts(len(x)):
-        piece = x[part].detach().requires_grad_()
-        values, share = loss(piece, part), len(piece) / len(x)
-        upstream[part] = share * torch.autograd.grad(values[0], piece)[0]
-        total = total + share * torch.stack([value.detach() for value in values]).double()
-    return torch.autograd.grad(x, delta, upstream, retain_graph=True)[0], total
+        Micro-batches are pieces of the one x, each counting by its images: cut after the random
+        transformation, they cannot change what is drawn.
+        """
+        upstream, total = torch.zeros_like(x), x.new_zeros((), dtype=torch.float64)
+        for part in self.execution.parts(len(x)):
+            piece = x[part].detach().requires_grad_()
+            values, share = loss(piece, part), len(piece) / len(x)
+            upstream[part] = share * torch.autograd.grad(values[0], piece)[0]
+            total = total + share * torch.stack([value.detach() for value in values]).double()
+        return torch.autograd.grad(x, d, upstream, retain_graph=True)[0], total
 
 
 def _feedback(gradients: Tensor, terms: Tensor) -> tuple[Feedback, list[list[float]]]:
@@ -191,8 +196,8 @@ def _feedback(gradients: Tensor, terms: Tensor) -> tuple[Feedback, list[list[flo
     return feedback, numbers[:, :3].tolist()
 
 
-def _check_strengths(work: _Work, step: int, feedback: Feedback) -> None:
-    for name, *pair in zip(work.zoo, feedback.strength, feedback.grad_l1, strict=True):
+def _check_strengths(zoo: Zoo, step: int, feedback: Feedback) -> None:
+    for name, *pair in zip(zoo, feedback.strength, feedback.grad_l1, strict=True):
         check_finite(step, name, *pair)
 
 
@@ -215,16 +220,18 @@ def _check_weights(rule: Weighting, step: int, weights: Tensor) -> None:
 
 
 def _record(
-    work: _Work, state: State, terms: list[list[float]], weights: Tensor, feedback: Feedback
+    state: State,
+    zoo: Zoo,
+    terms: list[list[float]],
+    weights: Tensor,
+    feedback: Feedback,
+    solver_failed: bool,
 ) -> None:
-    """Close the step: history, cosines, the rule's memory."""
-    for k, name in enumerate(work.zoo):
+    for k, name in enumerate(zoo):
         row = {"step": state.step, "model": name}
         row |= zip(("strength", "output_mse", "feature_mse"), terms[k], strict=True)
         row |= {"weight": weights[k].item(), "grad_l1": feedback.grad_l1[k].item()}
-        state.history.append(row | {"solver_failed": work.rule.solver_failed})
+        state.history.append(row | {"solver_failed": solver_failed})
     gramian = feedback.gramian
     norms = gramian.diagonal().sqrt().clamp_min(torch.finfo(gramian.dtype).tiny)
     state.cosines.append((gramian / norms / norms[:, None]).tolist())
-    state.rule = work.rule.state_dict()
-    state.step += 1
