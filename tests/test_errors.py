@@ -7,7 +7,6 @@ import pytest
 
 from aef_core import __main__ as command
 from aef_core.config import REPOSITORY, get_profile
-from aef_core.distributed import LostPeer
 from aef_core.errors import AEFError
 from aef_core.faces import load_faces
 from aef_core.faces.detection import NoFace
@@ -20,7 +19,6 @@ from aef_core.perturbation.execution import OutOfMemory
     ("error", "builtin"),
     [
         (NoFace, ValueError),
-        (LostPeer, RuntimeError),
         (OutOfMemory, RuntimeError),
         (NoEmbedder, RuntimeError),
         (BadCheckpoint, RuntimeError),

@@ -16,8 +16,8 @@ from tqdm.auto import tqdm
 
 from aef_core.errors import NotFound
 from aef_core.faces import FaceBatch
-from aef_core.methods import protect_with
 from aef_core.metrics import Evaluator
+from aef_core.metrics.evaluations import evaluate_run
 from aef_core.metrics.statistics import (
     ABOVE_NOTHING,
     RANDOM,
@@ -30,7 +30,8 @@ from aef_core.metrics.statistics import (
 from aef_core.metrics.survival import survival_by_generator
 from aef_core.perturbation import PerturbationConfig
 from aef_core.perturbation.objective import Zoo
-from aef_core.perturbation.runs import Run, evaluate_run
+from aef_core.perturbation.store import Run
+from aef_core.runs import optimize
 from companion.config import ASSETS
 from companion.studies.ceilings import reached
 from companion.studies.judgement import OVER, SHARE, judgement, paired, ranked, shares, tidy
@@ -103,7 +104,7 @@ def main_table(
         if name == "max-min":
             settings = {"ceilings": output_ceilings(alone), **settings}
         faces = train if universal(entries[label]) else evaluator.faces
-        run = protect_with(name, zoo, faces, replace(config, seed=seed), settings=settings)
+        run = optimize(zoo, faces, name, replace(config, seed=seed), settings=settings)
         runs[label, seed] = run
         tables.append(evaluate_run(run, evaluator).assign(method=label, seed=seed))
     table = pd.concat(tables, ignore_index=True)
@@ -121,7 +122,7 @@ def _ceilings(
     """One perturbation per generator, for its outputs alone: what it can be interrupted at most."""
     runs, tables = {}, []
     for name, model in tqdm(zoo.items(), desc="specialists", unit="run", leave=False):
-        run = protect_with("mi-fgsm", {name: model}, train, config)
+        run = optimize({name: model}, train, "mi-fgsm", config)
         runs[f"{CEILING}: {name}", config.seed] = run
         judge = Evaluator({name: model}, evaluator.faces, evaluator.batch)
         tables.append(evaluate_run(run, judge).assign(method=CEILING, seed=config.seed))

@@ -12,8 +12,8 @@ from tqdm.auto import tqdm
 from aef_core.config import Profile, get_profile, home
 from aef_core.errors import BadInput
 from aef_core.faces import FaceBatch, load_faces
-from aef_core.methods import protect_with
 from aef_core.metrics import Evaluator, equilibrium_residual, protect
+from aef_core.metrics.evaluations import evaluate_run
 from aef_core.metrics.statistics import (
     REFERENCE,
     above_random,
@@ -27,8 +27,8 @@ from aef_core.models import DeepfakeModel
 from aef_core.models.zoo import load_zoo
 from aef_core.perturbation import PerturbationConfig
 from aef_core.perturbation.objective import Zoo
-from aef_core.perturbation.runs import Run, evaluate_run, optimize
-from aef_core.weighting import RULES
+from aef_core.perturbation.store import Run
+from aef_core.runs import optimize
 
 Runs = dict[tuple[str, int], Run]
 
@@ -45,8 +45,8 @@ def compare(
 
     Parameters
     ----------
-    methods : mapping of label to (rule, settings)
-        For example `{"AEF": ("aef", {"tau": 0.1})}`; what is no rule is a method, as "random" is.
+    methods : mapping of label to (method, settings)
+        For example `{"AEF": ("aef", {"tau": 0.1})}`.
 
     Returns
     -------
@@ -64,12 +64,7 @@ def compare(
     runs, tables = {}, []
     for label, seed in tqdm(todo, desc="runs", unit="run", leave=False):
         name, settings = methods[label]
-        seeded = replace(config, seed=seed)
-        run = (
-            optimize(zoo, train, name, seeded, **settings)
-            if name in RULES
-            else protect_with(name, zoo, train, seeded, settings=settings)
-        )
+        run = optimize(zoo, train, name, replace(config, seed=seed), settings=settings)
         runs[label, seed] = run
         tables.append(evaluate_run(run, evaluator).assign(method=label, seed=seed))
     table = pd.concat(tables, ignore_index=True)

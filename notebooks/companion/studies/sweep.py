@@ -15,12 +15,13 @@ from dask.distributed import Client, LocalCluster
 
 from aef_core.faces import FaceBatch
 from aef_core.metrics import Evaluator
+from aef_core.metrics.evaluations import evaluate_run
 from aef_core.perturbation import PerturbationConfig
 from aef_core.perturbation.objective import Zoo
-from aef_core.perturbation.runs import evaluate_run, optimize
+from aef_core.runs import optimize
 from companion.studies.study import refuse_overlap
 
-Methods = Mapping[str, tuple[str, dict[str, Any]]]  # label to (rule, settings)
+Methods = Mapping[str, tuple[str, dict[str, Any]]]  # label to (method, settings)
 
 
 @dataclass(frozen=True)
@@ -34,7 +35,8 @@ class Task:
 
     def run(self, zoo: Zoo, train: FaceBatch, test: FaceBatch) -> pd.DataFrame:
         """Optimise, or find the run; judge it. One row per image, generator and edit."""
-        run = optimize(zoo, train, self.rule, self.config, progress=False, **self.settings)
+        run = optimize(zoo, train, self.rule, self.config, progress=False,
+                       settings=self.settings)  # fmt: skip
         table = evaluate_run(run, Evaluator(zoo, test))
         seed, eps = self.config.seed, self.config.eps
         return table.assign(method=self.label, seed=seed, eps=eps)
@@ -67,7 +69,7 @@ def sweep(
 
     Parameters
     ----------
-    methods : mapping of label to (rule, settings)
+    methods : mapping of label to (method, settings)
         As in `study.compare`.
     epsilons : iterable of float, optional
         Bounds in [-1, 1] units; the config's alone by default.
