@@ -8,6 +8,7 @@ DeepFake Models" (AEF, arXiv 2605.00443).
     table = aef.evaluate(zoo, aef.load_faces(split="test"), run.delta)
 """
 
+from aef_core import plots
 from aef_core.config import get_profile
 from aef_core.faces import FaceBatch, load_faces
 from aef_core.metrics import Evaluator, balance, evaluate, per_model, protect
@@ -33,5 +34,6 @@ __all__ = [
     "load_zoo",
     "optimize",
     "per_model",
+    "plots",
     "protect",
 ]

@@ -13,6 +13,7 @@ FLOORS = (
     {"perturbation"},
     {"methods"},
     {"metrics"},
+    {"plots"},
     {"cli"},
     {"__init__", "__main__"},
     {"companion"},
@@ -23,10 +24,8 @@ ROOTS = (REPOSITORY / "aef_core", REPOSITORY / "notebooks" / "companion")
 TO_MEND = {
     ("aef_core.cli.__init__", "distributed"),
     ("aef_core.distributed", "errors"),
-    ("aef_core.faces.photos", "metrics"),
     ("aef_core.methods.cmua", "distributed"),
     ("aef_core.methods.search", "metrics"),
-    ("aef_core.perturbation.budgets", "metrics"),
     ("aef_core.perturbation.loop", "distributed"),
     ("aef_core.perturbation.runs", "distributed"),
     ("aef_core.perturbation.runs", "metrics"),

@@ -52,7 +52,8 @@ def protect(
     """
     from aef_core.config import get_profile
     from aef_core.errors import AEFError
-    from aef_core.faces.photos import interrupted, protect_photo, read_photo
+    from aef_core.faces.photos import protect_photo, read_photo
+    from aef_core.metrics.photos import interrupted
 
     if not any(path.exists() for path in photos):
         read_photo(photos[0])  # says so, before minutes are spent on a perturbation

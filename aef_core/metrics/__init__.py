@@ -4,6 +4,7 @@
 their own and are imported by name.
 """
 
+from aef_core.faces.pixels import protect, psnr, ssim
 from aef_core.metrics.evaluation import (
     MASK_THRESHOLD,
     SUCCESS_THRESHOLD,
@@ -14,9 +15,6 @@ from aef_core.metrics.evaluation import (
     evaluate,
     l2_mask,
     per_model,
-    protect,
-    psnr,
-    ssim,
 )
 
 __all__ = [

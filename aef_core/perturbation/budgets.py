@@ -13,7 +13,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from aef_core.errors import BadInput
-from aef_core.metrics import protect, psnr, ssim
+from aef_core.faces.pixels import protect, psnr, ssim
 
 LUMA = (0.299, 0.587, 0.114)  # ITU-R BT.601: Y of YCbCr from RGB
 

@@ -17,11 +17,10 @@ from aef_core.metrics import Evaluator, equilibrium_residual, protect
 from aef_core.metrics.statistics import (
     REFERENCE,
     above_random,
-    bootstrap_means,
-    interval,
     method_balance,
 )
 from aef_core.metrics.statistics import difference as difference
+from aef_core.metrics.statistics import intervals as intervals
 from aef_core.metrics.statistics import verdict as verdict
 from aef_core.models import DeepfakeModel
 from aef_core.models.zoo import load_zoo
@@ -90,12 +89,6 @@ def model_means(table: pd.DataFrame, column: str = "l2_mask") -> pd.Series:
     """Mean of a column per method and generator, empty masks left out."""
     kept = table[~table["excluded"]]
     return kept.groupby(["method", "model"], sort=False)[column].mean()
-
-
-def intervals(table: pd.DataFrame) -> pd.DataFrame:
-    """Mean L2_mask with 95 % intervals over images and seeds: method, model, value, low, high."""
-    draws = bootstrap_means(table, ["method", "model"])
-    return interval(draws).rename_axis(["method", "model"]).reset_index()
 
 
 def results_table(table: pd.DataFrame, runs: Runs) -> pd.DataFrame:
