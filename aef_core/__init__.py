@@ -11,6 +11,7 @@ DeepFake Models" (AEF, arXiv 2605.00443).
 from aef_core import plots
 from aef_core.config import get_profile
 from aef_core.faces import FaceBatch, load_faces
+from aef_core.jobs import Job, grid, map_runs
 from aef_core.metrics import Evaluator, balance, evaluate, per_model, protect
 from aef_core.models.zoo import load_zoo
 from aef_core.perturbation import PerturbationConfig
@@ -23,15 +24,18 @@ __all__ = [
     "RULES",
     "Evaluator",
     "FaceBatch",
+    "Job",
     "PerturbationConfig",
     "Run",
     "balance",
     "evaluate",
     "get_profile",
+    "grid",
     "list_runs",
     "load_faces",
     "load_run",
     "load_zoo",
+    "map_runs",
     "optimize",
     "per_model",
     "plots",

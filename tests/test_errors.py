@@ -11,7 +11,7 @@ from aef_core.distributed import LostPeer
 from aef_core.errors import AEFError
 from aef_core.faces import load_faces
 from aef_core.faces.detection import NoFace
-from aef_core.metrics.identity import NoEmbedder
+from companion.studies.identity import NoEmbedder
 from aef_core.models.zoo import BadCheckpoint
 from aef_core.perturbation.execution import OutOfMemory
 

@@ -13,7 +13,7 @@ FLOORS = (
     {"perturbation"},
     {"methods"},
     {"metrics"},
-    {"plots"},
+    {"jobs", "plots"},
     {"cli"},
     {"__init__", "__main__"},
     {"companion"},

@@ -6,8 +6,8 @@ import torch
 
 from aef_core.faces import FaceBatch, load_faces
 from aef_core.methods.poisoning import DETECTION, detection_target, detector_references, face_boxes
-from aef_core.metrics import detection as ds
-from aef_core.metrics.detection import detection_scores, matches
+from companion.studies import detection as ds
+from companion.studies.detection import detection_scores, matches
 from aef_core.perturbation import PerturbationConfig, perturb
 from aef_core.perturbation.objective import Hooks
 from aef_core.weighting import make_rule

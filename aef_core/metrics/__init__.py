@@ -1,8 +1,4 @@
-"""Metrics: what a perturbation does to forgeries, how evenly, how visibly, and how surely.
-
-`detection` (are faces still found?) and `identity` (who is still recognised?) need networks of
-their own and are imported by name.
-"""
+"""Metrics: what a perturbation does to forgeries, how evenly, how visibly, and how surely."""
 
 from aef_core.faces.pixels import protect, psnr, ssim
 from aef_core.metrics.evaluation import (

@@ -16,7 +16,7 @@ from aef_core.config import figures_dir
 from aef_core.errors import AEFError
 from aef_core.methods import protect_with
 from aef_core.metrics import Evaluator
-from aef_core.metrics.detection import detection_scores
+from companion.studies.detection import detection_scores
 from aef_core.metrics.statistics import RANDOM, difference
 from aef_core.weighting import maxmin_gap
 from companion.studies.main_table import BUDGETS, ENTRIES, main_table
