@@ -12,17 +12,20 @@ from aef_core import plots
 from aef_core.config import get_profile
 from aef_core.faces import FaceBatch, load_faces
 from aef_core.jobs import Job, grid, map_runs
+from aef_core.methods import METHODS
 from aef_core.metrics import Evaluator, balance, evaluate, per_model, protect
 from aef_core.models.zoo import load_zoo
 from aef_core.perturbation import PerturbationConfig
-from aef_core.perturbation.runs import Run, list_runs, load_run, optimize
-from aef_core.weighting import RULES
+from aef_core.perturbation.execution import Execution
+from aef_core.perturbation.store import Run, load_run
+from aef_core.runs import list_runs, optimize
 
 __version__ = "0.1.0"
 
 __all__ = [
-    "RULES",
+    "METHODS",
     "Evaluator",
+    "Execution",
     "FaceBatch",
     "Job",
     "PerturbationConfig",

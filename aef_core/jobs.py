@@ -17,13 +17,13 @@ from tqdm.auto import tqdm
 from aef_core.config import home
 from aef_core.errors import AEFError, BadInput
 from aef_core.faces import FaceBatch
-from aef_core.methods import protect_with
 from aef_core.metrics import Evaluator
+from aef_core.metrics.evaluations import evaluate_run
 from aef_core.perturbation import PerturbationConfig, State
+from aef_core.perturbation.budgets import BOX
 from aef_core.perturbation.objective import Zoo
-from aef_core.perturbation.runs import Run, evaluate_run, optimize
-from aef_core.perturbation.store import save_run
-from aef_core.weighting import RULES
+from aef_core.perturbation.store import Run, save_run
+from aef_core.runs import optimize
 
 
 class LostWorkers(AEFError, RuntimeError):
@@ -45,9 +45,7 @@ class Job:
     faces : FaceBatch, optional
         Faces of its own, down to a single image; those of `map_runs` by default.
     options : mapping
-        Further arguments of `optimize`.
-    published : bool
-        Where a published method and a bare rule share a name, the method.
+        Further arguments of `optimize`, e.g. a budget.
     """
 
     method: str = "aef"
@@ -57,7 +55,6 @@ class Job:
     models: tuple[str, ...] | None = None
     faces: FaceBatch | None = None
     options: Mapping[str, Any] = field(default_factory=dict)
-    published: bool = False
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "label", self.label or self.method)
@@ -163,16 +160,11 @@ class _Bench:
             zoo = {name: self.zoo[name] for name in job.models}
             judge = judge and Evaluator(zoo, judge.faces, judge.batch)
         faces = self.faces if job.faces is None else job.faces
-        run = _optimized(zoo, faces, job, {**job.options, **options})
-        return run, None if judge is None else evaluate_run(run, judge)
-
-
-def _optimized(zoo: Zoo, faces: FaceBatch, job: Job, options: dict[str, Any]) -> Run:
-    """The one place where a job becomes a call."""
-    if job.method in RULES and not job.published:
-        return optimize(zoo, faces, job.method, job.config, **options, **job.settings)
-    settings = dict(job.settings)
-    return protect_with(job.method, zoo, faces, job.config, settings=settings, **options)
+        options = {**job.options, **options}
+        run = optimize(zoo, faces, job.method, job.config, settings=job.settings, **options)
+        if judge is None:
+            return run, None
+        return run, evaluate_run(run, judge, options.get("budget", BOX))
 
 
 def _on_cluster(bench: _Bench, jobs: list[Job], address: str, bar: tqdm) -> list[Done]:

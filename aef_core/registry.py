@@ -2,6 +2,7 @@
 
 from collections.abc import Mapping
 from dataclasses import fields
+from numbers import Integral, Real
 from typing import Any, TypeVar
 
 from aef_core.errors import BadInput
@@ -27,7 +28,28 @@ def make(
             has = ", ".join(known) or "none"
             raise BadInput(f"{kind} {name!r} has no setting {setting!r}; it has: {has}")
     try:
-        return registry[name](**settings)
+        made = registry[name](**settings)
+        check_types(made)
+        return made
     except TypeError as error:  # a word where a number belongs
         given = ", ".join(f"{k}={v!r}" for k, v in settings.items())
         raise BadInput(f"{kind} {name!r} cannot take {given}: {error}") from None
+
+
+NUMBERS = {int: (Integral, "a whole number"), float: (Real, "a number")}
+KINDS = NUMBERS | {bool: (bool, "True or False"), str: (str, "a word")}
+
+
+def check_types(record: Any) -> None:
+    """Refuse a dataclass whose plain fields hold another kind of value than they are for.
+
+    Raises
+    ------
+    ValueError
+        A word where a number belongs, 1.5 where a whole number does, and the like; named.
+    """
+    for field in fields(record):
+        value = getattr(record, field.name)
+        kind, words = KINDS.get(field.type, (object, ""))
+        if not isinstance(value, kind) or (isinstance(value, bool) and field.type in NUMBERS):
+            raise BadInput(f"{field.name} must be {words}, got {value!r}")

@@ -11,6 +11,7 @@ import torch
 from aef_core.metrics import Evaluator
 from aef_core.perturbation import PerturbationConfig, perturb
 from aef_core.perturbation.execution import Execution
+from aef_core.perturbation.objective import Problem
 from aef_core.weighting import make_rule
 from companion.bench import costs, flops, guard, precision
 from companion.bench.floor import bare_steps
@@ -61,7 +62,7 @@ def test_peak_memory_counts_what_a_step_holds_at_most() -> None:
 def test_the_published_loop_arrives_where_ours_does(feature_steps: int) -> None:
     config = PerturbationConfig(steps=4, step_size=0.01, batch=4, feature_steps=feature_steps)
     zoo, faces = few("AttGAN", "StarGAN"), make_faces()
-    *_, ours = perturb(zoo, faces, make_rule("uniform"), config)
+    *_, ours = perturb(Problem(zoo, faces), make_rule("uniform"), config)
     *_, theirs = published_steps(zoo, faces, make_rule("uniform"), config)
     # the sum is rounded in another order: a sign may fall otherwise where a gradient is about zero
     assert (ours.delta != theirs).float().mean() < 0.01
@@ -134,7 +135,7 @@ def test_a_compiled_step_is_timed_and_arrives_where_an_eager_one_does() -> None:
     assert (gains > 0).all(axis=None)
     ends = []
     for execution in (Execution(), Execution(compile=True)):
-        *_, last = perturb(zoo, faces, make_rule("aef"), CONFIG, execution=execution)
+        *_, last = perturb(Problem(zoo, faces), make_rule("aef"), CONFIG, execution=execution)
         ends.append(last.delta)
     assert (ends[0] != ends[1]).float().mean() < 0.01
 

@@ -5,22 +5,25 @@ import math
 import pytest
 import torch
 
+from aef_core.methods import make_method
 from aef_core.metrics import protect, ssim
 from aef_core.perturbation import PerturbationConfig, perturb
-from aef_core.perturbation import budgets as B
-from aef_core.perturbation.objective import Hooks
-from aef_core.perturbation.runs import optimize, run_hash, run_identity
+from aef_core.perturbation.budgets import BOX, Budget
+from aef_core.perturbation.objective import Problem
+from aef_core.perturbation.store import run_hash
+from aef_core.runs import optimize, run_identity
 from aef_core.weighting import make_rule
+from companion.studies import budgets as B
 
 from .conftest import make_faces, tiny_zoo
 
 CONFIG = PerturbationConfig(steps=4, step_size=0.02, batch=4)
 
 
-def optimised(budget: B.Budget) -> tuple[torch.Tensor, torch.Tensor]:
+def optimised(budget: Budget) -> tuple[torch.Tensor, torch.Tensor]:
     """The perturbation of a short run under a budget, and what its faces receive of it."""
     zoo, faces = {"HiSD": tiny_zoo()["HiSD"]}, make_faces()
-    *_, state = perturb(zoo, faces, make_rule("uniform"), CONFIG, None, Hooks(budget))
+    *_, state = perturb(Problem(zoo, faces, budget), make_rule("uniform"), CONFIG)
     return state.delta, budget.added(faces.images, state.delta)
 
 
@@ -37,9 +40,11 @@ def test_every_budget_bounds_delta_and_changes_what_is_added(name: str) -> None:
 
 def test_the_box_is_the_loop_as_it_was() -> None:
     noisy = torch.linspace(-1, 1, 12).view(1, 3, 2, 2)
-    assert torch.equal(B.BOX.project(noisy, 0.05), noisy.clamp(-0.05, 0.05))
-    assert B.BOX.added(torch.zeros(4, 3, 2, 2), noisy) is noisy
-    assert Hooks().identity() == {}, "runs of the plain box must keep their hash"
+    assert torch.equal(BOX.project(noisy, 0.05), noisy.clamp(-0.05, 0.05))
+    assert BOX.added(torch.zeros(4, 3, 2, 2), noisy) is noisy
+    assert Problem({"HiSD": None}, make_faces()).identity() == {}, (
+        "runs of the plain box must keep their hash"
+    )
 
 
 def test_chroma_has_no_luma_at_any_pixel() -> None:
@@ -104,8 +109,10 @@ def test_faded_reaches_the_target_and_no_more() -> None:
 
 def test_a_budget_is_part_of_a_runs_identity() -> None:
     zoo, faces = {"HiSD": tiny_zoo()["HiSD"]}, make_faces()
-    run = optimize(zoo, faces, "uniform", CONFIG, hooks=Hooks(B.Chroma()), progress=False)
+    run = optimize(zoo, faces, "uniform", CONFIG, budget=B.Chroma(), progress=False)
     assert run.config["budget"] == {"name": "chroma"}
-    assert run.path.name != run_hash(run_identity(zoo, faces, "uniform", CONFIG))
+    assert run.path.name != run_hash(
+        run_identity(Problem(zoo, faces), make_method("uniform"), CONFIG)
+    )
     with pytest.raises(ValueError, match="unknown budget 'fog'; known: box, luminance"):
         B.make_budget("fog")

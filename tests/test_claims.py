@@ -265,7 +265,7 @@ def test_the_page_in_the_repository_lists_the_claims_of_the_code() -> None:
 
 def test_equilibrium_reads_late_weights_of_every_rule() -> None:
     from aef_core.perturbation import PerturbationConfig
-    from aef_core.perturbation.runs import optimize
+    from aef_core.runs import optimize
 
     zoo, config = tiny_zoo(), PerturbationConfig(steps=4, step_size=0.02, batch=4)
     runs = {(m, 0): optimize(zoo, make_faces(), m, config) for m in ("uniform", "aef")}

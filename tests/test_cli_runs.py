@@ -18,7 +18,7 @@ from aef_core.cli.shared import find_run, open_zoo, parse_settings
 from aef_core.config import home
 from aef_core.faces import photos
 from aef_core.perturbation import PerturbationConfig
-from aef_core.perturbation.runs import Stopped, optimize
+from aef_core.runs import Stopped, optimize
 from companion.__main__ import app as tour_app
 from companion.cli import methods as methods_command
 from companion.reproduce import tour
@@ -85,6 +85,20 @@ def test_a_run_is_made_found_again_and_judged() -> None:
     assert f"evaluate {only_run().name} --zoo celeba64" in first.stdout, "can be pasted"
 
 
+@pytest.mark.parametrize("method", ["cmua", "random", "ohem"])
+def test_any_method_or_bare_rule_can_be_asked_for(method: str) -> None:
+    chosen = {"cmua": "inner=1", "ohem": "keep=2"}.get(method)
+    more = ("--set", chosen) if chosen else ()
+    done = call("optimize", "--method", method, "--steps", "1", "--faces", "4", *more)
+    assert done.exit_code == 0, done.output
+    run = find_run(str(only_run()))
+    assert run.config["method"] == method
+    if chosen:
+        name, value = chosen.split("=")
+        assert run.config["settings"][name] == int(value)
+    assert f"{method}, 1 steps" in done.stdout
+
+
 def test_mistakes_name_the_cure() -> None:
     with pytest.raises(ValueError, match="--set wants NAME=VALUE, got 'tau'"):
         parse_settings(["tau"])
@@ -93,6 +107,11 @@ def test_mistakes_name_the_cure() -> None:
     with pytest.raises(FileNotFoundError, match=r"no run 'zz' in .*: make one with optimize"):
         find_run("zz")
     word = ("--set", "tau=abc")
+    foreign = [("--set", f"{name}=x") for name in ("recipe", "loop", "keep", "on_step")]
+    for wrong in foreign:
+        done = call("optimize", *wrong)
+        assert "method 'aef' has no setting" in str(done.exception)
+        assert "\n" not in str(done.exception)
     for wrong in (word, ("--set", "speed=3"), ("--eps", "-1"), ("--method", "magic")):
         done = call("optimize", *wrong)
         assert isinstance(done.exception, ValueError), done.output

@@ -7,20 +7,18 @@ import pytest
 
 from aef_core import __main__ as command
 from aef_core.config import REPOSITORY, get_profile
-from aef_core.distributed import LostPeer
 from aef_core.errors import AEFError
 from aef_core.faces import load_faces
 from aef_core.faces.detection import NoFace
-from companion.studies.identity import NoEmbedder
 from aef_core.models.zoo import BadCheckpoint
 from aef_core.perturbation.execution import OutOfMemory
+from companion.studies.identity import NoEmbedder
 
 
 @pytest.mark.parametrize(
     ("error", "builtin"),
     [
         (NoFace, ValueError),
-        (LostPeer, RuntimeError),
         (OutOfMemory, RuntimeError),
         (NoEmbedder, RuntimeError),
         (BadCheckpoint, RuntimeError),

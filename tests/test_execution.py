@@ -6,12 +6,14 @@ import pytest
 import torch
 
 from aef_core.perturbation import PerturbationConfig, State, perturb
-from aef_core.perturbation.execution import Execution, OutOfMemory
-from aef_core.perturbation.objective import NO_HOOKS, Objective
-from aef_core.perturbation.runs import optimize
+from aef_core.perturbation.execution import PLAIN, Execution, OutOfMemory
+from aef_core.perturbation.objective import Objective, Problem
+from aef_core.runs import optimize
 from aef_core.weighting import make_rule
+from companion.studies.robustness import Expectation
 
 from .conftest import make_faces, tiny_zoo
+from .test_loop_traces import toys
 
 CONFIG = PerturbationConfig(steps=2, step_size=0.01, batch=4)
 RESULT: dict[str, State] = {}
@@ -22,9 +24,9 @@ def two() -> dict:
     return {name: zoo[name] for name in ("AttGAN", "HiSD")}
 
 
-def run(execution: Execution | None, config: PerturbationConfig = CONFIG) -> State:
+def run(execution: Execution, config: PerturbationConfig = CONFIG) -> State:
     rule = make_rule("aef", tau=0.001)
-    *_, last = perturb(two(), make_faces(), rule, config, execution=execution)
+    *_, last = perturb(Problem(two(), make_faces()), rule, config, execution=execution)
     return last
 
 
@@ -35,9 +37,36 @@ def strengths(state: State) -> torch.Tensor:
 @pytest.mark.parametrize("change", [{}, {"universal": False}, {"feature_steps": 1}])
 def test_pieces_of_a_batch_add_up_to_the_batch(change: dict) -> None:
     config = replace(CONFIG, **change)
-    whole, pieces = run(None, config), run(Execution(micro_batch=3), config)
+    whole, pieces = run(PLAIN, config), run(Execution(micro_batch=3), config)
     torch.testing.assert_close(strengths(pieces), strengths(whole), rtol=1e-3, atol=0)
     assert (pieces.delta != whole.delta).float().mean() < 0.01
+
+
+class Noise:
+    """A random transformation that draws as many numbers as there are pixels."""
+
+    name = "noise"
+
+    def __call__(self, x: torch.Tensor, generator: torch.Generator) -> torch.Tensor:
+        return x + 0.2 * torch.rand(x.shape, generator=generator) * x
+
+
+@pytest.mark.parametrize("transform", [Noise(), Expectation()])
+@pytest.mark.parametrize("change", [{}, {"universal": False}, {"feature_steps": 1}])
+def test_the_draw_of_a_step_does_not_depend_on_the_micro_batch(
+    transform: object, change: dict
+) -> None:
+    """In float64, where rounding cannot be taken for another draw: one hash, one delta."""
+    config = replace(CONFIG, steps=3, diversity=0.5, **change)
+    faces = make_faces(size=16)
+    faces = replace(faces, images=faces.images.double())
+    problem, deltas = Problem(toys("low", "high"), faces, transform=transform), []
+    for size in (0, 1, 3):
+        execution = Execution(micro_batch=size)
+        *_, last = perturb(problem, make_rule("aef", tau=0.001), config, execution=execution)
+        deltas.append(last.delta)
+    for pieces in deltas[1:]:
+        torch.testing.assert_close(pieces, deltas[0], rtol=0, atol=1e-12)
 
 
 @pytest.mark.parametrize(
@@ -46,14 +75,22 @@ def test_pieces_of_a_batch_add_up_to_the_batch(change: dict) -> None:
         (Execution(cache="cpu"), 0.0),
         (Execution(cache="float16"), 0.05),
         (Execution(channels_last=True), 1e-3),
-        (Execution(precision="tf32"), 0.0),  # a CUDA switch: nothing changes on the CPU
         (Execution(precision="bf16"), 0.5),
     ],
 )
 def test_other_ways_to_the_same_result(execution: Execution, rtol: float) -> None:
     torch.testing.assert_close(
-        strengths(run(execution)), strengths(run(None)), rtol=rtol, atol=0 if rtol == 0 else 1e-6
+        strengths(run(execution)), strengths(run(PLAIN)), rtol=rtol, atol=0 if rtol == 0 else 1e-6
     )
+
+
+def test_cuda_multiplies_in_ieee_float32_unless_asked_and_only_during_a_step() -> None:
+    matmul, cuda = torch.backends.cuda.matmul, torch.device("cuda")
+    before = matmul.fp32_precision
+    for execution, wanted in ((PLAIN, "ieee"), (Execution(precision="tf32"), "tf32")):
+        with execution.applied(cuda):
+            assert matmul.fp32_precision == wanted
+        assert matmul.fp32_precision == before
 
 
 def test_the_given_generators_stay_as_they_are() -> None:
@@ -111,9 +148,9 @@ def test_memory_running_out_names_the_settings(error: Exception) -> None:
     def strength(*_: object) -> None:
         raise error
 
-    hooks = replace(NO_HOOKS, objective=Objective(strength=strength))
+    problem = Problem(two(), make_faces(), objective=Objective(strength=strength))
     with pytest.raises(OutOfMemory, match=r"set micro_batch=2 or cache='float16' or 'cpu'"):
-        next(perturb(two(), make_faces(), make_rule("aef"), CONFIG, hooks=hooks))
+        next(perturb(problem, make_rule("aef"), CONFIG))
 
 
 def test_other_errors_are_left_alone() -> None:

@@ -14,15 +14,13 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from aef_core.distributed import Peers
 from aef_core.faces import FaceBatch
 from aef_core.methods import make_method
 from aef_core.methods.cmua import CMUA
 from aef_core.models import ATTRIBUTES, DeepfakeModel
 from aef_core.perturbation import PerturbationConfig, State, batch_rows
-from aef_core.perturbation.execution import Execution
-from aef_core.perturbation.objective import NO_HOOKS
-from aef_core.weighting import make_rule
+from aef_core.perturbation.execution import PLAIN, Execution
+from aef_core.perturbation.objective import Problem
 
 from .conftest import DATA
 
@@ -78,8 +76,7 @@ def published_order(name: str, steps: int, **settings: object) -> Iterator[State
     state = State(TRACES["start"].clone(), torch.zeros_like(TRACES["start"]))
     for step in range(steps):
         until = replace(loop, steps=step + 1)
-        rule = make_rule(method.rule, **method.rule_settings())
-        (state,) = method.states(zoo, batch(step % 2), rule, until, state, NO_HOOKS)
+        (state,) = method.steps(Problem(zoo, batch(step % 2)), until, state)
         yield state
 
 
@@ -125,14 +122,14 @@ class Published(CMUA):
         return u, felt
 
 
-@pytest.mark.parametrize("machine", [(), (Execution(micro_batch=3), Peers())])
-def test_cmua_is_the_published_one(machine: tuple) -> None:
+@pytest.mark.parametrize("execution", [PLAIN, Execution(micro_batch=3)])
+def test_cmua_is_the_published_one(execution: Execution) -> None:
     """Both batches through seven targets each: u after every one of them."""
-    zoo, rule, state = toys("low", "high"), make_rule("uniform"), None
+    zoo, state = toys("low", "high"), None
     method = Published(factors=dict(zip(NAMES, TRACES["cmua.factors"].tolist(), strict=True)))
     loop = method.loop(PerturbationConfig(batch=4), 8, zoo)
     for step in range(2):
         until = replace(loop, steps=step + 1)
-        (state,) = method.states(zoo, batch(step), rule, until, state, NO_HOOKS, *machine)
+        (state,) = method.steps(Problem(zoo, batch(step)), until, state, execution)
         close(state.delta[0], TRACES["cmua.up"][7 * step + 6])
     close(torch.stack(method.calls), TRACES["cmua.up"])

@@ -7,12 +7,12 @@ import pytest
 import pywt
 import torch
 
-from aef_core.methods import METHODS, make_method, method_table, protect_with, search_factors
+from aef_core.methods import METHODS, PUBLISHED, make_method, method_table
 from aef_core.methods.cmua import targets
 from aef_core.metrics import Evaluator
 from aef_core.models import AttGAN
 from aef_core.perturbation import Diverged, PerturbationConfig, State, initial_state
-from aef_core.perturbation.objective import Hooks, clean_references, interruption, wasserstein
+from aef_core.perturbation.objective import clean_references, interruption, wasserstein
 from aef_core.perturbation.parametrization import (
     ChromaWavelet,
     Separated,
@@ -20,8 +20,11 @@ from aef_core.perturbation.parametrization import (
     haar,
     haar_inverse,
 )
-from aef_core.perturbation.runs import Run
+from aef_core.perturbation.store import Run
+from aef_core.runs import optimize
+from companion.studies.budgets import Chroma
 from companion.studies.robustness import Expectation
+from companion.studies.search import search_factors
 
 from .conftest import make_faces, tiny_zoo
 
@@ -35,7 +38,7 @@ def run(
 ) -> Run:
     settings = {**QUICK.get(name, {}), **(settings or {})}
     zoo = more.pop("zoo", None) or tiny_zoo()
-    return protect_with(name, zoo, make_faces(), config, settings=settings, progress=False, **more)
+    return optimize(zoo, make_faces(), name, config, settings=settings, progress=False, **more)
 
 
 @pytest.mark.parametrize("name", METHODS)
@@ -85,10 +88,44 @@ def test_a_killed_method_goes_on_to_the_same_bits(name: str) -> None:
     assert seen[0] >= last, "nothing was resumed"
 
 
+def test_a_bare_rule_leaves_the_loop_as_it_is_set() -> None:
+    config = dataclasses.replace(CONFIG, feature_weight=0.7, feature_steps=1, momentum=0.5)
+    for name in ("uniform", "aef"):  # AEF fixes nothing that it is not given
+        assert make_method(name).loop(config, 6, tiny_zoo()) == config
+
+
+def test_settings_travel_apart_from_arguments() -> None:
+    """OHEM's `keep` is how many generators, `optimize`'s whether the run is stored."""
+    one, two = (run("ohem", settings={"keep": k}) for k in (1, 2))
+    assert (one.config["settings"], two.config["settings"]) == ({"keep": 1}, {"keep": 2})
+    assert one.path != two.path
+    for made, pushed in ((one, 1), (two, 2)):
+        assert made.history.groupby("step")["weight"].agg(lambda w: (w > 0).sum()).eq(pushed).all()
+    zoo, faces = tiny_zoo(), make_faces()
+    for wrong, message in (
+        ({"keep": 2}, r"keep must be True or False, got 2; .* settings=\{'keep': 2\}"),
+        ({"loop": "x"}, "method 'ohem' has no setting 'loop'; it has: keep"),
+        ({"recipe": {}}, "method 'ohem' has no setting 'recipe'"),
+        ({"settings": {"recipe": 1}}, "method 'ohem' has no setting 'recipe'"),
+        ({"settings": {"eps": 1.0}}, "method 'ohem' has no setting 'eps'"),
+        ({"settings": {"keep": 1.5}}, r"keep must be a whole number, got 1\.5"),
+    ):
+        with pytest.raises(ValueError, match=message):
+            optimize(zoo, faces, "ohem", CONFIG, **wrong)
+    with pytest.raises(ValueError, match="setting 'tau' is given twice"):
+        optimize(zoo, faces, "aef", CONFIG, settings={"tau": 0.1}, tau=0.1)
+
+
+def test_a_method_with_a_budget_of_its_own_takes_no_other() -> None:
+    for name in ("dwt", "tsdf"):
+        with pytest.raises(ValueError, match=f"{name} has a budget of its own: .* 'chroma'"):
+            run(name, budget=Chroma())
+
+
 def test_settings_are_part_of_a_run() -> None:
     plain, damped = run("cmua"), run("cmua", settings={"momentum": 0.9})
     assert plain.path != damped.path
-    assert damped.config["recipe"]["momentum"] == 0.9
+    assert damped.config["settings"]["momentum"] == 0.9
 
 
 def test_nan_stops_a_composed_method_too() -> None:
@@ -107,6 +144,9 @@ def test_nan_stops_a_composed_method_too() -> None:
         ("cmua", {"inner": 0}, "inner is out of range: 0"),
         ("cmua", {"momentum": 1.0}, r"momentum is out of range: 1\.0"),
         ("pgd", {"passes": 0}, "passes is out of range: 0"),
+        ("aef", {"tau": "abc"}, "tau must be a number, got 'abc'"),
+        ("max-min", {"share": 2.0}, r"share must be in \(0, 1\), got 2\.0"),
+        ("dwt", {"every": 0}, "every must be 1 or more, got 0"),
         ("tsdf", {"threshold": 0.0}, r"threshold is out of range: 0\.0"),
     ],
 )
@@ -117,8 +157,8 @@ def test_mistakes_are_named(name: str, settings: dict, message: str) -> None:
 
 def test_the_table_has_a_documented_line_per_method() -> None:
     table = method_table(tiny_zoo())
-    assert list(table.index) == list(METHODS)
-    for kind in METHODS.values():
+    assert list(table.index) == list(PUBLISHED)
+    for kind in PUBLISHED.values():
         for word in ("Formula:", "Source:"):
             assert word in kind.__doc__, f"{kind.name} does not say its {word}"
 
@@ -126,7 +166,7 @@ def test_the_table_has_a_documented_line_per_method() -> None:
 def test_methods_are_compared_at_equal_computation() -> None:
     """But for those of one step; TSDF's poison comes on top, CMUA makes whole rounds."""
     config, zoo = PerturbationConfig(steps=480), tiny_zoo()
-    for name in set(METHODS) - {"fgsm", "random"}:
+    for name in set(PUBLISHED) - {"fgsm", "random"}:
         method = make_method(name)
         steps = method.loop(config, 64, zoo).steps - getattr(method, "poison_steps", 0)
         assert steps * method.cost(zoo) == pytest.approx(480, abs=method.cost(zoo) / 2 + 1), name
@@ -142,7 +182,7 @@ def test_aef_on_outputs_alone_feels_outputs_alone() -> None:
 def test_fgsm_is_the_formula() -> None:
     """One generator: the corner of the box the gradient of the output MSE points at."""
     zoo, faces = {"AttGAN": tiny_zoo()["AttGAN"]}, make_faces()
-    made = protect_with("fgsm", zoo, faces, CONFIG, keep=False, progress=False)
+    made = optimize(zoo, faces, "fgsm", CONFIG, keep=False, progress=False)
     loop = make_method("fgsm").loop(CONFIG, len(faces), zoo)
     assert (loop.steps, loop.batch) == (1, 6)
     references = clean_references(zoo, faces, 0, 6)["AttGAN"]
@@ -181,7 +221,7 @@ def test_cmua_fills_its_budget() -> None:
 
 def test_cmua_refuses_what_it_cannot_honour() -> None:
     with pytest.raises(ValueError, match="cmua attacks outputs of untransformed photos"):
-        run("cmua", hooks=Hooks(transform=Expectation()))
+        run("cmua", transform=Expectation())
 
 
 def test_random_is_signs_at_the_bound() -> None:

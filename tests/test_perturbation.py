@@ -16,7 +16,7 @@ from aef_core.perturbation import (
     initial_state,
     perturb,
 )
-from aef_core.perturbation.objective import clean_references, interruption, pooled
+from aef_core.perturbation.objective import Problem, clean_references, interruption, pooled
 from aef_core.weighting import AEF, RULES, Feedback, Uniform, make_rule
 
 from .conftest import make_faces, tiny_zoo
@@ -24,8 +24,12 @@ from .conftest import make_faces, tiny_zoo
 CONFIG = PerturbationConfig(steps=5, step_size=0.01, batch=4)
 
 
+def problem(zoo: dict[str, DeepfakeModel] | None = None) -> Problem:
+    return Problem(zoo or tiny_zoo(), make_faces())
+
+
 def run(config: PerturbationConfig = CONFIG, method: str = "aef", **changes: object) -> State:
-    *_, last = perturb(changes.get("zoo") or tiny_zoo(), make_faces(), make_rule(method), config)
+    *_, last = perturb(problem(changes.get("zoo")), make_rule(method), config)
     return last
 
 
@@ -65,11 +69,11 @@ def test_resuming_gives_the_bits_of_an_uninterrupted_run(change: dict) -> None:
     config = dataclasses.replace(CONFIG, **change)
     straight = run(config)
     for stop in (1, 3):
-        loop = perturb(tiny_zoo(), make_faces(), make_rule("aef"), config)
+        loop = perturb(problem(), make_rule("aef"), config)
         for state in loop:
             if state.step == stop:
                 break
-        *_, resumed = perturb(tiny_zoo(), make_faces(), make_rule("aef"), config, state)
+        *_, resumed = perturb(problem(), make_rule("aef"), config, state)
         assert torch.equal(resumed.delta, straight.delta)
         assert resumed.history == straight.history
 
@@ -151,7 +155,7 @@ def test_settings_out_of_range_are_named(setting: str, value: float) -> None:
 
 def test_an_empty_zoo_is_refused() -> None:
     with pytest.raises(ValueError, match="zoo is empty"):
-        next(perturb({}, make_faces(), make_rule("uniform"), CONFIG))
+        Problem({}, make_faces())
 
 
 def test_features_are_pooled_as_published_only_cheaper() -> None:
@@ -203,7 +207,7 @@ def test_weights_that_are_not_finite_stop_with_rule_step_and_settings() -> None:
         (Later(), r"step 1: rule 'aef' \(tau=0.1, beta=0.9\)"),
     ):
         with pytest.raises(Diverged, match=f"{said} returned weights that are not finite"):
-            list(perturb(tiny_zoo(), make_faces(), rule, CONFIG))
+            list(perturb(problem(), rule, CONFIG))
 
 
 def test_the_history_says_where_a_solver_failed(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -226,6 +230,6 @@ def test_the_history_says_where_a_solver_failed(monkeypatch: pytest.MonkeyPatch)
 
     monkeypatch.setattr(aggregation.CAGradWeighting, "forward", fail_once)
     rule = make_rule("cagrad", rows="l2")
-    *_, last = perturb(tiny_zoo(), make_faces(), rule, config)
+    *_, last = perturb(problem(), rule, config)
     failed = [row["solver_failed"] for row in last.history]
     assert failed == [False] * 4 + [True] * 4 + [False] * 4

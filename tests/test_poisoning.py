@@ -5,12 +5,18 @@ import pytest
 import torch
 
 from aef_core.faces import FaceBatch, load_faces
-from aef_core.methods.poisoning import DETECTION, detection_target, detector_references, face_boxes
+from aef_core.methods.poisoning import (
+    DETECTION,
+    detection_target,
+    detector_failure,
+    detector_references,
+    face_boxes,
+)
+from aef_core.perturbation import PerturbationConfig, perturb
+from aef_core.perturbation.objective import Problem
+from aef_core.weighting import make_rule
 from companion.studies import detection as ds
 from companion.studies.detection import detection_scores, matches
-from aef_core.perturbation import PerturbationConfig, perturb
-from aef_core.perturbation.objective import Hooks
-from aef_core.weighting import make_rule
 
 
 @pytest.fixture(scope="module")
@@ -46,9 +52,7 @@ def test_poison_lowers_the_face_probability(faces: FaceBatch) -> None:
     target = detection_target(torch.device("cpu"))
     config = PerturbationConfig(steps=8, step_size=0.02, batch=4, init=0.02, momentum=0.8)
     before = detector_references(target, faces, 0, 4)["MTCNN"]
-    *_, last = perturb(
-        target, faces, make_rule("uniform"), config, hooks=Hooks(objective=DETECTION)
-    )
+    *_, last = perturb(Problem(target, faces, objective=DETECTION), make_rule("uniform"), config)
     with torch.no_grad():
         logits, _ = target["MTCNN"]((faces.images + last.delta).clamp(-1, 1), before.conditions)
     after = torch.cat(list(logits.values()), dim=1)
@@ -58,6 +62,19 @@ def test_poison_lowers_the_face_probability(faces: FaceBatch) -> None:
     history = pd.DataFrame(last.history)
     assert history["strength"].iloc[-1] > history["strength"].iloc[0]
     assert history["strength"].max() <= 1
+
+
+def test_the_strength_of_a_batch_is_the_mean_over_its_photos(faces: FaceBatch) -> None:
+    """Or micro-batches of TSDF's second stage would not add up."""
+    target = detection_target(torch.device("cpu"))
+    reference, x = detector_references(target, faces, 0, 4)["MTCNN"], faces.images.clone()
+    x[::2] *= 0.5
+    rows = torch.arange(4)
+    with torch.no_grad():
+        whole = detector_failure(target["MTCNN"], x, reference, rows, 0.3)
+        single = [detector_failure(target["MTCNN"], x[[i]], reference, rows[[i]], 0.3)
+                  for i in range(4)]  # fmt: skip
+    torch.testing.assert_close(torch.stack(whole), torch.tensor(single).mean(dim=0))
 
 
 def box(*values: float) -> torch.Tensor:

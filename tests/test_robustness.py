@@ -6,11 +6,14 @@ import pytest
 import torch
 from torch import Tensor
 
+from aef_core.methods import make_method
 from aef_core.metrics import Evaluator, per_model, psnr
 from aef_core.models import DeepfakeModel
+from aef_core.models.base import fingerprint
 from aef_core.perturbation import PerturbationConfig
-from aef_core.perturbation.objective import Hooks, seeded
-from aef_core.perturbation.runs import fingerprint, optimize, run_hash, run_identity
+from aef_core.perturbation.objective import Problem, seeded
+from aef_core.perturbation.store import run_hash
+from aef_core.runs import optimize, run_identity
 from companion.studies import robustness as R
 from companion.studies.attackers import estimate_universal, subtract, subtraction_attack
 from companion.training.patching import LowRank, adapt, adapters, merged, retrain
@@ -92,15 +95,15 @@ def test_expectation_is_differentiable_seeded_and_named() -> None:
         assert gradient.abs().sum() > 0
 
 
-def test_hooks_are_part_of_a_runs_identity_only_when_they_are_there(
+def test_a_transformation_is_part_of_a_runs_identity_only_when_it_is_there(
     zoo: dict[str, DeepfakeModel],
 ) -> None:
     faces, config = make_faces(), PerturbationConfig(steps=2, batch=4)
     plain = optimize(zoo, faces, "uniform", config, progress=False)
-    identity = run_identity(zoo, faces, "uniform", config)
+    identity = run_identity(Problem(zoo, faces), make_method("uniform"), config)
     assert plain.path.name == run_hash(identity)
-    through = Hooks(transform=R.Expectation())
-    other = optimize(zoo, faces, "uniform", config, hooks=through, progress=False)
+    through = R.Expectation()
+    other = optimize(zoo, faces, "uniform", config, transform=through, progress=False)
     assert other.path != plain.path
     assert other.config["transform"] == R.Expectation().name
     assert not torch.equal(other.delta, plain.delta)

@@ -8,8 +8,8 @@ import torch
 
 from aef_core.config import home
 from aef_core.perturbation import PerturbationConfig, State
-from aef_core.perturbation.runs import list_runs, load_run, optimize
-from aef_core.perturbation.store import DamagedRun
+from aef_core.perturbation.store import DamagedRun, load_run
+from aef_core.runs import list_runs, optimize
 
 from .conftest import make_faces, tiny_zoo
 
@@ -41,7 +41,7 @@ def test_a_run_belongs_to_a_device_and_a_torch(monkeypatch: pytest.MonkeyPatch) 
     first = go()
     assert first.config["device"] == "cpu"
     assert first.config["torch"] == torch.__version__
-    assert first.config["format"] == 2
+    assert first.config["format"] == 3
     monkeypatch.setattr(torch, "__version__", "9.9.9")
     assert go().path != first.path
 
@@ -118,7 +118,7 @@ def test_a_damaged_checkpoint_is_reported() -> None:
 
 
 def test_bad_requests_leave_nothing_behind() -> None:
-    with pytest.raises(ValueError, match="unknown weighting rule"):
+    with pytest.raises(ValueError, match="unknown method 'no-such-rule'"):
         go(method="no-such-rule")
     with pytest.raises(FileNotFoundError, match="no such run"):
         load_run(home() / "0123")

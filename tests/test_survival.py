@@ -8,13 +8,14 @@ from torch import Tensor
 
 from aef_core.faces import FaceBatch, load_faces
 from aef_core.metrics import Evaluator, evaluate
+from aef_core.metrics.evaluations import evaluate_run
 from aef_core.metrics.survival import edit_survival, sentences, survival_by_generator, total
 from aef_core.models import DeepfakeModel
 from aef_core.models import judge as classifier
-from aef_core.models.base import ATTRIBUTES, attribute_index
+from aef_core.models.base import ATTRIBUTES, attribute_index, fingerprint
 from aef_core.perturbation import PerturbationConfig
-from aef_core.perturbation.runs import evaluate_run, fingerprint, optimize
 from aef_core.perturbation.store import run_hash
+from aef_core.runs import optimize
 from companion.studies.study import compare, results_table
 
 from .conftest import make_faces, tiny_zoo
@@ -175,6 +176,8 @@ def test_a_table_stored_without_these_columns_is_made_again() -> None:
 def test_the_results_table_has_it() -> None:
     zoo, config = tiny_zoo(), PerturbationConfig(steps=1, batch=4)
     judge = Evaluator(zoo, make_faces(3, seed=1))
-    runs, table = compare(zoo, make_faces(), judge, {"AEF": ("aef", {}), "random": ("random", {})}, config)
+    runs, table = compare(
+        zoo, make_faces(), judge, {"AEF": ("aef", {}), "random": ("random", {})}, config
+    )
     shares = table[~table["excluded"]].groupby("model")["survives"].mean()
     assert results_table(table, runs).loc["AEF", "edit survival"] == pytest.approx(shares.mean())

@@ -9,9 +9,9 @@ import torch
 from matplotlib import pyplot as plt
 
 from aef_core.faces import load_faces
-from aef_core.methods import protect_with
 from aef_core.metrics import Evaluator
 from aef_core.perturbation import PerturbationConfig
+from aef_core.runs import optimize
 from companion import plots
 from companion.studies import transfer
 from companion.studies.unseen import VAE, load_unseen, unseen_table
@@ -97,7 +97,7 @@ def test_shares_and_balance_are_the_plain_ratios(folds) -> None:
 
 def test_the_floor_is_a_coin_at_the_bound(folds) -> None:
     judge, whole, table, _ = folds
-    pattern = protect_with("random", judge.zoo, make_faces(), CONFIG, progress=False).delta
+    pattern = optimize(judge.zoo, make_faces(), "random", CONFIG, progress=False).delta
     assert pattern.shape == (1, 3, 32, 32)
     assert pattern.unique().tolist() == pytest.approx([-0.05, 0.05])
     assert abs(pattern.mean()) < 0.005

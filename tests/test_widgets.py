@@ -13,11 +13,14 @@ import torch
 from PIL import Image
 
 from aef_core.faces import load_faces, to_uint8
+from aef_core.methods import make_method
 from aef_core.metrics import evaluate
 from aef_core.metrics.survival import sentences
 from aef_core.models import DeepfakeModel, StarGAN
 from aef_core.perturbation import PerturbationConfig
-from aef_core.perturbation.runs import Run, find_run, optimize, run_identity
+from aef_core.perturbation.objective import Problem
+from aef_core.perturbation.store import Run
+from aef_core.runs import find_run, optimize, run_identity
 from companion import widgets
 from companion.reproduce import WIDGET, keep_outputs
 from companion.toy import Game, replay
@@ -129,8 +132,12 @@ def results(edits: tuple[str, ...] = ("Male", "Young")) -> pd.DataFrame:
     draw = np.random.default_rng(0)
     rows = [
         (method, seed, f"face {i}", model, edit, level * (1 + 0.1 * draw.random()))
-        for method, level in (("random", 0.001), ("uniform", 0.02), ("aef", 0.06),
-                              ("specialists", 0.08))
+        for method, level in (
+            ("random", 0.001),
+            ("uniform", 0.02),
+            ("aef", 0.06),
+            ("specialists", 0.08),
+        )
         for seed in (0, 1)
         for i in range(6)
         for model in PLAYERS
@@ -293,7 +300,7 @@ def test_a_paused_panel_resumes() -> None:
     held.wait(120)
     assert torch.equal(held.run.delta, uninterrupted().delta)
     assert held.picture.value != picture
-    identity = run_identity(tiny(), make_faces(4), "aef", CONFIG)
+    identity = run_identity(Problem(tiny(), make_faces(4)), make_method("aef"), CONFIG)
     assert find_run(identity)[0].seconds < 120
 
 

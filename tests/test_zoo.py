@@ -20,7 +20,7 @@ from aef_core.models.base import ATTRIBUTES, edit_attributes
 from aef_core.models.judge import predict_attributes
 from aef_core.models.zoo import OFFICIAL, BadCheckpoint, installed, load_zoo, zoo_table
 from aef_core.perturbation import PerturbationConfig
-from aef_core.perturbation.runs import optimize
+from aef_core.runs import optimize
 from companion import plots
 from companion.training import bars as zoo_bars
 from companion.training.bars import edits_shown, glasses_of_others

@@ -19,12 +19,10 @@ def run(app: Callable[[], None]) -> None:
 
     Every other error keeps its traceback; `AEF_DEBUG=1` shows all of them.
     """
-    from aef_core.distributed import joined
     from aef_core.errors import AEFError
 
     try:
-        with joined():
-            app()
+        app()
     except AEFError as error:
         if os.environ.get("AEF_DEBUG") == "1":
             raise

@@ -28,7 +28,7 @@ if TYPE_CHECKING:
     import pandas as pd
 
     from aef_core.perturbation import State
-    from aef_core.perturbation.runs import Run
+    from aef_core.perturbation.store import Run
 
 app = typer.Typer()
 
@@ -36,6 +36,7 @@ app = typer.Typer()
 @app.command(
     epilog=examples(
         "optimize --method aef --set tau=0.01",
+        "optimize --method cmua",
         "optimize --method grad-norm --eps 0.03 --seed 1",
         "optimize --profile paper --data celeba --root ~/celeba",
     )
@@ -44,7 +45,7 @@ def optimize(
     method: Method = "aef",
     settings: Settings = None,
     eps: Annotated[float | None, typer.Option(help="bound, images being in [-1, 1]")] = None,
-    steps: Annotated[int | None, typer.Option(help="steps of the loop")] = None,
+    steps: Annotated[int | None, typer.Option(help="computation, in plain steps")] = None,
     seed: Annotated[int, typer.Option(help="seed of start, edits and batches")] = 0,
     profile: ProfileName = None,
     data: Data = "embedded",
@@ -56,34 +57,32 @@ def optimize(
         list[str] | None,
         typer.Option(
             "--with",
-            help="memory and speed, NAME=VALUE: micro_batch, cache, precision, channels_last, "
-            "conv_search, compile",
+            help="memory and speed, NAME=VALUE: micro_batch, cache, precision, "
+            "channels_last, compile",
         ),
     ] = None,
 ) -> None:
     """Optimise one perturbation against the whole zoo, and keep it as a run.
 
     Stop it with Ctrl-C: the same command goes on where it stopped, and finds a finished run again.
-    Started by torchrun, the processes share every batch: `torchrun --nproc-per-node 2 -m aef_core
-    optimize ...`.
+    A method whose steps cost more than one forward and backward pass makes fewer of them.
     """
     from aef_core.faces import load_faces
     from aef_core.perturbation.execution import Execution
-    from aef_core.perturbation.runs import Stopped
-    from aef_core.perturbation.runs import optimize as optimise
+    from aef_core.runs import Stopped
+    from aef_core.runs import optimize as optimise
 
     size, config = loop_config(profile, eps=eps, steps=steps, seed=seed)
-    chosen = parse_settings(settings)
-    execution = Execution.of(parse_settings(machine, "--with")) if machine else None
+    execution = Execution.of(parse_settings(machine, "--with"))
     zoo = open_zoo(official, zoo_name)
     faces = load_faces(data, "train", n or size, root, image_size(zoo))
     try:
         run = optimise(zoo, faces, method, config, on_step=stop_on_interrupt(),
-                       execution=execution, **chosen)  # fmt: skip
+                       execution=execution, settings=parse_settings(settings))  # fmt: skip
     except Stopped as stopped:
         print(stopped)
         raise typer.Exit(130) from None
-    print(f"{method}, {config.steps} steps, {run.seconds:.0f} s: {run.path}")
+    print(f"{method}, {run.config['loop']['steps']} steps, {run.seconds:.0f} s: {run.path}")
     print(summary(run).to_string(float_format="{:.3g}".format))
     print("S: interruption strength on the faces optimised on; weight: mean of the last quarter")
     same = f" --official {official}" if official else f" --zoo {zoo_name}"
@@ -117,9 +116,9 @@ def evaluate(
     from aef_core.config import get_profile
     from aef_core.faces import load_faces
     from aef_core.metrics import Evaluator
+    from aef_core.metrics.evaluations import evaluate_run
     from aef_core.metrics.statistics import method_balance
     from aef_core.metrics.survival import sentences, total
-    from aef_core.perturbation.runs import evaluate_run
 
     chosen = [find_run(name) for name in runs]
     zoo = open_zoo(official, zoo_name)
@@ -149,7 +148,7 @@ def evaluate(
 
 def stop_on_interrupt() -> "Callable[[State], None]":
     """For `optimize`'s `on_step`: the first Ctrl-C stops after the step, the second at once."""
-    from aef_core.perturbation.runs import Stopped
+    from aef_core.runs import Stopped
 
     asked = []
 

@@ -12,21 +12,20 @@ from aef_core.errors import BadInput, NotFound
 if TYPE_CHECKING:
     from aef_core.perturbation import PerturbationConfig
     from aef_core.perturbation.objective import Zoo
-    from aef_core.perturbation.runs import Run
+    from aef_core.perturbation.store import Run
 
 Method = Annotated[
-    str, typer.Option("--method", "--rule", help="weighting rule: uniform, grad-norm, aef, ...")
+    str, typer.Option("--method", "--rule", help="aef, cmua, found, ..., or a bare weighting rule")
 ]
 Settings = Annotated[
     list[str] | None,
-    typer.Option("--set", help="a setting of the rule, NAME=VALUE; may be repeated"),
+    typer.Option("--set", help="a setting of the method, NAME=VALUE; may be repeated"),
 ]
 ProfileName = Annotated[
     str | None, typer.Option("--profile", help="smoke, quick or paper; AEF_PROFILE, else quick")
 ]
 Data = Annotated[str, typer.Option(help="embedded, celeba, lfw, ffpp or folder")]
 Root = Annotated[Path | None, typer.Option(help="folder or zip of the faces, unless embedded")]
-# torchrun takes a bare --n for one of its own options
 Count = Annotated[
     int | None, typer.Option("--faces", "--n", help="how many faces; the profile's by default")
 ]
@@ -71,13 +70,13 @@ def loop_config(profile: str | None, **given: Any) -> "tuple[int, PerturbationCo
 
 
 def make_run(zoo: "Zoo", method: str, settings: list[str] | None, profile: str | None) -> "Run":
-    """The profile's run of a rule on the embedded faces, found or optimised now."""
+    """The profile's run of a method on the embedded faces, found or optimised now."""
     from aef_core.faces import load_faces
-    from aef_core.perturbation.runs import optimize
+    from aef_core.runs import optimize
 
     size, config = loop_config(profile)
     faces = load_faces("embedded", "train", size, size=image_size(zoo))
-    return optimize(zoo, faces, method, config, **parse_settings(settings))
+    return optimize(zoo, faces, method, config, settings=parse_settings(settings))
 
 
 def open_zoo(official: Path | None, name: str = "celeba64") -> "Zoo":
@@ -105,7 +104,7 @@ def find_run(name: str) -> "Run":
         Several fit.
     """
     from aef_core.config import home
-    from aef_core.perturbation.runs import load_run
+    from aef_core.perturbation.store import load_run
 
     if (Path(name) / "run.json").exists():
         return load_run(name)

@@ -8,15 +8,13 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from aef_core.distributed import ALONE, Peers
 from aef_core.errors import BadInput
-from aef_core.faces import FaceBatch
 from aef_core.methods.base import Method
 from aef_core.models import AttGAN, DeepfakeModel
 from aef_core.perturbation import PerturbationConfig, State, batch_rows, check_finite
-from aef_core.perturbation.execution import Execution
-from aef_core.perturbation.objective import INTERRUPTION, Hooks, Zoo, seeded
-from aef_core.weighting import Weighting
+from aef_core.perturbation.budgets import Budget
+from aef_core.perturbation.execution import PLAIN, Execution
+from aef_core.perturbation.objective import INTERRUPTION, Problem, Zoo, seeded
 
 ORDER = ("StarGAN", "AttentionGAN", "HiSD", "AttGAN")  # of the published driver
 HISD_SHIFT = 0.002  # added to HiSD's clean output: at x its squared distance has no gradient
@@ -43,7 +41,7 @@ class CMUA(Method):
         m of the fusion. Paper 0.5.
     factors : mapping of generator to float
         The multipliers s_k that the paper calls step sizes and finds by TPE; 1 where not given, as
-        the published settings have it. See `search_factors`.
+        the published settings have it.
 
     A step is one batch through all targets of all generators, see `targets`: dozens of plain steps,
     so that a budget below that still buys one. Batches have the caller's size. History: `strength`
@@ -74,36 +72,32 @@ class CMUA(Method):
         return replace(plain, step_size=self.share * config.eps, momentum=0.0, feature_weight=0.0,
                        feature_steps=0, universal=True)  # fmt: skip
 
-    def states(
+    def steps(
         self,
-        zoo: Zoo,
-        faces: FaceBatch,
-        rule: Weighting,
+        problem: Problem,
         config: PerturbationConfig,
-        state: State | None,
-        hooks: Hooks,
-        execution: Execution | None = None,
-        peers: Peers = ALONE,
+        state: State | None = None,
+        execution: Execution = PLAIN,
     ) -> Iterator[State]:
-        if hooks.transform or hooks.objective is not INTERRUPTION:
+        if problem.transform or problem.objective is not INTERRUPTION:
             raise BadInput("cmua attacks outputs of untransformed photos: give it a budget only")
-        execution, names = execution or Execution(), list(zoo)
-        zoo = execution.prepared({name: zoo[name] for name in sorted(zoo, key=_place)})
-        device = next(next(iter(zoo.values())).parameters()).device
+        names, faces, device = list(problem.zoo), problem.faces, problem.device
+        ordered = {name: problem.zoo[name] for name in sorted(names, key=_place)}
+        zoo = execution.prepared(ordered)
         images, attributes = faces.images.to(device), faces.attributes.to(device)
         state = state or State(torch.zeros_like(images[:1]), torch.zeros_like(images[:1]))
         u = state.delta.to(device) if state.step else None
         while state.step < config.steps:
             rows = batch_rows(len(faces), state.step, config)
             x, patterns, records = images[rows], {}, {}
-            parts = peers.parts(len(rows), execution.micro_batch)
+            parts = execution.parts(len(rows))
             with execution.applied(device), execution.within_memory(config.batch):
                 for name, model in zoo.items():
                     for number, edit in enumerate(targets(name, model)):
                         c = model.conditions(attributes[rows], edit)
                         noise = self.noise(x, config, f"noise {state.step} {name} {number}")
-                        outputs = _Outputs(model, c, parts, peers)
-                        u, felt = self._attack(name, outputs, x, noise, u, config, hooks)
+                        outputs = _Outputs(model, c, parts)
+                        u, felt = self._attack(name, outputs, x, noise, u, config, problem.budget)
                     patterns[name], records[name] = u, self._row(name, zoo, state.step, *felt)
             state.history += [records[name] for name in names]
             flat = F.normalize(torch.cat([patterns[n] for n in names]).flatten(1).double(), dim=1)
@@ -119,19 +113,19 @@ class CMUA(Method):
         noise: Tensor,
         u: Tensor | None,
         config: PerturbationConfig,
-        hooks: Hooks,
+        budget: Budget,
     ) -> tuple[Tensor, tuple[Tensor, Tensor]]:
         """One target, as published: u afterwards; MSE and mean|grad| of the last inner step."""
         y, X = outputs.clean(x), x + noise
         if name == "HiSD":
-            y, X = y + HISD_SHIFT, x if u is None else x + hooks.budget.added(x, u)
+            y, X = y + HISD_SHIFT, x if u is None else x + budget.added(x, u)
         for _ in range(self.inner):
             mse, gradient = outputs.gradient(X, y)
             moved = X + config.step_size * gradient.sign()
             scaled = self.factors.get(name, 1.0) * (moved - x)
-            eta = hooks.budget.project(scaled, config.eps).mean(dim=0, keepdim=True)
+            eta = budget.project(scaled, config.eps).mean(dim=0, keepdim=True)
             u = eta if u is None else self.momentum * u + (1 - self.momentum) * eta
-            X = (x + hooks.budget.added(x, u)).clamp(-1, 1)
+            X = (x + budget.added(x, u)).clamp(-1, 1)
         return u, (mse, gradient.abs().mean())
 
     def noise(self, x: Tensor, config: PerturbationConfig, purpose: str) -> Tensor:
@@ -156,16 +150,15 @@ class CMUA(Method):
 
 @dataclass(frozen=True)
 class _Outputs:
-    """What a generator makes of a batch: piece by piece, shared among the processes of the job."""
+    """What a generator makes of a batch, micro-batch by micro-batch."""
 
     model: DeepfakeModel
     c: Tensor
     parts: list[slice]
-    peers: Peers
 
     @torch.no_grad()
     def clean(self, x: Tensor) -> Tensor:
-        """Its outputs, shape of x; those of other processes stay zero."""
+        """Its outputs, shape of x."""
         y = torch.zeros_like(x)
         for part in self.parts:
             y[part] = self.model.forward_with_feature(x[part], self.c[part])[0]
@@ -180,7 +173,6 @@ class _Outputs:
             mse = F.mse_loss(output, y[part]) * (len(moved) / len(x))
             gradient[part] = torch.autograd.grad(mse, moved)[0]
             total = total + mse.detach()
-        self.peers.sum(gradient, total)
         return total, gradient
 
 

@@ -2,14 +2,14 @@
 
 from collections.abc import Iterator
 from dataclasses import asdict, dataclass, replace
-from typing import Any, ClassVar
+from typing import ClassVar
 
-from aef_core.faces import FaceBatch
-from aef_core.methods.base import Method
-from aef_core.perturbation import PerturbationConfig, State, perturb
-from aef_core.perturbation.objective import Hooks, Zoo
+from aef_core.methods.base import Method, refuse_budget
+from aef_core.perturbation import PerturbationConfig, State
+from aef_core.perturbation.execution import PLAIN, Execution
+from aef_core.perturbation.objective import Problem, Zoo
 from aef_core.perturbation.parametrization import ChromaWavelet
-from aef_core.weighting import Weighting
+from aef_core.weighting import DWTThreshold, Weighting
 
 
 @dataclass
@@ -17,9 +17,9 @@ class DWT(Method):
     """Chroma only, wavelet band by wavelet band, with the paper's threshold weights.
 
     Formula: theta holds one Haar level of Cb and Cr; delta = RGB(0, IWT(theta_cb), IWT(theta_cr));
-    coefficients clipped at 0.8 eps, delta at eps (see `spaces.ChromaWavelet`). Weights: from equal
-    ones, every few steps the first generator whose protected output still has a PSNR above the
-    threshold gains 0.05 (see `weighting.DWTThreshold`).
+    coefficients clipped at 0.8 eps, delta at eps (see `parametrization.ChromaWavelet`). Weights:
+    from equal ones, every few steps the first generator whose protected output still has a PSNR
+    above the threshold gains 0.05 (see `weighting.DWTThreshold`).
     Source: Huang, Chen et al. (JCADCG, doi 10.3724/SP.J.1089.2024-00316), code
     github.com/imagecbj/Proactive-Defense-Against-Facial-Editing-in-DWT. Paper settings: one Haar
     level, chroma clipped at 0.02 of [0, 1], threshold 20 dB, every 5 epochs.
@@ -46,22 +46,19 @@ class DWT(Method):
     def loop(self, config: PerturbationConfig, n: int, zoo: Zoo) -> PerturbationConfig:
         return replace(config, feature_weight=0.0, feature_steps=0, momentum=0.8, universal=True)
 
-    def rule_settings(self) -> dict[str, Any]:
-        return asdict(self)
+    def weighting(self) -> Weighting:
+        return DWTThreshold(**asdict(self))
 
-    def states(
+    def steps(
         self,
-        zoo: Zoo,
-        faces: FaceBatch,
-        rule: Weighting,
+        problem: Problem,
         config: PerturbationConfig,
-        state: State | None,
-        hooks: Hooks,
-        *machine: Any,
+        state: State | None = None,
+        execution: Execution = PLAIN,
     ) -> Iterator[State]:
-        space = ChromaWavelet()
-        hooks = replace(hooks, budget=space)
-        for moved in perturb(zoo, faces, rule, config, state, hooks, *machine):
+        refuse_budget(self.name, problem)
+        bands = ChromaWavelet()
+        for moved in super().steps(replace(problem, budget=bands), config, state, execution):
             if moved.step == config.steps:  # the result is a perturbation of RGB like any other
-                moved = replace(moved, delta=space.decode(moved.delta))
+                moved = replace(moved, delta=bands.decode(moved.delta))
             yield moved

@@ -147,7 +147,8 @@ def detector_failure(
     Formula: scores: 1 - mean over nets of sum softplus(z') / sum softplus(z), over the windows that
     fired on the clean photo (face logit z above 0.405); softplus(z) = -log P(no face), whose
     gradient does not vanish while the detector is sure. Features: 1 - mean (f' + f)^2 / 4 mean f^2,
-    that is, f' is drawn to -f. Both are 0 on the clean photo and at most 1.
+    that is, f' is drawn to -f. Photo by photo, then their mean, so that micro-batches add up. Both
+    are 0 on the clean photo and at most 1.
     Source: L_out and L_feat of TSDF's face_poison_integration.py; the box term is left out.
     """
     logits, features = nets(x, reference.conditions[rows])
@@ -155,11 +156,12 @@ def detector_failure(
     left = []
     for moved, before in zip(logits.values(), clean, strict=True):
         fired = (before > FIRES).to(before)
-        now, was = (fired * F.softplus(z) for z in (moved, before))
-        left.append(now.sum() / was.sum().clamp_min(1e-6) if fired.any() else moved.sum() * 0 + 1)
+        now, was = ((fired * F.softplus(z)).sum(dim=1) for z in (moved, before))
+        left.append(torch.where(fired.any(dim=1), now / was.clamp_min(1e-6), 1.0))
     score = 1 - torch.stack(left).mean()
     f = reference.features[rows]
-    feature = 1 - (features + f).square().mean() / (4 * f.square().mean())
+    drawn = (features + f).square().mean(dim=1) / (4 * f.square().mean(dim=1))
+    feature = 1 - drawn.mean()
     return (1 - feature_weight) * score + feature_weight * feature, score, feature
 
 

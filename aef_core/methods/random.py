@@ -2,15 +2,14 @@
 
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
-from typing import Any, ClassVar
+from typing import ClassVar
 
 import torch
 
-from aef_core.faces import FaceBatch
 from aef_core.methods.base import Method
-from aef_core.perturbation import PerturbationConfig, State, perturb
-from aef_core.perturbation.objective import Hooks, Zoo, seeded
-from aef_core.weighting import Weighting
+from aef_core.perturbation import PerturbationConfig, State
+from aef_core.perturbation.execution import PLAIN, Execution
+from aef_core.perturbation.objective import Problem, Zoo, seeded
 
 
 @dataclass
@@ -30,19 +29,17 @@ class Random(Method):
     def loop(self, config: PerturbationConfig, n: int, zoo: Zoo) -> PerturbationConfig:
         return replace(config, steps=1, feature_weight=0.0, feature_steps=0, universal=True)
 
-    def states(
+    def steps(
         self,
-        zoo: Zoo,
-        faces: FaceBatch,
-        rule: Weighting,
+        problem: Problem,
         config: PerturbationConfig,
-        state: State | None,
-        hooks: Hooks,
-        *machine: Any,
+        state: State | None = None,
+        execution: Execution = PLAIN,
     ) -> Iterator[State]:
-        shape = (1, *hooks.budget.shape(faces.images))
+        images, budget = problem.faces.images, problem.budget
+        shape = (1, *budget.shape(images))
         signs = 2.0 * torch.randint(2, shape, generator=seeded(config.seed, "signs")) - 1
-        delta = hooks.budget.project((config.eps * signs).to(faces.images), config.eps)
+        delta = budget.project((config.eps * signs).to(images), config.eps)
         start = State(delta.clone(), torch.zeros_like(delta))
-        for felt in perturb(zoo, faces, rule, config, start, hooks, *machine):
-            yield replace(felt, delta=delta)  # the record of the step, not its movement
+        for moved in super().steps(problem, config, start, execution):
+            yield replace(moved, delta=delta)  # the record of the step, not its movement

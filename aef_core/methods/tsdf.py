@@ -2,19 +2,18 @@
 
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
-from typing import Any, ClassVar
+from typing import ClassVar
 
 import torch
 
 from aef_core.errors import BadInput
-from aef_core.faces import FaceBatch
-from aef_core.methods.base import Method
-from aef_core.methods.ensemble import FEATURE_STEP
+from aef_core.methods.base import FEATURE_STEP, Method, refuse_budget
 from aef_core.methods.poisoning import DETECTION, detection_target
 from aef_core.perturbation import PerturbationConfig, State, perturb
-from aef_core.perturbation.objective import Hooks, Zoo
+from aef_core.perturbation.execution import PLAIN, Execution
+from aef_core.perturbation.objective import Problem, Zoo
 from aef_core.perturbation.parametrization import Separated
-from aef_core.weighting import Weighting, make_rule
+from aef_core.weighting import AEF, Uniform, Weighting
 
 
 @dataclass
@@ -61,9 +60,7 @@ class TSDF(Method):
 
     def __post_init__(self) -> None:
         if self.poison_steps < 0:
-            raise BadInput(
-                f"poison_steps is out of range: {self.poison_steps}, must be 0 or more"
-            )
+            raise BadInput(f"poison_steps is out of range: {self.poison_steps}, must be 0 or more")
         if not self.threshold > 0:
             raise BadInput(f"threshold is out of range: {self.threshold}, must be positive")
 
@@ -76,49 +73,41 @@ class TSDF(Method):
                        feature_distance="mse", diversity=self.diversity, universal=True,
                        steps=plain.steps + self.poison_steps)  # fmt: skip
 
-    def rule_settings(self) -> dict[str, Any]:
-        return {"tau": self.tau, "beta": self.beta}
+    def weighting(self) -> Weighting:
+        return AEF(self.tau, self.beta)
 
-    def states(
+    def steps(
         self,
-        zoo: Zoo,
-        faces: FaceBatch,
-        rule: Weighting,
+        problem: Problem,
         config: PerturbationConfig,
-        state: State | None,
-        hooks: Hooks,
-        *machine: Any,
+        state: State | None = None,
+        execution: Execution = PLAIN,
     ) -> Iterator[State]:
+        if self.poison_steps:
+            refuse_budget(self.name, problem)
         interrupting = replace(config, steps=config.steps - self.poison_steps)
         if state is None or "interruption" not in state.extra:
-            for state in perturb(zoo, faces, rule, interrupting, state, hooks, *machine):  # noqa: B020
+            for state in super().steps(problem, interrupting, state, execution):  # noqa: B020
                 yield state
         if self.poison_steps:
-            device = next(next(iter(zoo.values())).parameters()).device
-            yield from self._poison(faces, config, state, device, hooks, *machine)
+            yield from self._poison(problem, config, state, execution)
 
     def _poison(
-        self,
-        faces: FaceBatch,
-        config: PerturbationConfig,
-        state: State,
-        device: torch.device,
-        hooks: Hooks,
-        *machine: Any,
+        self, problem: Problem, config: PerturbationConfig, state: State, execution: Execution
     ) -> Iterator[State]:
         """The second stage: the same loop, another target, in the room the first one leaves."""
         if "interruption" not in state.extra:
             nothing = torch.zeros_like(state.delta)
             state = replace(state, delta=nothing, velocity=nothing.clone(), rule={},
                             extra={"interruption": state.delta.clone()})  # fmt: skip
-        first = state.extra["interruption"].to(device)
-        space = Separated(first, self.threshold * config.eps / 0.05, self.decay)
-        target = detection_target(device)
+        first = state.extra["interruption"].to(problem.device)
+        room = Separated(first, self.threshold * config.eps / 0.05, self.decay)
+        detector = replace(problem, zoo=detection_target(problem.device), budget=room,
+                           objective=DETECTION)  # fmt: skip
         # theta is scaled down by M, up to exp(-5 * 0.04) = 0.82; steps of a tenth of the box
         loop = replace(config, feature_steps=0, diversity=0.0, step_size=0.1 * config.eps)
-        hooks = replace(hooks, budget=space, objective=DETECTION)
-        for moved in perturb(target, faces, make_rule("uniform"), loop, state, hooks, *machine):
+        for moved in perturb(detector, Uniform(), loop, state, execution):
             moved.cosines = moved.cosines[: config.steps - self.poison_steps]
             if moved.step == config.steps:
-                moved = replace(moved, delta=space.decode(moved.delta))
+                moved = replace(moved, delta=room.decode(moved.delta))
             yield moved

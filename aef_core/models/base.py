@@ -4,6 +4,7 @@ A generator is split where the interruption losses look inside it: `encode` runs
 that the papers tap, `decode` runs from there to the edited image.
 """
 
+import hashlib
 from abc import ABC, abstractmethod
 from collections.abc import Mapping
 
@@ -89,6 +90,15 @@ def check_size(zoo: Mapping[str, "DeepfakeModel"], images: Tensor) -> None:
                 f"images of {width} x {height} pixels, but this {name} was trained on {side}: "
                 f"load_faces(..., size={side}), or another zoo"
             )
+
+
+def fingerprint(model: nn.Module) -> str:
+    """Short checksum of a model's weights."""
+    digest = hashlib.sha256()
+    for key, value in model.state_dict().items():
+        digest.update(key.encode())
+        digest.update(value.detach().cpu().contiguous().numpy().tobytes())
+    return digest.hexdigest()[:12]
 
 
 class DeepfakeModel(nn.Module, ABC):

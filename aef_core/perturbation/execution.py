@@ -16,6 +16,7 @@ from torch import Tensor, nn
 
 from aef_core.errors import AEFError, BadInput
 from aef_core.models import DeepfakeModel
+from aef_core.registry import check_types
 
 CACHES = ("float32", "float16", "cpu")
 PRECISIONS = ("float32", "tf32", "bf16")
@@ -39,10 +40,10 @@ class Execution:
     cache: str = "float32"  # clean outputs and features: as computed, in half, or in host memory
     precision: str = "float32"  # of the generators; the loss is float32. CUDA: IEEE unless "tf32"
     channels_last: bool = False
-    conv_search: bool = False  # CUDA: try convolution algorithms; another bit pattern each run
     compile: bool = False  # torch.compile; minutes at the start
 
     def __post_init__(self) -> None:
+        check_types(self)
         if self.micro_batch < 0:
             raise BadInput(f"micro_batch is out of range: {self.micro_batch}, must be 0 or more")
         for name, known in (("cache", CACHES), ("precision", PRECISIONS)):
@@ -70,7 +71,12 @@ class Execution:
         changed |= {"cache": "float16"} if self.cache == "float16" else {}
         return {"execution": changed} if changed else {}
 
-    def kept(self, references: Any) -> Any:
+    def parts(self, n: int) -> list[slice]:
+        """The micro-batches of a batch of n: slices of its positions."""
+        size = self.micro_batch or n
+        return [slice(i, min(i + size, n)) for i in range(0, n, size)]
+
+    def cached(self, references: Any) -> Any:
         """Clean outputs and features (fields of a dataclass) the way the cache keeps them."""
         if self.cache == "float32":
             return references
@@ -117,7 +123,6 @@ class Execution:
         switches = [
             (torch.backends.cuda.matmul, "fp32_precision", wanted),
             (torch.backends.cudnn.conv, "fp32_precision", wanted),
-            (torch.backends.cudnn, "benchmark", self.conv_search),
         ]
         before = [getattr(owner, name) for owner, name, _ in switches]
         try:
@@ -145,6 +150,7 @@ class Execution:
             ) from error
 
 
+PLAIN = Execution()
 FAST = Execution(precision="bf16", channels_last=True)
 """For processors that multiply bf16 themselves: AVX-512 BF16, AMX, NVIDIA from Ampere on."""
 

@@ -6,23 +6,20 @@ exact norms and cosines are recorded for free, and memory holds one graph at a t
 """
 
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from contextlib import contextmanager
+from dataclasses import dataclass, field
 from functools import partial
 
 import torch
 from torch import Tensor
 
-from aef_core.distributed import ALONE, Peers
 from aef_core.errors import AEFError, BadInput
-from aef_core.faces import FaceBatch
-from aef_core.perturbation.execution import Execution
+from aef_core.perturbation.execution import PLAIN, Execution
 from aef_core.perturbation.objective import (
     FEATURE_DISTANCES,
-    NO_HOOKS,
-    Hooks,
+    Problem,
     References,
     Zoo,
-    model_input,
     pooled,
     seeded,
 )
@@ -35,181 +32,173 @@ class Diverged(AEFError, RuntimeError):
 
 
 def perturb(
-    zoo: Zoo,
-    faces: FaceBatch,
+    problem: Problem,
     rule: Weighting,
     config: PerturbationConfig,
     state: State | None = None,
-    hooks: Hooks = NO_HOOKS,
-    execution: Execution | None = None,
-    peers: Peers = ALONE,
+    execution: Execution = PLAIN,
 ) -> Iterator[State]:
     """Optimise a perturbation; yields its state after every step, so that a caller can watch,
     save, pause or stop.
 
-    Per step: S_k = (1 - lam) MSE(G_k(x + d), G_k(x)) + lam MSE(phi_k(x + d), phi_k(x)) on a batch,
-    g_k = dS_k/dd, weights from the rule, g = sum_k w_k g_k, then `m <- momentum m + g / mean|g|`
-    and `d <- clip(d + step_size sign(m), -eps, eps)`. Before it `feature_steps` steps
-    `d <- clip(d + step_size sign(g), -eps, eps)` along features alone, which leave m untouched.
+    Per step: S_k = (1 - lam) MSE(G_k(T(x + d)), G_k(x)) + lam MSE(phi_k(T(x + d)), phi_k(x)) on a
+    batch, g_k = dS_k/dd, weights from the rule, g = sum_k w_k g_k, then
+    `m <- momentum m + g / mean|g|` and `d <- clip(d + step_size sign(m), -eps, eps)`. Before it
+    `feature_steps` steps `d <- clip(d + step_size sign(g), -eps, eps)` along features alone, which
+    leave m untouched.
 
     Parameters
     ----------
-    zoo : mapping of name to DeepfakeModel
-        Frozen generators, all on one device.
-    faces : FaceBatch
-        The faces to optimise on; never the ones to evaluate on.
+    problem : Problem
+        Generators, faces, and whatever is not as usual: budget, transformation, objective.
     rule : Weighting
     config : PerturbationConfig
     state : State, optional
         Where an interrupted run stopped.
-    hooks : Hooks, optional
-        Another budget than the box, or a random transformation of what the generators see.
-    execution : Execution, optional
+    execution : Execution
         Memory, precision, layout.
-    peers : Peers
-        Processes that share each batch; every one ends each step with the same state.
 
     Raises
     ------
     Diverged
         A loss, a gradient or the weights are not finite.
     ValueError
-        An empty zoo, or faces of another size than the perturbation.
-    OutOfMemory, LostPeer
-        The machine, or another process of the job, gave up; the message says what to do.
+        Faces of another size than the perturbation.
+    OutOfMemory
+        The machine gave up; the message says what to do.
     """
-    execution = execution or Execution()
-    if not zoo:
-        raise BadInput("the zoo is empty: nothing to optimise against")
-    device = next(next(iter(zoo.values())).parameters()).device
-    images = faces.images.to(device)
+    work = _Work.on(problem, config, execution)
+    state = _started(state, work, rule)
+    while state.step < config.steps:
+        with work.guarded():
+            rows = batch_rows(len(work.images), state.step, config)
+            own = slice(None) if config.universal else rows  # one d for all faces, or one each
+
+            for inner in range(config.feature_steps):  # all generators as one; m stays as it is
+                x, d = work.model_input(state.delta[own], rows, f"diversity {state.step}.{inner}")
+                g, _ = work.gradient(partial(work.feature_distance, rows), x, d)
+                moved = state.delta[own] + config.step_size * g.sign()
+                state.delta[own] = problem.budget.project(moved, config.eps)
+
+            x, d = work.model_input(state.delta[own], rows, f"diversity {state.step}")
+            felt = [work.gradient(partial(work.strength, rows, name), x, d) for name in work.zoo]
+            gradients = torch.stack([gradient for gradient, _ in felt])  # [K, 1 or B, 3, H, W]
+            feedback, terms = _feedback(gradients, torch.stack([terms for _, terms in felt]))
+            _check_strengths(work.zoo, state.step, feedback)
+            weights = rule(feedback)
+            _check_weights(rule, state.step, weights)
+            g = torch.tensordot(weights.to(gradients), gradients, dims=1)
+            if config.normalise == "each":  # FOUND: with its weights, a mean of gradients of size 1
+                scale = (weights @ feedback.grad_l1).to(g)
+            else:  # of each perturbation, so that with one per image each keeps its own scale
+                scale = g.abs().mean(dim=(1, 2, 3), keepdim=True)
+            g = g / scale.clamp_min(torch.finfo(g.dtype).tiny)
+            state.velocity[own] = config.momentum * state.velocity[own] + g
+            moved = state.delta[own] + config.step_size * state.velocity[own].sign()
+            state.delta[own] = problem.budget.project(moved, config.eps)
+
+            _record(state, work.zoo, terms, weights, feedback, rule.solver_failed)
+            state.rule = rule.state_dict()
+            state.step += 1
+        yield state
+
+
+def _started(state: State | None, work: "_Work", rule: Weighting) -> State:
+    """A random start, or the given state, moved to the generators' device; the rule likewise."""
+    images, budget = work.images, work.problem.budget
     if state is None:
-        state = initial_state(images, config, hooks)
+        state = initial_state(images, work.config, budget)
         rule.reset()
-    elif state.delta.shape[1:] != (needed := hooks.budget.shape(images)):
+    elif state.delta.shape[1:] != (needed := budget.shape(images)):
         raise BadInput(
             f"the perturbation is {tuple(state.delta.shape[1:])}, the faces need {needed}"
         )
-    state.delta, state.velocity = state.delta.to(device), state.velocity.to(device)
+    state.delta, state.velocity = state.delta.to(images.device), state.velocity.to(images.device)
     rule.load_state_dict(state.rule)
-    work = _Work(execution.prepared(zoo), images, {}, rule, config, hooks, execution, peers)
-    with execution.applied(device), execution.within_memory(config.batch):
-        batch = min(config.batch, execution.micro_batch or config.batch)
-        for name, model in work.zoo.items():  # one at a time: a cache elsewhere frees its place
-            made = hooks.objective.references({name: model}, faces, config.seed, batch)
-            work.references[name] = execution.kept(made[name])
-    while state.step < config.steps:
-        with execution.applied(device), execution.within_memory(config.batch):
-            for inner in range(config.feature_steps):
-                _feature_step(work, state, inner)
-            _step(work, state)
-        yield state
+    return state
 
 
 @dataclass(frozen=True)
 class _Work:
-    """What stays the same from step to step."""
+    """What stays the same from step to step, and the losses it gives a batch."""
 
-    zoo: Zoo
-    images: Tensor
-    references: dict[str, References]
-    rule: Weighting
+    problem: Problem
     config: PerturbationConfig
-    hooks: Hooks
     execution: Execution
-    peers: Peers
+    zoo: Zoo  # as the execution wants it: layout, precision
+    images: Tensor
+    references: dict[str, References] = field(default_factory=dict)
 
+    @classmethod
+    def on(cls, problem: Problem, config: PerturbationConfig, execution: Execution) -> "_Work":
+        images = problem.faces.images.to(problem.device)
+        work = cls(problem, config, execution, execution.prepared(problem.zoo), images)
+        batch = min(config.batch, execution.micro_batch or config.batch)
+        with work.guarded():
+            for name, model in work.zoo.items():  # one at a time: a cache elsewhere frees its place
+                clean = problem.objective.references
+                made = clean({name: model}, problem.faces, config.seed, batch)
+                work.references[name] = execution.cached(made[name])
+        return work
 
-def _step(work: _Work, state: State) -> None:
-    """Strengths and gradients, weights, one gradient of them, momentum, and the step."""
-    config, rows = work.config, batch_rows(len(work.images), state.step, work.config)
-    gradients, numbers = _all_gradients(work, state, rows)
-    strength, output_mse, _, grad_l1 = numbers[:, :4].T.contiguous()
-    gramian = numbers[:, 4:].contiguous()
-    for name, *felt in zip(work.zoo, strength, grad_l1, strict=True):
-        check_finite(state.step, name, *felt)
-    weights = work.rule(Feedback(strength, grad_l1, gramian, output_mse))
-    _check_weights(work.rule, state.step, weights)
-    combined = torch.tensordot(weights.to(gradients), gradients, dims=1)
-    if config.normalise == "each":
-        scale = (weights @ grad_l1).to(combined)
-    else:  # per perturbation: with one per image, each keeps its own scale
-        scale = combined.abs().mean(dim=(1, 2, 3), keepdim=True)
-    where = slice(None) if config.universal else rows
-    normalised = combined / scale.clamp_min(torch.finfo(scale.dtype).tiny)
-    state.velocity[where] = config.momentum * state.velocity[where] + normalised
-    _move(work, state, where, state.velocity[where])
-    _record(work, state, numbers[:, :3].tolist(), weights, grad_l1, gramian)
-    state.rule = work.rule.state_dict()
-    state.step += 1
+    @contextmanager
+    def guarded(self) -> Iterator[None]:
+        """The execution's backend switches, and its words when memory runs out."""
+        execution = self.execution
+        with execution.applied(self.images.device), execution.within_memory(self.config.batch):
+            yield
 
+    def model_input(self, delta: Tensor, rows: Tensor, purpose: str) -> tuple[Tensor, Tensor]:
+        """T(x + d) of the whole batch, T drawn once for all generators; and the d it came from."""
+        d = delta.clone().requires_grad_()
+        draw, chance = seeded(self.config.seed, purpose), self.config.diversity
+        return self.problem.model_input(self.images[rows], d, chance, draw), d
 
-def _all_gradients(work: _Work, state: State, rows: Tensor) -> tuple[Tensor, Tensor]:
-    """Gradients, [K, 1 or B, 3, H, W], and what the host needs of them, [K, 4 + K]: strength,
-    output term, feature term, mean|g|, Gramian; in one transfer, since a GPU waits for each."""
-    gradients, terms = [], []
-    for name, model in work.zoo.items():
-        strength = partial(work.hooks.objective.strength, model)
-        gradient, values = _gradient(
-            lambda x, rows, f=strength, r=work.references[name]: f(
-                x, r, rows, work.config.feature_weight
-            ),
-            work, state, rows, f"diversity {state.step}",
-        )  # fmt: skip
-        gradients.append(gradient)
-        terms.append(values.expand(3))  # a process without a share has one zero
-    stacked, terms = torch.stack(gradients), torch.stack(terms)
-    work.peers.sum(stacked, terms)
-    flat = stacked.flatten(1).double()
-    grad_l1 = stacked.abs().flatten(1).mean(dim=1, keepdim=True).double()
-    return stacked, torch.cat([terms, grad_l1, flat @ flat.T], dim=1).cpu()
+    def strength(self, rows: Tensor, name: str, x: Tensor, part: slice) -> tuple[Tensor, ...]:
+        """S_k of a micro-batch, its output term and its feature term."""
+        share, reference = self.config.feature_weight, self.references[name]
+        return self.problem.objective.strength(self.zoo[name], x, reference, rows[part], share)
 
-
-def _feature_step(work: _Work, state: State, inner: int) -> None:
-    """The stage before a step: pooled features of *all* generators, no weights, no momentum."""
-
-    def distance(x: Tensor, rows: Tensor) -> tuple[Tensor]:
-        clean = {name: work.references[name].at(rows) for name in work.zoo}
-        moved = pooled(m.encode(x, clean[k].conditions)[0] for k, m in work.zoo.items())
+    def feature_distance(self, rows: Tensor, x: Tensor, part: slice) -> tuple[Tensor]:
+        """How far the pooled features of all generators moved on a micro-batch."""
+        clean = {name: self.references[name].at(rows[part]) for name in self.zoo}
+        moved = pooled(m.encode(x, clean[k].conditions)[0] for k, m in self.zoo.items())
         before = pooled(reference.features for reference in clean.values())
-        return (FEATURE_DISTANCES[work.config.feature_distance](moved, before),)
+        return (FEATURE_DISTANCES[self.config.feature_distance](moved, before),)
 
-    rows = batch_rows(len(work.images), state.step, work.config)
-    gradient, _ = _gradient(distance, work, state, rows, f"diversity {state.step}.{inner}")
-    work.peers.sum(gradient)
-    _move(work, state, slice(None) if work.config.universal else rows, gradient)
+    def gradient(
+        self, loss: Callable[[Tensor, slice], tuple[Tensor, ...]], x: Tensor, d: Tensor
+    ) -> tuple[Tensor, Tensor]:
+        """Gradient of a loss's first term with respect to d, and all its terms, over the batch.
+
+        Micro-batches are pieces of the one x, each counting by its images: cut after the random
+        transformation, they cannot change what is drawn.
+        """
+        upstream, total = torch.zeros_like(x), x.new_zeros((), dtype=torch.float64)
+        for part in self.execution.parts(len(x)):
+            piece = x[part].detach().requires_grad_()
+            values, share = loss(piece, part), len(piece) / len(x)
+            upstream[part] = share * torch.autograd.grad(values[0], piece)[0]
+            total = total + share * torch.stack([value.detach() for value in values]).double()
+        return torch.autograd.grad(x, d, upstream, retain_graph=True)[0], total
 
 
-def _move(work: _Work, state: State, where: slice | Tensor, direction: Tensor) -> None:
-    """A step along the signs, and back into the budget."""
-    moved = state.delta[where] + work.config.step_size * direction.sign()
-    state.delta[where] = work.hooks.budget.project(moved, work.config.eps)
+def _feedback(gradients: Tensor, terms: Tensor) -> tuple[Feedback, list[list[float]]]:
+    """What the rule sees, and (strength, output term, feature term) of every generator.
 
-
-def _gradient(
-    objective: Callable[[Tensor, Tensor], tuple[Tensor, ...]],
-    work: _Work,
-    state: State,
-    rows: Tensor,
-    purpose: str,
-) -> tuple[Tensor, Tensor]:
-    """Gradient of the first term, and all terms, of a batch: this process's share of the mean.
-
-    Piece by piece where `micro_batch` asks for it, each piece counting by its images.
+    On the host, in one transfer: a GPU waits for each.
     """
-    config = work.config
-    delta = (state.delta if config.universal else state.delta[rows]).detach()
-    gradient, total = torch.zeros_like(delta), delta.new_zeros(1, dtype=torch.float64)
-    for part in work.peers.parts(len(rows), work.execution.micro_batch):
-        where = slice(None) if config.universal else part
-        moved = delta[where].clone().requires_grad_()
-        draw = seeded(config.seed, purpose)
-        x = model_input(work.images[rows[part]], moved, config.diversity, draw, work.hooks)
-        values = objective(x, rows[part])
-        share = (part.stop - part.start) / len(rows)
-        gradient[where] += share * torch.autograd.grad(values[0], moved)[0]
-        total = total + share * torch.stack([value.detach() for value in values]).double()
-    return gradient, total
+    flat = gradients.flatten(1).double()
+    grad_l1 = gradients.abs().flatten(1).mean(dim=1, keepdim=True).double()
+    numbers = torch.cat([terms, grad_l1, flat @ flat.T], dim=1).cpu()
+    strength, output_mse, _, grad_l1 = numbers[:, :4].T.contiguous()
+    feedback = Feedback(strength, grad_l1, numbers[:, 4:].contiguous(), output_mse)
+    return feedback, numbers[:, :3].tolist()
+
+
+def _check_strengths(zoo: Zoo, step: int, feedback: Feedback) -> None:
+    for name, *pair in zip(zoo, feedback.strength, feedback.grad_l1, strict=True):
+        check_finite(step, name, *pair)
 
 
 def check_finite(step: int, name: str, loss: Tensor, gradient: Tensor) -> None:
@@ -231,17 +220,18 @@ def _check_weights(rule: Weighting, step: int, weights: Tensor) -> None:
 
 
 def _record(
-    work: _Work,
     state: State,
+    zoo: Zoo,
     terms: list[list[float]],
     weights: Tensor,
-    grad_l1: Tensor,
-    gramian: Tensor,
+    feedback: Feedback,
+    solver_failed: bool,
 ) -> None:
-    for k, name in enumerate(work.zoo):
+    for k, name in enumerate(zoo):
         row = {"step": state.step, "model": name}
         row |= zip(("strength", "output_mse", "feature_mse"), terms[k], strict=True)
-        row |= {"weight": weights[k].item(), "grad_l1": grad_l1[k].item()}
-        state.history.append(row | {"solver_failed": work.rule.solver_failed})
+        row |= {"weight": weights[k].item(), "grad_l1": feedback.grad_l1[k].item()}
+        state.history.append(row | {"solver_failed": solver_failed})
+    gramian = feedback.gramian
     norms = gramian.diagonal().sqrt().clamp_min(torch.finfo(gramian.dtype).tiny)
     state.cosines.append((gramian / norms / norms[:, None]).tolist())

@@ -9,6 +9,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from aef_core.errors import BadInput
 from aef_core.faces import FaceBatch
 from aef_core.models import DeepfakeModel
 from aef_core.perturbation.budgets import BOX, Budget
@@ -85,11 +86,15 @@ INTERRUPTION = Objective()
 
 
 @dataclass(frozen=True)
-class Hooks:
-    """What else may shape a run: how the pattern is bounded, what the photo meets on its way.
+class Problem:
+    """What a method is to solve: whom to disturb, on which faces, within which bounds.
 
     Attributes
     ----------
+    zoo : mapping of name to DeepfakeModel
+        Frozen generators, all on one device.
+    faces : FaceBatch
+        The faces to optimise on; never the ones to evaluate on.
     budget : Budget
         The plain box unless said otherwise.
     transform : callable, optional
@@ -97,37 +102,45 @@ class Hooks:
         over transformations); its `name` identifies it in a run's config.
     objective : Objective
         What is maximised: the interruption strength S unless said otherwise.
+
+    Raises
+    ------
+    ValueError
+        An empty zoo.
     """
 
+    zoo: Zoo
+    faces: FaceBatch
     budget: Budget = BOX
     transform: Callable[[Tensor, torch.Generator], Tensor] | None = None
     objective: Objective = INTERRUPTION
 
+    def __post_init__(self) -> None:
+        if not self.zoo:
+            raise BadInput("the zoo is empty: nothing to optimise against")
+
+    @property
+    def device(self) -> torch.device:
+        """Where the generators are."""
+        return next(next(iter(self.zoo.values())).parameters()).device
+
     def identity(self) -> dict[str, Any]:
-        """What a run's config says of hooks; empty for none, so that plain runs keep their hash."""
+        """What a run's config says of budget, objective and transformation, if not the default."""
         said = {} if self.budget == BOX else {"budget": self.budget.identity()}
         if self.objective is not INTERRUPTION:
             said |= {"objective": self.objective.name}
         return said if self.transform is None else said | {"transform": self.transform.name}
 
+    def model_input(
+        self, images: Tensor, delta: Tensor, diversity: float, generator: torch.Generator
+    ) -> Tensor:
+        """What a generator is shown of protected images during optimisation: T(x + delta).
 
-NO_HOOKS = Hooks()
-
-
-def model_input(
-    images: Tensor,
-    delta: Tensor,
-    diversity: float,
-    generator: torch.Generator,
-    hooks: Hooks = NO_HOOKS,
-) -> Tensor:
-    """What a generator is shown of protected images during optimisation: T(x + delta).
-
-    As in the published loops x + delta may leave [-1, 1] by up to eps here; it is clamped where a
-    transformation acts on it, and wherever a perturbation is judged or put on a photo.
-    """
-    x = diversified(images + hooks.budget.added(images, delta), diversity, generator)
-    return x if hooks.transform is None else hooks.transform(x.clamp(-1, 1), generator)
+        As in the published loops x + delta may leave [-1, 1] by up to eps here; it is clamped where
+        a transformation acts on it, and wherever a perturbation is judged or put on a photo.
+        """
+        x = diversified(images + self.budget.added(images, delta), diversity, generator)
+        return x if self.transform is None else self.transform(x.clamp(-1, 1), generator)
 
 
 FEATURE_SIDE = 32  # pixels to which TSDF's code resizes the features of its 256-pixel generators

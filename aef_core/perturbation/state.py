@@ -8,7 +8,9 @@ import torch
 from torch import Tensor
 
 from aef_core.errors import BadInput
-from aef_core.perturbation.objective import FEATURE_DISTANCES, NO_HOOKS, Hooks, seeded
+from aef_core.perturbation.budgets import BOX, Budget
+from aef_core.perturbation.objective import FEATURE_DISTANCES, seeded
+from aef_core.registry import check_types
 
 NORMALISE = ("sum", "each")
 """What the gradient of a step is divided by before it enters the momentum.
@@ -28,7 +30,7 @@ class PerturbationConfig:
     eps: float = 0.05  # bound on |delta|; 0.05 here is 6.4 of 255
     step_size: float = 1e-3
     momentum: float = 0.8
-    steps: int = 480
+    steps: int = 480  # plain steps, or as many of a costlier method as take the same computation
     batch: int = 8
     feature_weight: float = 0.3  # lam: share of the feature term in S_k
     feature_steps: int = 0  # sign steps on features alone before each step (TSDF: 3)
@@ -40,6 +42,7 @@ class PerturbationConfig:
     seed: int = 0
 
     def __post_init__(self) -> None:
+        check_types(self)
         checks = {
             "eps": (0 < self.eps <= 2, "in (0, 2]"),
             "step_size": (self.step_size > 0, "positive"),
@@ -77,11 +80,11 @@ class State:
     extra: dict[str, Tensor] = field(default_factory=dict)  # what a method keeps beyond the loop
 
 
-def initial_state(images: Tensor, config: PerturbationConfig, hooks: Hooks = NO_HOOKS) -> State:
+def initial_state(images: Tensor, config: PerturbationConfig, budget: Budget = BOX) -> State:
     """A random start within the box; drawn on the CPU, so equal on every device."""
-    shape = (1 if config.universal else len(images), *hooks.budget.shape(images))
+    shape = (1 if config.universal else len(images), *budget.shape(images))
     noise = torch.rand(shape, generator=torch.Generator().manual_seed(config.seed)) * 2 - 1
-    delta = hooks.budget.project((noise * config.eps * config.init).to(images), config.eps)
+    delta = budget.project((noise * config.eps * config.init).to(images), config.eps)
     return State(delta, torch.zeros_like(delta))
 
 

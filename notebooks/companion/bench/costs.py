@@ -8,7 +8,7 @@ import torch
 
 from aef_core.faces import FaceBatch
 from aef_core.perturbation import PerturbationConfig, perturb
-from aef_core.perturbation.objective import Zoo
+from aef_core.perturbation.objective import Problem, Zoo
 from aef_core.weighting import make_rule
 from companion.bench.measure import paired, ratio, stepper, synchronise
 from companion.bench.published import Habits, published_steps
@@ -42,7 +42,7 @@ def breakdown(
         for name, habits in VARIANTS.items()
         if feature_steps or habits.whole_generators or name == "all of these"
     }
-    contenders["step"] = stepper(perturb(zoo, faces, make_rule("aef"), config))
+    contenders["step"] = stepper(perturb(Problem(zoo, faces), make_rule("aef"), config))
     times = paired(contenders, repetitions, device=device_of(zoo))
     return pd.DataFrame(
         {name: ratio(times, name, "step", clock) for name in contenders if name != "step"}
@@ -67,7 +67,8 @@ def rule_costs(
     """
     config = PerturbationConfig(steps=10_000, batch=batch)
     names = list(dict.fromkeys(["uniform", *rules]))
-    contenders = {name: stepper(perturb(zoo, faces, make_rule(name), config)) for name in names}
+    problem = Problem(zoo, faces)
+    contenders = {name: stepper(perturb(problem, make_rule(name), config)) for name in names}
     times = paired(contenders, repetitions, device=device_of(zoo))
     return pd.DataFrame(
         {name: ratio(times, name, "uniform", clock) for name in names if name != "uniform"}

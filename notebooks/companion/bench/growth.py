@@ -9,8 +9,8 @@ from tqdm.auto import tqdm
 
 from aef_core.faces import FaceBatch
 from aef_core.perturbation import PerturbationConfig, perturb
-from aef_core.perturbation.execution import Execution
-from aef_core.perturbation.objective import Zoo, clean_references
+from aef_core.perturbation.execution import PLAIN, Execution
+from aef_core.perturbation.objective import Problem, Zoo, clean_references
 from aef_core.weighting import make_rule
 from companion.bench.costs import device_of
 from companion.bench.measure import paired, peak_memory, stepper
@@ -30,7 +30,7 @@ def growth(
     axes: Mapping[str, Iterable[int]] = QUICK,
     base: Mapping[str, int] = BASE,
     size: str = "tiny",
-    execution: Execution | None = None,
+    execution: Execution = PLAIN,
     repetitions: int = 3,
     device: str | torch.device = "cpu",
 ) -> pd.DataFrame:
@@ -52,14 +52,14 @@ def growth(
 def time_of_step(zoo: Zoo, faces: FaceBatch, batch: int, repetitions: int = 3) -> float:
     """Seconds of a plain AEF step, median."""
     config = PerturbationConfig(steps=10_000, batch=batch)
-    step = stepper(perturb(zoo, faces, make_rule("aef"), config))
+    step = stepper(perturb(Problem(zoo, faces), make_rule("aef"), config))
     return paired({"step": step}, repetitions, device=device_of(zoo))["seconds"].median()
 
 
 def point(
     at: Mapping[str, int],
     size: str,
-    execution: Execution | None,
+    execution: Execution,
     repetitions: int,
     device: str | torch.device,
 ) -> dict[str, float]:
@@ -67,12 +67,11 @@ def point(
     zoo = random_zoo(size, at["generators"], device)
     faces = noise_faces(at["images"], at["image size"])
     config = PerturbationConfig(steps=10_000, batch=at["batch"])
-    execution = execution or Execution()
-    step = stepper(perturb(zoo, faces, make_rule("aef"), config, execution=execution))
+    step = stepper(perturb(Problem(zoo, faces), make_rule("aef"), config, execution=execution))
     times = paired({"step": step}, repetitions, device=device)
     few = replace(faces, images=faces.images[:1], attributes=faces.attributes[:1],
                   names=faces.names[:1])  # fmt: skip
-    one = map(execution.kept, clean_references(zoo, few, 0, 1).values())
+    one = map(execution.cached, clean_references(zoo, few, 0, 1).values())
     kept = sum(r.outputs.nbytes + r.features.nbytes for r in one) * len(faces)
     return {
         "seconds": times["seconds"].median(),

@@ -11,7 +11,7 @@ from aef_core.errors import NotFound
 from aef_core.faces import FaceBatch
 from aef_core.perturbation import PerturbationConfig, perturb
 from aef_core.perturbation.execution import FAST
-from aef_core.perturbation.objective import Zoo
+from aef_core.perturbation.objective import Problem, Zoo
 from aef_core.weighting import make_rule
 from companion.bench.costs import device_of
 from companion.bench.floor import bare_steps
@@ -42,14 +42,13 @@ def ratios(
     -------
     DataFrame indexed by the ratio's name, with columns value (median), low, high (range).
     """
-    device = device_of(zoo)
-    rows = {}
+    device, problem, rows = device_of(zoo), Problem(zoo, faces), {}
     for label, feature_steps in SCHEDULES.items():
         config = PerturbationConfig(steps=10_000, batch=batch, feature_steps=feature_steps)
         contenders = {
             "floor": stepper(bare_steps(zoo, faces, config)),
-            "step": stepper(perturb(zoo, faces, make_rule("aef"), config)),
-            "fast step": stepper(perturb(zoo, faces, make_rule("aef"), config, execution=FAST)),
+            "step": stepper(perturb(problem, make_rule("aef"), config)),
+            "fast step": stepper(perturb(problem, make_rule("aef"), config, execution=FAST)),
             "published": stepper(published_steps(zoo, faces, make_rule("aef"), config)),
         }
         times = paired(contenders, repetitions, steps, device=device)
@@ -64,7 +63,7 @@ def peaks(zoo: Zoo, faces: FaceBatch, batch: int = 8) -> pd.Series:
     config = PerturbationConfig(steps=10_000, batch=batch)
     loops = {
         "floor": bare_steps(zoo, faces, config),
-        "step": perturb(zoo, faces, make_rule("aef"), config),
+        "step": perturb(Problem(zoo, faces), make_rule("aef"), config),
         "published": published_steps(zoo, faces, make_rule("aef"), config),
     }
     for loop in loops.values():

@@ -7,10 +7,11 @@ from dataclasses import replace
 import pandas as pd
 
 from aef_core.faces import FaceBatch
+from aef_core.metrics.evaluations import evaluate_run
 from aef_core.perturbation import PerturbationConfig, perturb
-from aef_core.perturbation.execution import FAST, Execution
-from aef_core.perturbation.objective import Zoo
-from aef_core.perturbation.runs import evaluate_run, optimize
+from aef_core.perturbation.execution import FAST, PLAIN, Execution
+from aef_core.perturbation.objective import Problem, Zoo
+from aef_core.runs import optimize
 from aef_core.weighting import make_rule
 from companion.bench.costs import device_of
 from companion.bench.measure import paired, ratio, stepper, synchronise
@@ -18,7 +19,7 @@ from companion.bench.published import published_steps
 from companion.studies.study import Lab, intervals
 
 SETTINGS = {
-    "float32 (default)": Execution(),
+    "float32 (default)": PLAIN,
     "channels last": Execution(channels_last=True),
     "bf16": Execution(precision="bf16"),
     "bf16, channels last": FAST,
@@ -41,8 +42,9 @@ def speedups(
     """
     config = PerturbationConfig(steps=10_000, batch=batch, feature_steps=feature_steps)
     rule = make_rule("aef")
+    problem = Problem(zoo, faces)
     contenders = {"published": stepper(published_steps(zoo, faces, rule, config))} | {
-        name: stepper(perturb(zoo, faces, make_rule("aef"), config, execution=execution))
+        name: stepper(perturb(problem, make_rule("aef"), config, execution=execution))
         for name, execution in SETTINGS.items()
     }
     times = paired(contenders, repetitions, device=device_of(zoo))
@@ -64,7 +66,7 @@ def compilation(zoo: Zoo, faces: FaceBatch, batch: int = 8, repetitions: int = 5
     for name in ("float32 (default)", "bf16, channels last"):
         plain = SETTINGS[name]
         steppers = [
-            stepper(perturb(zoo, faces, make_rule("aef"), config, execution=execution))
+            stepper(perturb(Problem(zoo, faces), make_rule("aef"), config, execution=execution))
             for execution in (plain, replace(plain, compile=True))
         ]
         began = time.perf_counter()
@@ -88,7 +90,7 @@ def effect(lab: Lab, seeds: Iterable[int] = (0,)) -> pd.DataFrame:
     tables = []
     for seed in seeds:
         config = replace(lab.config, seed=seed)
-        for name, execution in (("float32", None), ("fast", FAST)):
+        for name, execution in (("float32", PLAIN), ("fast", FAST)):
             run = optimize(lab.zoo, lab.train, "aef", config, execution=execution)
             tables.append(evaluate_run(run, lab.evaluator).assign(method=name, seed=seed))
     rows = intervals(pd.concat(tables, ignore_index=True)).set_index(["model", "method"])

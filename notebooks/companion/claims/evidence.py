@@ -14,11 +14,11 @@ from torch import Tensor
 
 from aef_core.config import figures_dir
 from aef_core.errors import AEFError
-from aef_core.methods import protect_with
 from aef_core.metrics import Evaluator
-from companion.studies.detection import detection_scores
 from aef_core.metrics.statistics import RANDOM, difference
+from aef_core.runs import optimize
 from aef_core.weighting import maxmin_gap
+from companion.studies.detection import detection_scores
 from companion.studies.main_table import BUDGETS, ENTRIES, main_table
 from companion.studies.study import Lab, Runs, compare, method_balance, specialists
 
@@ -137,9 +137,7 @@ def detection(lab: Lab, made: Runs, seed: int, n: int = 24) -> pd.DataFrame:
 
 def separation(lab: Lab, config: Any, judged: pd.DataFrame, seed: int) -> pd.DataFrame:
     """Balance of TSDF's pattern before and after its poison, and of random signs; same seed."""
-    bare = protect_with(
-        "tsdf", lab.zoo, lab.train, replace(config, seed=seed), settings={"poison_steps": 0}
-    )
+    bare = optimize(lab.zoo, lab.train, "tsdf", replace(config, seed=seed), poison_steps=0)
     before = Evaluator(lab.zoo, lab.test)(bare.delta).assign(method="interruption only")
     after = judged[judged["method"].isin(["TSDF", RANDOM]) & (judged["seed"] == seed)]
     return method_balance(pd.concat([before, after]))

@@ -51,8 +51,8 @@ def methods(
     from aef_core.config import get_profile, home
     from aef_core.faces import load_faces
     from aef_core.metrics import Evaluator
+    from aef_core.models.base import fingerprint
     from aef_core.perturbation import PerturbationConfig
-    from aef_core.perturbation.runs import fingerprint
     from companion.studies import main_table as mt
     from companion.studies.planning import minutes, planned_steps, seconds_per_step
 

@@ -8,7 +8,8 @@ from aef_core.errors import BadInput
 from aef_core.faces import FaceBatch
 from aef_core.perturbation import PerturbationConfig
 from aef_core.perturbation.objective import Zoo
-from aef_core.perturbation.runs import Run, optimize
+from aef_core.perturbation.store import Run
+from aef_core.runs import optimize
 
 COLUMNS = {"output": "output_mse", "strength": "strength"}
 

@@ -10,7 +10,8 @@ from aef_core.models import DeepfakeModel
 from aef_core.models.base import attribute_index
 from aef_core.models.judge import predict_attributes
 from aef_core.perturbation.objective import Zoo
-from aef_core.perturbation.runs import Run, optimize
+from aef_core.perturbation.store import Run
+from aef_core.runs import optimize
 from companion.studies.arms import FRAGILITY, SUCCESS
 from companion.studies.hiding import OCTAVES, Filtered, band_power, way_back
 from companion.studies.study import Lab

@@ -29,7 +29,7 @@ from aef_core.metrics.statistics import (
 from aef_core.metrics.survival import survival_by_generator
 from aef_core.perturbation import PerturbationConfig
 from aef_core.perturbation.objective import Zoo
-from aef_core.perturbation.runs import Run
+from aef_core.perturbation.store import Run
 from companion.config import ASSETS
 from companion.studies.ceilings import reached
 from companion.studies.judgement import OVER, SHARE, judgement, paired, ranked, shares, tidy
@@ -103,7 +103,6 @@ def main_table(
             replace(config, seed=seed),
             label,
             faces=None if universal(entries[label]) else evaluator.faces,
-            published=True,
         )
         for label, (method, settings) in entries.items()
         for seed in (seeds if universal(entries[label]) else seeds[:1])

@@ -17,8 +17,9 @@ from aef_core.metrics import protect
 from aef_core.metrics.statistics import REFERENCE, SMALLEST_EFFECT, bootstrap_means, interval
 from aef_core.models.base import columns
 from aef_core.perturbation import PerturbationConfig
-from aef_core.perturbation.objective import Hooks, Objective, References
-from aef_core.perturbation.runs import Run, optimize
+from aef_core.perturbation.objective import Objective, References
+from aef_core.perturbation.store import Run
+from aef_core.runs import optimize
 from aef_core.weighting import RULES, maxmin_gap
 from companion.studies.ensemble import ATTRIBUTES
 from companion.studies.study import refuse_overlap
@@ -54,7 +55,7 @@ def doubt(
     return wrong, wrong, wrong * 0
 
 
-DOUBT = Hooks(objective=Objective("doubt", clean_decisions, doubt))
+DOUBT = Objective("doubt", clean_decisions, doubt)
 
 
 def attack(
@@ -66,7 +67,7 @@ def attack(
 ) -> Run:
     """Optimise one perturbation for all faces and classifiers with a rule of `RULES`."""
     plain = replace(config, feature_weight=0.0, feature_steps=0)
-    return optimize(ensemble, faces, rule, plain, hooks=DOUBT, **settings)
+    return optimize(ensemble, faces, rule, plain, objective=DOUBT, settings=settings)
 
 
 def ceilings(

@@ -12,7 +12,7 @@ from aef_core.faces import FaceBatch
 from aef_core.methods import make_method
 from aef_core.metrics import Evaluator
 from aef_core.perturbation import PerturbationConfig, perturb
-from aef_core.perturbation.objective import Zoo
+from aef_core.perturbation.objective import Problem, Zoo
 from aef_core.weighting import make_rule
 from companion.studies.main_table import CEILING, Entry, universal
 
@@ -42,7 +42,7 @@ def planned_steps(
 def seconds_per_step(zoo: Zoo, faces: FaceBatch, config: PerturbationConfig) -> float:
     """Measured on this machine: two plain steps, after one to warm up."""
     faces = faces[: min(len(faces), 2 * config.batch)]
-    loop = perturb(zoo, faces, make_rule("uniform"), replace(config, steps=3))
+    loop = perturb(Problem(zoo, faces), make_rule("uniform"), replace(config, steps=3))
     next(loop)
     started = time.perf_counter()
     done = len(list(islice(loop, 2)))

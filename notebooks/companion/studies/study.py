@@ -25,7 +25,7 @@ from aef_core.models import DeepfakeModel
 from aef_core.models.zoo import load_zoo
 from aef_core.perturbation import PerturbationConfig
 from aef_core.perturbation.objective import Zoo
-from aef_core.perturbation.runs import Run
+from aef_core.perturbation.store import Run
 
 Runs = dict[tuple[str, int], Run]
 
@@ -42,8 +42,8 @@ def compare(
 
     Parameters
     ----------
-    methods : mapping of label to (rule, settings)
-        For example `{"AEF": ("aef", {"tau": 0.1})}`; what is no rule is a method, as "random" is.
+    methods : mapping of label to (method, settings)
+        For example `{"AEF": ("aef", {"tau": 0.1})}`.
 
     Returns
     -------

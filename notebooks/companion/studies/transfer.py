@@ -11,12 +11,14 @@ import pandas as pd
 from tqdm.auto import tqdm
 
 from aef_core.faces import FaceBatch
-from aef_core.methods import METHODS, protect_with
+from aef_core.methods import PUBLISHED
 from aef_core.metrics import Evaluator, balance
+from aef_core.metrics.evaluations import evaluate_run
 from aef_core.metrics.statistics import RANDOM, bootstrap_means, interval
 from aef_core.perturbation import PerturbationConfig
 from aef_core.perturbation.objective import Zoo
-from aef_core.perturbation.runs import Run, evaluate_run, optimize
+from aef_core.perturbation.store import Run
+from aef_core.runs import optimize
 from companion.studies.main_table import Entry, output_ceilings
 from companion.studies.study import refuse_overlap
 
@@ -43,14 +45,13 @@ def made_with(
     name, settings = entry
     if name == "max-min":
         settings = {"ceilings": output_ceilings({k: alone[k] for k in zoo}), **settings}
-    if name in METHODS:
-        return protect_with(name, zoo, train, config, settings=settings)
-    return optimize(zoo, train, name, replace(config, feature_weight=0.0), **settings)
+    config = config if name in PUBLISHED else replace(config, feature_weight=0.0)
+    return optimize(zoo, train, name, config, settings=settings)
 
 
 def specialists(zoo: Zoo, train: FaceBatch, config: PerturbationConfig) -> dict[str, Run]:
     """One perturbation per generator, for its outputs alone, as in `main_table`."""
-    return {k: protect_with("mi-fgsm", {k: model}, train, config) for k, model in zoo.items()}
+    return {k: optimize({k: model}, train, "mi-fgsm", config) for k, model in zoo.items()}
 
 
 def on_all(
@@ -117,7 +118,7 @@ def random_table(
     """The method `random`, judged: the floor; role "left out", since it looked at no generator."""
     tables = []
     for seed in seeds:
-        run = protect_with(RANDOM, evaluator.zoo, train, replace(config, seed=seed))
+        run = optimize(evaluator.zoo, train, RANDOM, replace(config, seed=seed))
         judged = evaluate_run(run, evaluator)
         tables.append(judged.assign(method=RANDOM, role=OUTSIDE, seed=seed))
     return pd.concat(tables, ignore_index=True)

@@ -10,9 +10,11 @@ from torch import Tensor
 from tqdm.auto import tqdm
 
 from aef_core.metrics import SUCCESS_THRESHOLD, balance, protect
-from aef_core.perturbation.budgets import Budget, faded
-from aef_core.perturbation.objective import Hooks
-from aef_core.perturbation.runs import Run, evaluate_run, optimize
+from aef_core.metrics.evaluations import evaluate_run
+from aef_core.perturbation.budgets import Budget
+from aef_core.perturbation.store import Run
+from aef_core.runs import optimize
+from companion.studies.budgets import faded
 from companion.studies.resistance import late_weights, saturation
 from companion.studies.study import Lab
 
@@ -33,7 +35,7 @@ def radii(lab: Lab, method: Method, epsilons: Iterable[float]) -> pd.DataFrame:
         config = replace(
             lab.config, eps=eps, step_size=lab.config.step_size * (eps / lab.config.eps)
         )
-        run = optimize(lab.zoo, lab.train, rule, config, **settings)
+        run = optimize(lab.zoo, lab.train, rule, config, settings=settings)
         table = evaluate_run(run, lab.evaluator)
         block = _per_model(table).assign(
             weight=late_weights(run.history), saturation=saturation(run.delta, eps)
@@ -95,7 +97,7 @@ def under_budgets(
     for name, label in tqdm(todo, desc="budgets", unit="run", leave=False):
         rule, settings = methods[label]
         budget = budgets[name]
-        run = optimize(lab.zoo, lab.train, rule, lab.config, hooks=Hooks(budget), **settings)
+        run = optimize(lab.zoo, lab.train, rule, lab.config, budget=budget, settings=settings)
         table = evaluate_run(run, lab.evaluator, budget)
         runs[name, label] = run
         blocks.append(_per_model(table).assign(budget=name, method=label).reset_index())

@@ -17,7 +17,7 @@ from aef_core.models.base import attribute_index, columns
 from aef_core.models.judge import predict_attributes
 from aef_core.models.zoo import load_zoo, zoo_table
 from aef_core.perturbation import PerturbationConfig
-from aef_core.perturbation.runs import optimize
+from aef_core.runs import optimize
 from companion.studies.unseen import VAE
 
 BARS = {

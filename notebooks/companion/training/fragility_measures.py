@@ -12,7 +12,8 @@ from aef_core.metrics import Evaluator
 from aef_core.metrics.statistics import bootstrap_means, interval
 from aef_core.models import DeepfakeModel
 from aef_core.perturbation import PerturbationConfig
-from aef_core.perturbation.runs import Run, optimize
+from aef_core.perturbation.store import Run
+from aef_core.runs import optimize
 from companion.studies.cycle import edit_success
 from companion.studies.hiding import OCTAVES, Filtered, band_power, way_back
 

@@ -8,7 +8,7 @@ import pandas as pd
 from matplotlib.figure import Figure
 
 from aef_core.errors import BadInput
-from aef_core.perturbation.runs import Run
+from aef_core.perturbation.store import Run
 from companion.plots.style import MODEL_COLOURS
 from companion.toy import Game, replay
 from companion.widgets.common import View, guarded

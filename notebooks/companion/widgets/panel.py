@@ -16,10 +16,11 @@ from matplotlib.figure import Figure
 from torch import Tensor
 
 from aef_core.faces import FaceBatch
+from aef_core.methods import make_method
 from aef_core.metrics import Evaluator, l2_mask, protect
 from aef_core.perturbation import PerturbationConfig, State
-from aef_core.perturbation.objective import Zoo
-from aef_core.perturbation.runs import Stopped, find_run, optimize, run_identity
+from aef_core.perturbation.objective import Problem, Zoo
+from aef_core.runs import Stopped, find_run, optimize, run_identity
 from companion.widgets.common import View, duration, guarded
 from companion.widgets.controls import LABELS, EditControls, RuleControls, rows, wide
 from companion.widgets.pictures import progress_picture
@@ -118,10 +119,9 @@ class OptimisationPanel(View):
     def _look_up(self, change: Any = None) -> None:
         """What the store holds of this run: a result, a state to go on from, or nothing."""
         self._step, self._history, self._delta, self.run = 0, None, None, None
-        identity = run_identity(
-            self.zoo, self.train, self.weigh.rule.value, self.chosen(), **self.weigh.settings()
-        )
-        self.run, state = find_run(identity)
+        method = make_method(self.weigh.rule.value, **self.weigh.settings())
+        identity = run_identity(Problem(self.zoo, self.train), method, self.chosen())
+        self.run, state, _ = find_run(identity)
         if self.run:
             self._step, self._delta = self.steps.value, self.run.delta
             self._history = self.run.history
@@ -166,7 +166,7 @@ class OptimisationPanel(View):
         try:
             self.run = optimize(
                 self.zoo, self.train, self.weigh.rule.value, self.chosen(), progress=False,
-                on_step=self._on_step, **self.weigh.settings(),
+                on_step=self._on_step, settings=self.weigh.settings(),
             )  # fmt: skip
             told = f"finished in {self.run.seconds:.0f} s and stored as {self.run.path.name}", False
         except Stopped:

@@ -6,11 +6,10 @@ import pandas as pd
 
 from aef_core.errors import BadInput
 from aef_core.faces import FaceBatch
-from aef_core.methods.base import run_recipe
-from aef_core.methods.cmua import CMUA
 from aef_core.metrics import Evaluator, per_model
 from aef_core.perturbation import PerturbationConfig
 from aef_core.perturbation.objective import Zoo
+from aef_core.runs import optimize
 
 if TYPE_CHECKING:
     import optuna
@@ -68,7 +67,7 @@ def search_factors(
 
     def value(trial: "optuna.Trial") -> float:
         factors = {name: trial.suggest_float(name, *SPACE) for name in zoo}
-        run = run_recipe(CMUA(factors=factors), zoo, faces, config, keep=False, progress=False)
+        run = optimize(zoo, faces, "cmua", config, factors=factors, keep=False, progress=False)
         levels = per_model(judge(run.delta))[measure].fillna(0.0)
         return float(levels.min() if worst else levels.mean())
 

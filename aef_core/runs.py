@@ -1,0 +1,200 @@
+"""The front door: an optimisation is made once, found again by its config, and resumed.
+
+`optimize` finds the method (`methods.make_method`), asks it for `steps`, an iterator of states, and
+keeps what comes out. The arithmetic is in `perturbation.loop`.
+"""
+
+import json
+import time
+from collections.abc import Callable, Mapping
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import torch
+from torch import Tensor
+from tqdm.auto import tqdm
+
+from aef_core.config import home
+from aef_core.errors import BadInput
+from aef_core.faces import FaceBatch
+from aef_core.methods import make_method
+from aef_core.methods.base import Method
+from aef_core.models.base import check_size, fingerprint
+from aef_core.perturbation import PerturbationConfig, State
+from aef_core.perturbation.budgets import BOX, Budget
+from aef_core.perturbation.execution import PLAIN, Execution
+from aef_core.perturbation.objective import INTERRUPTION, Objective, Problem, Zoo
+from aef_core.perturbation.store import (
+    Run,
+    load_run,
+    load_state,
+    run_hash,
+    save_run,
+    save_state,
+)
+
+FORMAT = 3  # raise it when the meaning of a config or of a file changes
+
+
+class Stopped(Exception):
+    """Raise it from `on_step` to end an optimisation early: its state is kept, then it travels on.
+
+    The same call of `optimize` later goes on where this one stopped, to the same bits.
+    """
+
+
+def optimize(
+    zoo: Zoo,
+    faces: FaceBatch,
+    method: str = "aef",
+    config: PerturbationConfig | None = None,
+    *,
+    settings: Mapping[str, Any] | None = None,
+    budget: Budget = BOX,
+    transform: Callable[[Tensor, torch.Generator], Tensor] | None = None,
+    objective: Objective = INTERRUPTION,
+    execution: Execution = PLAIN,
+    keep: bool = True,
+    progress: bool = True,
+    checkpoint_every: int = 20,
+    on_step: Callable[[State], None] | None = None,
+    **more: Any,
+) -> Run:
+    """Optimise a perturbation, or find the run that already did.
+
+    Parameters
+    ----------
+    zoo : mapping of name to DeepfakeModel
+    faces : FaceBatch
+        Faces to optimise on; for a method per image, the faces to protect.
+    method : str
+        One of `aef_core.methods.METHODS`: a published method or a bare weighting rule.
+    config : PerturbationConfig, optional
+        Settings of the loop, the paper's by default. What a method itself fixes (momentum, feature
+        term and so on) is taken from the method; `steps` is the computation allowed, see
+        `Method.loop`.
+    settings : mapping, optional
+        Settings of the method or rule, e.g. `{"tau": 0.01}`.
+    budget, transform, objective
+        What else shapes the problem, see `objective.Problem`.
+    execution : Execution
+        Memory, precision, layout; in the run's identity where it changes more than rounding.
+    keep : bool
+        Store the run (and resume or reuse a stored one). False leaves no trace.
+    progress : bool
+        Show a progress bar.
+    checkpoint_every : int
+        Steps between saved states; a killed run resumes from the last one, to the same bits.
+    on_step : callable, optional
+        Called with the state after every step; may raise `Stopped`.
+    **more
+        Settings by keyword, e.g. `tau=0.01`; one with the name of an argument above goes in
+        `settings`.
+
+    Returns
+    -------
+    Run
+
+    Raises
+    ------
+    ValueError
+        Unknown method or setting, eps <= 0, faces of another size than the generators' and the
+        like: before anything is computed.
+    Diverged
+        A loss became NaN; the last saved state stays.
+    DamagedRun
+        A stored run of this config is not whole.
+    """
+    _check_switches(keep=keep, progress=progress)
+    problem = Problem(zoo, faces, budget, transform, objective)
+    check_size(zoo, faces.images)
+    chosen = make_method(method, **_merged(settings or {}, more))
+    identity = run_identity(problem, chosen, config or PerturbationConfig(), execution)
+    config = PerturbationConfig(**identity["loop"])
+    folder = home() / run_hash(identity)
+    partial = folder.with_suffix(".partial")
+    run, resumed, seconds = find_run(identity) if keep else (None, None, 0.0)
+    if run:
+        return run
+    bar = tqdm(total=config.steps, initial=resumed.step if resumed else 0, desc=method,
+               disable=not progress, leave=False)  # fmt: skip
+    started = time.perf_counter()
+    with bar:
+        for state in chosen.steps(problem, config, resumed, execution):
+            seconds += time.perf_counter() - started
+            bar.update()
+            last = state.step == config.steps
+            try:
+                if on_step:
+                    on_step(state)
+            except Stopped:
+                if not last:  # after the last step there is nothing left to stop
+                    if keep:
+                        save_state(partial, state, seconds)
+                    raise
+            started = time.perf_counter()
+            if keep and not last and state.step % checkpoint_every == 0:
+                save_state(partial, state, seconds)
+    history, cosines = pd.DataFrame(state.history), np.array(state.cosines)
+    run = Run(state.delta.cpu(), history, cosines, identity, seconds, folder if keep else None)
+    if keep:
+        save_run(folder, run)
+        partial.unlink(missing_ok=True)
+    return run
+
+
+def _check_switches(**switches: object) -> None:
+    for name, value in switches.items():
+        if not isinstance(value, bool):
+            raise BadInput(f"{name} must be True or False, got {value!r}; if you mean a setting "
+                           f"of the method: settings={{{name!r}: {value!r}}}")  # fmt: skip
+
+
+def _merged(settings: Mapping[str, Any], more: Mapping[str, Any]) -> dict[str, Any]:
+    if twice := sorted(set(settings) & set(more)):
+        raise BadInput(f"setting {twice[0]!r} is given twice: once is enough")
+    return {**settings, **more}
+
+
+def run_identity(
+    problem: Problem, method: Method, config: PerturbationConfig, execution: Execution = PLAIN
+) -> dict[str, Any]:
+    """Everything that determines a run's result, to the bit; `config` as given to `optimize`.
+
+    Device type and torch version are part of it, since neither promises the bits of another.
+    """
+    faces = problem.faces
+    return {
+        "format": FORMAT,
+        "device": problem.device.type,
+        "torch": torch.__version__,
+        "method": method.name,
+        "settings": method.settings(),
+        "loop": method.loop(config, len(faces), problem.zoo).to_dict(),
+        "zoo": {name: fingerprint(model) for name, model in problem.zoo.items()},
+        "faces": {"source": faces.source, "n": len(faces), "crc": faces.fingerprint()},
+        **problem.identity(),
+        **execution.identity(),
+    }
+
+
+def find_run(identity: dict[str, Any]) -> tuple[Run | None, State | None, float]:
+    """What the store holds of a run: it finished, or the state it stopped in and its seconds."""
+    if (folder := home() / run_hash(identity)).exists():
+        return load_run(folder), None, 0.0
+    return None, *load_state(folder.with_suffix(".partial"))
+
+
+def list_runs() -> pd.DataFrame:
+    """The stored runs, one row each: hash, method, settings, steps, eps, seed, generators."""
+    rows = []
+    for file in sorted(home().glob("*/run.json")):
+        config = json.loads(file.read_text())["config"]
+        loop = {k: config["loop"][k] for k in ("steps", "eps", "seed")}
+        rows.append(
+            {"run": file.parent.name, "method": config["method"], "settings": config["settings"]}
+            | loop
+            | {"models": ", ".join(config["zoo"]), "faces": config["faces"]["source"]}
+        )
+    return pd.DataFrame(rows)
