@@ -75,6 +75,7 @@ def main_table(
     config: PerturbationConfig,
     seeds: Iterable[int] = (0, 1, 2),
     entries: Mapping[str, Entry] = ENTRIES,
+    scheduler: str | None = None,
 ) -> tuple[Runs, pd.DataFrame]:
     """Optimise and judge every method with every seed, after the specialists.
 
@@ -84,6 +85,8 @@ def main_table(
         Budget, step size and batch; `steps` is the computation each method may spend.
     entries : mapping of label to (method, settings)
         Methods with `universal=False` run with the first seed only, on the evaluator's faces.
+    scheduler : str, optional
+        As in `map_runs`.
 
     Returns
     -------
@@ -93,7 +96,9 @@ def main_table(
     """
     refuse_overlap(train, evaluator.faces)
     seeds = tuple(seeds)
-    runs, reference = _ceilings(zoo, train, evaluator, replace(config, seed=seeds[0]))
+    runs, reference = _ceilings(
+        zoo, train, evaluator, replace(config, seed=seeds[0]), scheduler
+    )
     alone = {name: runs[f"{CEILING}: {name}", seeds[0]] for name in zoo}
     ceilings = {"ceilings": output_ceilings(alone)}
     jobs = [
@@ -107,7 +112,9 @@ def main_table(
         for label, (method, settings) in entries.items()
         for seed in (seeds if universal(entries[label]) else seeds[:1])
     ]
-    made, table = labelled(jobs, *map_runs(zoo, train, jobs, evaluator))
+    made, table = labelled(
+        jobs, *map_runs(zoo, train, jobs, evaluator, scheduler=scheduler)
+    )
     return runs | made, pd.concat([reference, table], ignore_index=True)
 
 
@@ -117,11 +124,17 @@ def universal(entry: Entry) -> bool:
 
 
 def _ceilings(
-    zoo: Zoo, train: FaceBatch, evaluator: Evaluator, config: PerturbationConfig
+    zoo: Zoo,
+    train: FaceBatch,
+    evaluator: Evaluator,
+    config: PerturbationConfig,
+    scheduler: str | None,
 ) -> tuple[Runs, pd.DataFrame]:
     """One perturbation per generator, for its outputs alone: what it can be interrupted at most."""
     jobs = [Job("mi-fgsm", {}, config, f"{CEILING}: {name}", models=(name,)) for name in zoo]
-    runs, table = labelled(jobs, *map_runs(zoo, train, jobs, evaluator))
+    runs, table = labelled(
+        jobs, *map_runs(zoo, train, jobs, evaluator, scheduler=scheduler)
+    )
     return runs, table.assign(method=CEILING)
 
 
