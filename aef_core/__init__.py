@@ -8,8 +8,10 @@ DeepFake Models" (AEF, arXiv 2605.00443).
     table = aef.evaluate(zoo, aef.load_faces(split="test"), run.delta)
 """
 
+from aef_core import plots
 from aef_core.config import get_profile
 from aef_core.faces import FaceBatch, load_faces
+from aef_core.jobs import Job, grid, map_runs
 from aef_core.methods import METHODS
 from aef_core.metrics import Evaluator, balance, evaluate, per_model, protect
 from aef_core.models.zoo import load_zoo
@@ -25,16 +27,20 @@ __all__ = [
     "Evaluator",
     "Execution",
     "FaceBatch",
+    "Job",
     "PerturbationConfig",
     "Run",
     "balance",
     "evaluate",
     "get_profile",
+    "grid",
     "list_runs",
     "load_faces",
     "load_run",
     "load_zoo",
+    "map_runs",
     "optimize",
     "per_model",
+    "plots",
     "protect",
 ]

@@ -36,6 +36,7 @@ def make(
         raise BadInput(f"{kind} {name!r} cannot take {given}: {error}") from None
 
 
+SMALLEST = 2.0**-126  # positive and normal in float32: what tensors make of less is zero
 NUMBERS = {int: (Integral, "a whole number"), float: (Real, "a number")}
 KINDS = NUMBERS | {bool: (bool, "True or False"), str: (str, "a word")}
 
@@ -53,3 +54,5 @@ def check_types(record: Any) -> None:
         kind, words = KINDS.get(field.type, (object, ""))
         if not isinstance(value, kind) or (isinstance(value, bool) and field.type in NUMBERS):
             raise BadInput(f"{field.name} must be {words}, got {value!r}")
+        if field.type is float and 0 < abs(value) < SMALLEST:
+            raise BadInput(f"{field.name}={value!r} is zero in float32: {SMALLEST:.0e} is not")

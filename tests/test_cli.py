@@ -19,7 +19,7 @@ from aef_core.models.official import fetch_official
 from aef_core.models.zoo import OFFICIAL
 
 COMMANDS = {
-    "aef_core": ("faces", "fetch", "optimize", "evaluate", "protect"),
+    "aef_core": ("faces", "zoo", "fetch", "optimize", "evaluate", "protect"),
     "companion": ("reproduce", "bench", "methods", "zoo"),
 }
 

@@ -14,11 +14,13 @@ from aef_core.__main__ import app
 from aef_core.cli import photos as photo_command
 from aef_core.cli import runs as run_commands
 from aef_core.cli.runs import stop_on_interrupt
-from aef_core.cli.shared import find_run, open_zoo, parse_settings
+from aef_core.cli.shared import open_zoo, parse_settings
 from aef_core.config import home
+from aef_core.errors import AEFError
 from aef_core.faces import photos
+from aef_core.models.zoo import zoo_table
 from aef_core.perturbation import PerturbationConfig
-from aef_core.runs import Stopped, optimize
+from aef_core.runs import Stopped, optimize, run_named
 from companion.__main__ import app as tour_app
 from companion.cli import methods as methods_command
 from companion.reproduce import tour
@@ -27,11 +29,10 @@ from companion.studies import main_table
 from .conftest import make_faces, tiny_zoo
 
 APPS = {"aef_core": app, "companion": tour_app}
-COMMANDS = {
-    name: (package, command)
-    for package, one in APPS.items()
-    for name, command in typer.main.get_command(one).commands.items()
-}
+
+
+def commands_of(package: str) -> dict:
+    return typer.main.get_command(APPS[package]).commands
 
 
 @pytest.fixture(autouse=True)
@@ -46,7 +47,8 @@ def _tiny(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def call(*arguments: str) -> Result:
-    package, _ = COMMANDS[arguments[0]]
+    """A command of the library, else of the tour."""
+    package = next(p for p in APPS if arguments[0] in commands_of(p))
     return CliRunner().invoke(APPS[package], list(arguments))
 
 
@@ -55,11 +57,10 @@ def only_run() -> Path:
     return file.parent
 
 
-@pytest.mark.parametrize("name", list(COMMANDS))
-def test_every_command_explains_itself_with_examples(name: str) -> None:
-    package, command = COMMANDS[name]
-    assert command.help
-    shown = call(name, "--help")
+@pytest.mark.parametrize(("package", "name"), [(p, n) for p in APPS for n in commands_of(p)])
+def test_every_command_explains_itself_with_examples(package: str, name: str) -> None:
+    assert commands_of(package)[name].help
+    shown = CliRunner().invoke(APPS[package], [name, "--help"])
     assert shown.exit_code == 0
     assert f"python -m {package} {name}" in shown.stdout
 
@@ -68,7 +69,7 @@ def test_a_run_is_made_found_again_and_judged() -> None:
     arguments = ("optimize", "--set", "tau=0.01", "--eps", "0.03", "--steps", "2", "--seed", "1")
     first, again = call(*arguments), call(*arguments)
     assert first.exit_code == again.exit_code == 0, first.output
-    run = find_run(str(only_run()))
+    run = run_named(str(only_run()))
     assert str(only_run()) in first.stdout
     assert run.config["settings"]["tau"] == 0.01
     assert run.config["loop"]["eps"] == 0.03
@@ -91,7 +92,7 @@ def test_any_method_or_bare_rule_can_be_asked_for(method: str) -> None:
     more = ("--set", chosen) if chosen else ()
     done = call("optimize", "--method", method, "--steps", "1", "--faces", "4", *more)
     assert done.exit_code == 0, done.output
-    run = find_run(str(only_run()))
+    run = run_named(str(only_run()))
     assert run.config["method"] == method
     if chosen:
         name, value = chosen.split("=")
@@ -105,7 +106,7 @@ def test_mistakes_name_the_cure() -> None:
     with pytest.raises(ValueError, match=r"--with wants NAME=VALUE, got 'precision'"):
         parse_settings(["precision"], "--with")
     with pytest.raises(FileNotFoundError, match=r"no run 'zz' in .*: make one with optimize"):
-        find_run("zz")
+        run_named("zz")
     word = ("--set", "tau=abc")
     foreign = [("--set", f"{name}=x") for name in ("recipe", "loop", "keep", "on_step")]
     for wrong in foreign:
@@ -130,7 +131,7 @@ def test_an_ambiguous_run_is_refused() -> None:
         (home() / name).mkdir(parents=True)
         (home() / name / "run.json").write_text("{}")
     with pytest.raises(ValueError, match="'abc' fits 2 runs"):
-        find_run("abc")
+        run_named("abc")
 
 
 def test_ctrl_c_stops_after_the_step_and_the_same_call_goes_on() -> None:
@@ -203,3 +204,61 @@ def test_the_tour_ends_where_the_extensions_begin(tmp_path: Path) -> None:
         (tmp_path / f"{name}.ipynb").touch()
     assert [p.stem for p in tour(folder=tmp_path)] == ["00_a", "05_f"]
     assert [p.stem for p in tour(True, tmp_path)] == ["00_a", "05_f", "06_g", "10_k"]
+
+
+@pytest.mark.parametrize(
+    ("arguments", "culprit"),
+    [
+        (("optimize", "--steps", "0"), "Invalid value for '--steps'"),
+        (("optimize", "--faces", "0"), "--faces"),
+        (("evaluate", "abc", "--faces", "0"), "--faces"),
+        (("methods", "--seeds", "0"), "Invalid value for '--seeds'"),
+        (("methods", "--train", "0"), "Invalid value for '--train'"),
+        (("optimize", "--eps", "1e-320"), "eps=1e-320 is zero in float32"),
+        (("optimize", "--set", "tau=1e-320"), "tau=1e-320 is zero in float32"),
+        (("optimize", "--with", "channels_last=no"), "channels_last must be True or False"),
+        (("optimize", "--with", "micro_batch=1.5"), "micro_batch must be a whole number"),
+        (("optimize", "--method", "mgda", "--set", "every=1.5"), "every"),
+        (("optimize", "--set", "tau=1", "--set", "tau=2"), "--set tau is given twice"),
+        (("optimize", "--root", "x"), "--root is not for embedded faces"),
+        (("evaluate", ""), "the name of the run is empty"),
+        (("protect", "me.png", "--run", ""), "the name of the run is empty"),
+    ],
+)
+def test_nothing_given_is_ignored(arguments: tuple[str, ...], culprit: str, tmp_path) -> None:
+    Image.new("RGB", (8, 8)).save(tmp_path / "me.png")
+    done = call(*(str(tmp_path / a) if a == "me.png" else a for a in arguments))
+    assert done.exit_code != 0
+    told = str(done.exception) if isinstance(done.exception, AEFError) else done.stderr
+    assert culprit in re.sub(r"[│\s]+", " ", told)
+    assert not list(home().glob("*")), "nothing was computed"
+
+
+def test_a_run_named_twice_is_not_two_runs() -> None:
+    optimize(tiny_zoo(), make_faces(4), "aef", PerturbationConfig(steps=1), progress=False)
+    done = call("evaluate", only_run().name, only_run().name[:6])
+    assert str(done.exception) == f"run {only_run().name} is named twice: name it once"
+
+
+def test_every_combination_is_a_run() -> None:
+    few = ("--steps", "1", "--faces", "2")
+    done = call("optimize", "--method", "aef", "--method", "uniform", "--seed", "0", "--seed", "1",
+                *few)  # fmt: skip
+    assert done.exit_code == 0, done.output
+    configs = [run_named(p.parent.name).config for p in sorted(home().glob("*/run.json"))]
+    made = {(c["method"], c["loop"]["seed"]) for c in configs}
+    assert made == {("aef", 0), ("aef", 1), ("uniform", 0), ("uniform", 1)}
+    line = done.stdout.strip().splitlines()[-1]
+    assert all(p.parent.name in line for p in home().glob("*/run.json")), "can be pasted"
+
+
+def test_the_embedded_generators_are_listed_with_checksums_and_bars() -> None:
+    done = call("zoo", "celeba64")
+    assert done.exit_code == 0, done.output
+    table = zoo_table("celeba64")
+    for name, entry in table.items():
+        (line,) = [row for row in done.stdout.splitlines() if row.startswith(name)]
+        assert entry["sha256"][:12] in line
+        assert "as shipped" in line
+    assert "edit success" in done.stdout
+    assert "known: " in str(call("zoo", "nowhere").exception)

@@ -9,8 +9,9 @@ import pytest
 import torch
 from PIL import Image
 
-from aef_core.metrics import Evaluator, identity
-from aef_core.metrics.identity import (
+from aef_core.metrics import Evaluator
+from companion.studies import identity
+from companion.studies.identity import (
     Embedder,
     NoEmbedder,
     identity_means,

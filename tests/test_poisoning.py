@@ -12,11 +12,11 @@ from aef_core.methods.poisoning import (
     detector_references,
     face_boxes,
 )
-from aef_core.metrics import detection as ds
-from aef_core.metrics.detection import detection_scores, matches
 from aef_core.perturbation import PerturbationConfig, perturb
 from aef_core.perturbation.objective import Problem
 from aef_core.weighting import make_rule
+from companion.studies import detection as ds
+from companion.studies.detection import detection_scores, matches
 
 
 @pytest.fixture(scope="module")

@@ -13,7 +13,6 @@ from aef_core.cli.shared import (
     Settings,
     ZooName,
     check_run,
-    find_run,
     make_run,
     open_zoo,
 )
@@ -52,14 +51,16 @@ def protect(
     """
     from aef_core.config import get_profile
     from aef_core.errors import AEFError
-    from aef_core.faces.photos import interrupted, protect_photo, read_photo
+    from aef_core.faces.photos import protect_photo, read_photo
+    from aef_core.metrics.photos import interrupted
+    from aef_core.runs import run_named
 
     if not any(path.exists() for path in photos):
         read_photo(photos[0])  # says so, before minutes are spent on a perturbation
     zoo = open_zoo(None, zoo_name)
-    perturbation = find_run(run) if run else make_run(zoo, method, settings, profile)
+    perturbation = make_run(zoo, method, settings, profile) if run is None else run_named(run)
     check_run(perturbation, zoo)
-    if not run and get_profile(profile).name == "smoke":
+    if run is None and get_profile(profile).name == "smoke":
         print("profile smoke: a perturbation of four steps, which protects nothing")
     failed = 0
     for path in photos:

@@ -2,6 +2,7 @@
 
 import signal
 from collections.abc import Callable
+from itertools import product
 from typing import TYPE_CHECKING, Annotated
 
 import typer
@@ -10,16 +11,17 @@ from aef_core.cli import examples
 from aef_core.cli.shared import (
     Count,
     Data,
-    Method,
+    Machine,
     Official,
     ProfileName,
     Root,
+    Scheduler,
     Settings,
+    Steps,
     ZooName,
     check_run,
-    find_run,
-    image_size,
     loop_config,
+    open_faces,
     open_zoo,
     parse_settings,
 )
@@ -38,55 +40,58 @@ app = typer.Typer()
         "optimize --method aef --set tau=0.01",
         "optimize --method cmua",
         "optimize --method grad-norm --eps 0.03 --seed 1",
+        "optimize --method aef --method found --seed 0 --seed 1 --scheduler tcp://head:8786",
         "optimize --profile paper --data celeba --root ~/celeba",
     )
 )
 def optimize(
-    method: Method = "aef",
+    method: Annotated[
+        list[str], typer.Option("--method", "--rule", help="aef, cmua, found, ..., or a bare rule")
+    ] = ("aef",),
     settings: Settings = None,
-    eps: Annotated[float | None, typer.Option(help="bound, images being in [-1, 1]")] = None,
-    steps: Annotated[int | None, typer.Option(help="computation, in plain steps")] = None,
-    seed: Annotated[int, typer.Option(help="seed of start, edits and batches")] = 0,
+    eps: Annotated[list[float] | None, typer.Option(help="bound, images in [-1, 1]")] = None,
+    steps: Steps = None,
+    seed: Annotated[list[int], typer.Option(help="seed of start, edits and batches")] = (0,),
     profile: ProfileName = None,
     data: Data = "embedded",
     root: Root = None,
     n: Count = None,
     zoo_name: ZooName = "celeba64",
     official: Official = None,
-    machine: Annotated[
-        list[str] | None,
-        typer.Option(
-            "--with",
-            help="memory and speed, NAME=VALUE: micro_batch, cache, precision, "
-            "channels_last, compile",
-        ),
-    ] = None,
+    machine: Machine = None,
+    scheduler: Scheduler = None,
 ) -> None:
-    """Optimise one perturbation against the whole zoo, and keep it as a run.
+    """Optimise a perturbation against the whole zoo, and keep it as a run.
 
-    Stop it with Ctrl-C: the same command goes on where it stopped, and finds a finished run again.
-    A method whose steps cost more than one forward and backward pass makes fewer of them.
+    Repeat --method, --eps or --seed, and every combination becomes a run. Stop with Ctrl-C: the
+    same command goes on where it stopped, and finds finished runs again. A method whose steps cost
+    more than one forward and backward pass makes fewer of them.
     """
-    from aef_core.faces import load_faces
+    from aef_core.jobs import Job, address_of, map_runs
     from aef_core.perturbation.execution import Execution
     from aef_core.runs import Stopped
-    from aef_core.runs import optimize as optimise
 
-    size, config = loop_config(profile, eps=eps, steps=steps, seed=seed)
     execution = Execution.of(parse_settings(machine, "--with"))
-    zoo = open_zoo(official, zoo_name)
-    faces = load_faces(data, "train", n or size, root, image_size(zoo))
+    zoo, chosen = open_zoo(official, zoo_name), parse_settings(settings)
+    jobs = []
+    for name, bound, number in product(method, eps or [None], seed):
+        size, config = loop_config(profile, eps=bound, steps=steps, seed=number)
+        jobs.append(Job(name, chosen, config, options={"execution": execution}))
+    faces = open_faces(data, "train", size if n is None else n, root, zoo)
+    on_step = None if address_of(scheduler) else stop_on_interrupt()
     try:
-        run = optimise(zoo, faces, method, config, on_step=stop_on_interrupt(),
-                       execution=execution, settings=parse_settings(settings))  # fmt: skip
+        runs, _ = map_runs(zoo, faces, jobs, scheduler=scheduler, on_step=on_step)
     except Stopped as stopped:
         print(stopped)
         raise typer.Exit(130) from None
-    print(f"{method}, {run.config['loop']['steps']} steps, {run.seconds:.0f} s: {run.path}")
-    print(summary(run).to_string(float_format="{:.3g}".format))
+    for run in runs:
+        loop = run.config["loop"]
+        print(f"{run.config['method']}, {loop['steps']} steps, {run.seconds:.0f} s: {run.path}")
+        print(summary(run).to_string(float_format="{:.3g}".format))
     print("S: interruption strength on the faces optimised on; weight: mean of the last quarter")
+    names = " ".join(run.path.name for run in runs)
     same = f" --official {official}" if official else f" --zoo {zoo_name}"
-    print(f"judge it on unseen faces: python -m aef_core evaluate {run.path.name}{same}")
+    print(f"judge on unseen faces: python -m aef_core evaluate {names}{same}")
 
 
 @app.command(
@@ -114,18 +119,18 @@ def evaluate(
     import pandas as pd
 
     from aef_core.config import get_profile
-    from aef_core.faces import load_faces
     from aef_core.metrics import Evaluator
     from aef_core.metrics.evaluations import evaluate_run
     from aef_core.metrics.statistics import method_balance
-    from aef_core.metrics.survival import sentences, total
+    from aef_core.metrics.survival import judged, sentences, total
+    from aef_core.runs import runs_named
 
-    chosen = [find_run(name) for name in runs]
+    chosen = runs_named(runs)
     zoo = open_zoo(official, zoo_name)
     for run in chosen:
         check_run(run, zoo)
-    n = n or get_profile(profile).n_test
-    evaluator = Evaluator(zoo, load_faces(data, "test", n, root, image_size(zoo)))
+    n = get_profile(profile).n_test if n is None else n
+    evaluator = Evaluator(zoo, open_faces(data, "test", n, root, zoo))
     labels = [f"{run.path.name} {run.config['method']}" for run in chosen]
     table = pd.concat(
         [
@@ -181,34 +186,3 @@ def summary(run: "Run") -> "pd.DataFrame":
             "mean |gradient|": last["grad_l1"].mean(),
         }
     )
-
-
-def judged(table: "pd.DataFrame") -> "pd.DataFrame":
-    """L2_mask, SR_mask, edit survival and counts of pairs, per run and generator.
-
-    Returns
-    -------
-    DataFrame of text and counts; `broken`, where faces were looked for, as a share.
-    """
-    import pandas as pd
-
-    from aef_core.metrics.statistics import bootstrap_means, interval
-    from aef_core.metrics.survival import OUTCOMES, edit_survival
-
-    kept = table.assign(interrupted=table["interrupted"].astype(float))
-    columns = {}
-    for name, column in {"L2_mask": "l2_mask", "SR_mask": "interrupted"}.items():
-        found = interval(bootstrap_means(kept, ["method", "model"], column))
-        columns[name] = [
-            f"{r.value:.4f} [{r.low:.4f}, {r.high:.4f}]" for r in found.itertuples(index=False)
-        ]
-    counts = table.groupby(["method", "model"], sort=False)["excluded"].agg(["size", "sum"])
-    counts = counts.loc[list(found.index)]
-    columns |= {"pairs": counts["size"] - counts["sum"], "excluded": counts["sum"]}
-    edits = edit_survival(table, ("method", "model")).loc[list(found.index)]
-    columns["edit survival"] = [
-        f"{r.value:.3f} [{r.low:.3f}, {r.high:.3f}]" for r in edits.itertuples()
-    ]
-    columns |= {name: edits[name] for name in (*OUTCOMES, "broken") if name in edits}
-    view = pd.DataFrame(columns, index=found.index).rename_axis(["run", "model"])
-    return view.reset_index()

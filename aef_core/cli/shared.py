@@ -7,9 +7,10 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from aef_core.errors import BadInput, NotFound
+from aef_core.errors import BadInput
 
 if TYPE_CHECKING:
+    from aef_core.faces import FaceBatch
     from aef_core.perturbation import PerturbationConfig
     from aef_core.perturbation.objective import Zoo
     from aef_core.perturbation.store import Run
@@ -27,7 +28,20 @@ ProfileName = Annotated[
 Data = Annotated[str, typer.Option(help="embedded, celeba, lfw, ffpp or folder")]
 Root = Annotated[Path | None, typer.Option(help="folder or zip of the faces, unless embedded")]
 Count = Annotated[
-    int | None, typer.Option("--faces", "--n", help="how many faces; the profile's by default")
+    int | None,
+    typer.Option("--faces", "--n", min=1, help="how many faces; the profile's by default"),
+]
+Steps = Annotated[int | None, typer.Option(min=1, help="computation, in plain steps")]
+Machine = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--with",
+        help="memory and speed, NAME=VALUE: micro_batch, cache, precision, channels_last, compile",
+    ),
+]
+Scheduler = Annotated[
+    str | None,
+    typer.Option(help="address of a Dask scheduler whose workers make the runs; AEF_SCHEDULER"),
 ]
 Official = Annotated[
     Path | None, typer.Option(help="folder of official checkpoints, instead of the embedded zoo")
@@ -41,7 +55,7 @@ def parse_settings(pairs: list[str] | None, option: str = "--set") -> dict[str, 
     Raises
     ------
     ValueError
-        A pair without "=".
+        A pair without "=", or a name given twice.
     """
     settings = {}
     for pair in pairs or ():
@@ -49,6 +63,8 @@ def parse_settings(pairs: list[str] | None, option: str = "--set") -> dict[str, 
         if not (name and equals and value):
             example = {"--set": "tau=0.01", "--with": "precision=bf16"}[option]
             raise BadInput(f"{option} wants NAME=VALUE, got {pair!r}, e.g. {option} {example}")
+        if name in settings:
+            raise BadInput(f"{option} {name} is given twice: once is enough")
         try:
             settings[name] = ast.literal_eval(value)
         except (ValueError, SyntaxError):
@@ -71,12 +87,20 @@ def loop_config(profile: str | None, **given: Any) -> "tuple[int, PerturbationCo
 
 def make_run(zoo: "Zoo", method: str, settings: list[str] | None, profile: str | None) -> "Run":
     """The profile's run of a method on the embedded faces, found or optimised now."""
-    from aef_core.faces import load_faces
     from aef_core.runs import optimize
 
     size, config = loop_config(profile)
-    faces = load_faces("embedded", "train", size, size=image_size(zoo))
+    faces = open_faces("embedded", "train", size, None, zoo)
     return optimize(zoo, faces, method, config, settings=parse_settings(settings))
+
+
+def open_faces(data: str, split: str, n: int, root: Path | None, zoo: "Zoo") -> "FaceBatch":
+    """Faces of the zoo's image size; a root that would not be read is refused."""
+    from aef_core.faces import load_faces
+
+    if data == "embedded" and root is not None:
+        raise BadInput("--root is not for embedded faces: add --data celeba, lfw, ffpp or folder")
+    return load_faces(data, split, n, root, image_size(zoo))
 
 
 def open_zoo(official: Path | None, name: str = "celeba64") -> "Zoo":
@@ -91,30 +115,6 @@ def open_zoo(official: Path | None, name: str = "celeba64") -> "Zoo":
 def image_size(zoo: "Zoo") -> int:
     """Side of the images the zoo was trained on, in pixels."""
     return next(iter(zoo.values())).image_size
-
-
-def find_run(name: str) -> "Run":
-    """A stored run by folder, hash, or the hash's first digits.
-
-    Raises
-    ------
-    FileNotFoundError
-        None fits; the message says where was looked.
-    ValueError
-        Several fit.
-    """
-    from aef_core.config import home
-    from aef_core.perturbation.store import load_run
-
-    if (Path(name) / "run.json").exists():
-        return load_run(name)
-    fitting = sorted(p.parent for p in home().glob("*/run.json") if p.parent.name.startswith(name))
-    if not fitting:
-        raise NotFound(f"no run {name!r} in {home()}: make one with optimize")
-    if len(fitting) > 1:
-        names = ", ".join(p.name for p in fitting[:4])
-        raise BadInput(f"{name!r} fits {len(fitting)} runs ({names}, ...): give more digits")
-    return load_run(fitting[0])
 
 
 def check_run(run: "Run", zoo: "Zoo") -> None:

@@ -5,22 +5,17 @@ enlarged to that square's place in the photo and added there; no other pixel cha
 """
 
 import io
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
-import torch
 import torch.nn.functional as F
 from PIL import Image, ImageOps, UnidentifiedImageError
 from torch import Tensor
 
 from aef_core.errors import BadInput, NotFound, NotWritable
-from aef_core.faces.batch import FaceBatch, from_uint8
 from aef_core.faces.detection import NoFace, detector, framed
-from aef_core.metrics import Evaluator, l2_mask
-from aef_core.models import DeepfakeModel
-from aef_core.models.judge import predict_attributes
 
 Box = tuple[int, int, int, int]  # left, top, right, bottom, in pixels; may leave the photo
 
@@ -203,26 +198,3 @@ def write_new(folder: Path, stem: str, content: bytes) -> Path:
         except OSError as error:
             path.unlink(missing_ok=True)  # a full disk must not leave half a picture
             raise NotWritable(f"{path} cannot be written ({error.strerror})") from None
-
-
-def interrupted(zoo: Mapping[str, DeepfakeModel], photo: Protected, box: Box) -> dict[str, float]:
-    """Mean L2_mask over a generator's edits of one face of a protected photo, per generator.
-
-    The forger's way: cut the square out, shrink it to the generator's size, edit. NaN where no
-    edit changes the face.
-    """
-    values = {}
-    for name, model in zoo.items():
-        size = (model.image_size, model.image_size)
-        x, y = (_shrunk(pixels, box, size) for pixels in (photo.before, photo.after))
-        judge = Evaluator({name: model}, FaceBatch(x, predict_attributes(x), ("photo",)))
-        measured = [
-            l2_mask(judge.forged(name, edit), judge.forge(y, name, edit), x) for edit in model.edits
-        ]
-        values[name] = torch.cat(measured).nanmean().item()
-    return values
-
-
-def _shrunk(pixels: np.ndarray, box: Box, size: tuple[int, int]) -> Tensor:
-    face = Image.fromarray(pixels).crop(box).resize(size, Image.Resampling.BICUBIC)
-    return from_uint8(torch.from_numpy(np.array(face)).permute(2, 0, 1)[None])

@@ -8,7 +8,6 @@ import torch
 
 from aef_core.errors import BadInput
 from aef_core.methods.base import FEATURE_STEP, Method, refuse_budget
-from aef_core.methods.poisoning import DETECTION, detection_target
 from aef_core.perturbation import PerturbationConfig, State, perturb
 from aef_core.perturbation.execution import PLAIN, Execution
 from aef_core.perturbation.objective import Problem, Zoo
@@ -102,6 +101,8 @@ class TSDF(Method):
                             extra={"interruption": state.delta.clone()})  # fmt: skip
         first = state.extra["interruption"].to(problem.device)
         room = Separated(first, self.threshold * config.eps / 0.05, self.decay)
+        from aef_core.methods.poisoning import DETECTION, detection_target  # slow to import
+
         detector = replace(problem, zoo=detection_target(problem.device), budget=room,
                            objective=DETECTION)  # fmt: skip
         # theta is scaled down by M, up to exp(-5 * 0.04) = 0.82; steps of a tenth of the box

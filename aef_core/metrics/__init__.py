@@ -1,9 +1,6 @@
-"""Metrics: what a perturbation does to forgeries, how evenly, how visibly, and how surely.
+"""Metrics: what a perturbation does to forgeries, how evenly, how visibly, and how surely."""
 
-`detection` (are faces still found?) and `identity` (who is still recognised?) need networks of
-their own and are imported by name.
-"""
-
+from aef_core.faces.pixels import protect, psnr, ssim
 from aef_core.metrics.evaluation import (
     MASK_THRESHOLD,
     SUCCESS_THRESHOLD,
@@ -14,9 +11,6 @@ from aef_core.metrics.evaluation import (
     evaluate,
     l2_mask,
     per_model,
-    protect,
-    psnr,
-    ssim,
 )
 
 __all__ = [

@@ -1,16 +1,16 @@
 """How well a perturbation interrupts, how evenly, and how visible it is: one block for all."""
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
 import pandas as pd
 import torch
 from numpy.typing import ArrayLike
-from skimage.metrics import peak_signal_noise_ratio, structural_similarity
 from torch import Tensor
 
-from aef_core.faces import FaceBatch, from_uint8, to_uint8
+from aef_core.faces import FaceBatch
+from aef_core.faces.pixels import protect, psnr, ssim
 from aef_core.models import DeepfakeModel
 from aef_core.models.base import check_size
 from aef_core.models.judge import edit_outcomes, edit_status, predict_attributes, shows_edit
@@ -18,17 +18,6 @@ from aef_core.models.judge import edit_outcomes, edit_status, predict_attributes
 MASK_THRESHOLD = 0.5  # sum over RGB of |G(x) - x|, in [-1, 1] units
 SUCCESS_THRESHOLD = 0.05  # L2_mask above it counts as interrupted
 TABLE_FORMAT = 2  # raise it when the evaluation table's columns or the judge of edits change
-
-
-def protect(images: Tensor, delta: Tensor) -> Tensor:
-    """The image a person would publish: perturbed, clamped to [-1, 1], rounded once to 8 bits.
-
-    Parameters
-    ----------
-    images : Tensor, shape [B, 3, H, W], values in [-1, 1]
-    delta : Tensor, shape [1 or B, 3, H, W]
-    """
-    return from_uint8(to_uint8(images + delta))
 
 
 def l2_mask(forged: Tensor, disturbed: Tensor, original: Tensor) -> Tensor:
@@ -50,39 +39,6 @@ def l2_mask(forged: Tensor, disturbed: Tensor, original: Tensor) -> Tensor:
     mask = ((forged - original).abs().sum(dim=1, keepdim=True) > MASK_THRESHOLD).to(forged.dtype)
     squared = ((disturbed - forged).square() * mask).sum(dim=(1, 2, 3))
     return squared / (3 * mask.sum(dim=(1, 2, 3)))
-
-
-def psnr(a: Tensor, b: Tensor) -> np.ndarray:
-    """Peak signal-to-noise ratio of image pairs in [-1, 1], in dB, shape [B]; inf if equal."""
-    pairs = zip(*_unit(a, b), strict=True)
-    with np.errstate(divide="ignore"):
-        return np.array([peak_signal_noise_ratio(p, q, data_range=1.0) for p, q in pairs])
-
-
-def ssim(a: Tensor, b: Tensor) -> np.ndarray:
-    """Structural similarity of image pairs in [-1, 1], shape [B], values in [-1, 1].
-
-    The standard one: 11-pixel Gaussian window (sigma 1.5), data range 1, mean over RGB
-    (Wang et al. 2004). The peers' window of 3 gives higher values and is not comparable.
-    """
-    return np.array(
-        [
-            structural_similarity(
-                p,
-                q,
-                data_range=1.0,
-                channel_axis=0,
-                gaussian_weights=True,
-                sigma=1.5,
-                use_sample_covariance=False,
-            )
-            for p, q in zip(*_unit(a, b), strict=True)
-        ]
-    )
-
-
-def _unit(*images: Tensor) -> Iterable[np.ndarray]:
-    return (((x + 1) / 2).clamp(0, 1).double().cpu().numpy() for x in images)
 
 
 class Evaluator:

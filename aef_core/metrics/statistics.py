@@ -100,6 +100,12 @@ def interval(draws: pd.DataFrame, level: float = 0.95) -> pd.DataFrame:
     return pd.DataFrame({"value": value, "low": value - reach, "high": value + reach})
 
 
+def intervals(table: pd.DataFrame) -> pd.DataFrame:
+    """Mean L2_mask with 95 % intervals over images and seeds: method, model, value, low, high."""
+    draws = bootstrap_means(table.assign(method=table.get("method", "")), ["method", "model"])
+    return interval(draws).rename_axis(["method", "model"]).reset_index()
+
+
 def over_seeds(values: ArrayLike, level: float = 0.95) -> pd.Series:
     """Mean and interval of one number per seed: value, low, high; NaN ends for a single seed."""
     values = np.asarray(values, dtype=float)

@@ -57,6 +57,32 @@ def survival_by_generator(table: pd.DataFrame) -> pd.DataFrame:
     return interval(draws.assign(max=draws.max(axis=1)))
 
 
+def judged(table: pd.DataFrame) -> pd.DataFrame:
+    """L2_mask, SR_mask, edit survival and counts of pairs, per run and generator.
+
+    Returns
+    -------
+    DataFrame of text and counts; `broken`, where faces were looked for, as a share.
+    """
+    kept = table.assign(interrupted=table["interrupted"].astype(float))
+    columns = {}
+    for name, column in {"L2_mask": "l2_mask", "SR_mask": "interrupted"}.items():
+        found = interval(bootstrap_means(kept, ["method", "model"], column))
+        columns[name] = [
+            f"{r.value:.4f} [{r.low:.4f}, {r.high:.4f}]" for r in found.itertuples(index=False)
+        ]
+    counts = table.groupby(["method", "model"], sort=False)["excluded"].agg(["size", "sum"])
+    counts = counts.loc[list(found.index)]
+    columns |= {"pairs": counts["size"] - counts["sum"], "excluded": counts["sum"]}
+    edits = edit_survival(table, ("method", "model")).loc[list(found.index)]
+    columns["edit survival"] = [
+        f"{r.value:.3f} [{r.low:.3f}, {r.high:.3f}]" for r in edits.itertuples()
+    ]
+    columns |= {name: edits[name] for name in (*OUTCOMES, "broken") if name in edits}
+    view = pd.DataFrame(columns, index=found.index).rename_axis(["run", "model"])
+    return view.reset_index()
+
+
 def sentences(table: pd.DataFrame) -> pd.Series:
     """What happened to each kind of edit, for people: "of 100 black-hair edits by StarGAN, 12 ...".
 

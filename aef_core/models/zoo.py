@@ -123,6 +123,25 @@ def zoo_table(name: str = "celeba64") -> dict[str, dict]:
     return json.loads((ASSETS / name / "zoo.json").read_text())
 
 
+def listing(name: str) -> list[dict[str, object]]:
+    """An embedded zoo's generators: image size, weights, checksum, and what was measured of them.
+
+    The numbers are those of its `bars.json`; a file that was changed is said to be.
+    """
+    kept = json.loads((ASSETS / name / "bars.json").read_text())
+    rows = []
+    for model, entry in zoo_table(name).items():
+        file = ASSETS / name / entry["file"]
+        digest = hashlib.sha256(file.read_bytes()).hexdigest() if file.exists() else "missing"
+        bars = kept.get(model, {})
+        rows.append(
+            {"model": model, "pixels": entry["settings"]["image_size"], "sha256": digest[:12]}
+            | {"file": "as shipped" if digest == entry["sha256"] else "CHANGED: reinstall"}
+            | {bar: bars.get(bar) for bar in ("edit success", "specialist L2_mask")}
+        )
+    return rows
+
+
 def read_model(
     folder: Path, name: str, architectures: Mapping[str, type[DeepfakeModel]] = ARCHITECTURES
 ) -> DeepfakeModel:

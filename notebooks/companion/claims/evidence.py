@@ -15,10 +15,10 @@ from torch import Tensor
 from aef_core.config import figures_dir
 from aef_core.errors import AEFError
 from aef_core.metrics import Evaluator
-from aef_core.metrics.detection import detection_scores
 from aef_core.metrics.statistics import RANDOM, difference
 from aef_core.runs import optimize
 from aef_core.weighting import maxmin_gap
+from companion.studies.detection import detection_scores
 from companion.studies.main_table import BUDGETS, ENTRIES, main_table
 from companion.studies.study import Lab, Runs, compare, method_balance, specialists
 

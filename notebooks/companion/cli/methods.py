@@ -5,7 +5,17 @@ from typing import Annotated
 
 import typer
 
-from aef_core.cli.shared import Data, Official, ProfileName, Root, ZooName, image_size, open_zoo
+from aef_core.cli.shared import (
+    Data,
+    Official,
+    ProfileName,
+    Root,
+    Scheduler,
+    Steps,
+    ZooName,
+    open_faces,
+    open_zoo,
+)
 from aef_core.errors import BadInput
 from companion.cli import examples
 
@@ -26,10 +36,10 @@ def methods(
         str | None, typer.Option(help="optimise on faces of another source; the same by default")
     ] = None,
     train_root: Annotated[Path | None, typer.Option(help="where that source lies")] = None,
-    faces: Annotated[int | None, typer.Option(help="faces to judge on")] = None,
-    train: Annotated[int | None, typer.Option(help="faces to optimise on")] = None,
-    steps: Annotated[int | None, typer.Option(help="plain steps each method may spend")] = None,
-    seeds: Annotated[int | None, typer.Option(help="how many seeds")] = None,
+    faces: Annotated[int | None, typer.Option(min=1, help="faces to judge on")] = None,
+    train: Annotated[int | None, typer.Option(min=1, help="faces to optimise on")] = None,
+    steps: Steps = None,
+    seeds: Annotated[int | None, typer.Option(min=1, help="how many seeds")] = None,
     only: Annotated[
         list[str] | None, typer.Option(help="only this method of the table; may be repeated")
     ] = None,
@@ -42,6 +52,7 @@ def methods(
     zoo_name: ZooName = "celeba64",
     official: Official = None,
     profile: ProfileName = None,
+    scheduler: Scheduler = None,
 ) -> None:
     """Measure every method against every generator and keep the numbers as CSV, without images.
 
@@ -49,7 +60,6 @@ def methods(
     again, so a call that was stopped goes on where it was.
     """
     from aef_core.config import get_profile, home
-    from aef_core.faces import load_faces
     from aef_core.metrics import Evaluator
     from aef_core.models.base import fingerprint
     from aef_core.perturbation import PerturbationConfig
@@ -58,16 +68,17 @@ def methods(
 
     p, zoo = get_profile(profile), open_zoo(official, zoo_name)
     entries = choose(only, mt.ENTRIES)
-    size, seeds = image_size(zoo), seeds or max(1, len(p.seeds))
-    source = train_data or data
-    optimised = load_faces(source, "train", train or p.n_train, train_root or root, size)
-    judged = Evaluator(zoo, load_faces(data, "test", faces or p.n_test, root, size))
+    seeds = max(1, len(p.seeds)) if seeds is None else seeds
+    source = data if train_data is None else train_data
+    n, place = train or p.n_train, root if train_root is None else train_root
+    optimised = open_faces(source, "train", n, place, zoo)
+    judged = Evaluator(zoo, open_faces(data, "test", faces or p.n_test, root, zoo))
     config = PerturbationConfig(steps=steps or mt.BUDGETS[p.name], step_size=p.step_size)
     plan = planned_steps(entries, config, len(optimised), judged, seeds)
     seconds = seconds_per_step(zoo, optimised, config)
     print(f"{plan.sum():.0f} plain steps of {seconds:.2f} s: about "
           f"{minutes(plan.sum() * seconds)}", flush=True)  # fmt: skip
-    runs, table = mt.main_table(zoo, optimised, judged, config, range(seeds), entries)
+    runs, table = mt.main_table(zoo, optimised, judged, config, range(seeds), entries, scheduler)
     numbers = mt.summary(table, runs)
     shown = mt.results_path(data if zoo_name == "celeba64" else f"{data}-{zoo_name}")
     path = out or (shown if write else home() / shown.name)

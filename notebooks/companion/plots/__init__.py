@@ -1,5 +1,7 @@
 """Figures in one house style: the common ones here, those of one study in a module of its name."""
 
+from aef_core.plots import balance_bars as interruption_bars
+from aef_core.plots import weight_dynamics
 from companion.plots import (
     cycle,
     diagrams,
@@ -17,9 +19,7 @@ from companion.plots.base import (
     dynamics,
     face_grid,
     gradient_conflicts,
-    interruption_bars,
     sweep,
-    weight_dynamics,
 )
 from companion.plots.style import save_figure, use_style
 

@@ -7,11 +7,11 @@ import numpy as np
 import pandas as pd
 import seaborn as sns
 import torch
-from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from torch import Tensor
 
 from aef_core.metrics import SUCCESS_THRESHOLD
+from aef_core.plots import model_lines
 from companion.plots.style import METHOD_LABELS, MODEL_COLOURS, OWN_LAYOUT
 
 
@@ -92,47 +92,6 @@ def amplified(delta: Tensor, eps: float) -> Figure:
     return fig
 
 
-def interruption_bars(table: pd.DataFrame, threshold: float = SUCCESS_THRESHOLD) -> Figure:
-    """Mean L2_mask per generator and method, with intervals.
-
-    Parameters
-    ----------
-    table : DataFrame with columns method, model, value, low, high
-    threshold : float
-        The line above which an image counts as interrupted.
-    """
-    methods = list(table["method"].unique())
-    models = list(table["model"].unique())
-    fig, ax = plt.subplots(figsize=(1.2 + 1.9 * len(methods), 3.4))
-    width = 0.8 / len(models)
-    for j, model in enumerate(models):
-        part = table[table["model"] == model].set_index("method").loc[methods]
-        x = np.arange(len(methods)) + (j - (len(models) - 1) / 2) * width
-        errors = [part["value"] - part["low"], part["high"] - part["value"]]
-        bars = ax.bar(x, part["value"], width * 0.92, color=MODEL_COLOURS[model], label=model,
-                      yerr=errors, error_kw={"lw": 1, "capsize": 2})  # fmt: skip
-        labels = [f"{v:#.2g}".replace("0.", ".", 1) for v in part["value"]]
-        ax.bar_label(bars, labels, fontsize=7, padding=1, color="0.25")
-    ax.axhline(threshold, color="0.3", lw=1, ls=(0, (4, 3)))
-    ax.annotate("interrupted", (len(methods) - 0.5, threshold), xytext=(0, 3),
-                textcoords="offset points", fontsize=8, color="0.3", ha="right")  # fmt: skip
-    ax.set_xticks(range(len(methods)), [METHOD_LABELS.get(m, m) for m in methods])
-    ax.set_ylabel("mean L2_mask on unseen faces")
-    ax.legend(ncols=1, loc="upper left", bbox_to_anchor=(1.02, 1))
-    return fig
-
-
-def model_lines(ax: Axes, history: pd.DataFrame, column: str) -> None:
-    """One column of the history per step, a line a generator; says so where all lines are one."""
-    for model, part in history.groupby("model", sort=False):
-        ax.plot(part["step"], part[column], color=MODEL_COLOURS[model], label=model, lw=1.6)
-    values = history[column]
-    if values.max() - values.min() < 1e-6:
-        ax.annotate("all generators", (0.5, values.iloc[0]), (0, 4),
-                    xycoords=("axes fraction", "data"), textcoords="offset points",
-                    ha="center", fontsize=8, color="0.3")  # fmt: skip
-
-
 def dynamics(histories: Mapping[str, pd.DataFrame], column: str = "strength") -> Figure:
     """One column of the history per step, one panel a method, one line a generator."""
     labels = {
@@ -153,19 +112,6 @@ def dynamics(histories: Mapping[str, pd.DataFrame], column: str = "strength") ->
     if column == "weight":
         axes[0, 0].set_ylim(0, 1)
     axes[0, -1].legend(loc="upper left", bbox_to_anchor=(1.02, 1))
-    return fig
-
-
-def weight_dynamics(history: pd.DataFrame) -> Figure:
-    """Interruption strength and weight of each generator over one run, side by side."""
-    fig, axes = plt.subplots(1, 2, figsize=(7.6, 2.9))
-    for ax, column, label in zip(
-        axes, ("strength", "weight"), ("interruption strength S", "weight"), strict=True
-    ):
-        model_lines(ax, history, column)
-        ax.set(xlabel="step", ylabel=label)
-    axes[1].set_ylim(0, 1)
-    axes[1].legend(loc="upper left", bbox_to_anchor=(1.02, 1))
     return fig
 
 

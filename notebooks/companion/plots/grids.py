@@ -9,51 +9,12 @@ import matplotlib.pyplot as plt
 import numpy as np
 import pandas as pd
 import torch
-from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from torch import Tensor
 
-from companion.plots.base import model_lines
+from aef_core.plots import forgery_grid as forgery_grid
+from aef_core.plots import model_lines, picture
 from companion.plots.style import METHOD_COLOURS, METHOD_LABELS, MODEL_COLOURS, OWN_LAYOUT
-
-
-def forgery_grid(blocks: Mapping[str, Mapping[str, Tensor]], tile: float = 0.62) -> Figure:
-    """Rows: original, forged, forged under each method; one block of faces a generator.
-
-    The layout of the paper's Figs. 3 to 5.
-
-    Parameters
-    ----------
-    blocks : mapping of generator to mapping of row label to Tensor, shape [n, 3, H, W]
-        From `qualitative.forgeries`; every block has the same rows.
-    tile : float
-        Side of one picture in inches.
-    """
-    rows = list(next(iter(blocks.values())))
-    n = len(next(iter(blocks.values()))[rows[0]])
-    left, top, gap = 1.15, 0.36, 0.14  # inches
-    width = left + len(blocks) * (n * tile + gap)
-    height = top + len(rows) * tile + 0.1  # air after "original" and "forged"
-    fig = plt.figure(figsize=(width, height), layout=OWN_LAYOUT)
-    for b, (name, pictures) in enumerate(blocks.items()):
-        x = left + b * (n * tile + gap)
-        for r, label in enumerate(rows):
-            y = height - top - (r + 1) * tile - (0.1 if r > 1 else 0)
-            for i, image in enumerate(pictures[label]):
-                ax = fig.add_axes([(x + i * tile) / width, y / height,
-                                   0.97 * tile / width, 0.97 * tile / height])  # fmt: skip
-                _picture(ax, image)
-            if b == 0:
-                fig.text((left - 0.08) / width, (y + tile / 2) / height, _wrapped(label),
-                         ha="right", va="center", fontsize=9)  # fmt: skip
-        colour = MODEL_COLOURS.get(name, "0.3")
-        middle = (x + n * tile / 2) / width
-        fig.text(middle, (height - 0.16) / height, name, ha="center", va="center", fontsize=10,
-                 fontweight="bold", color=colour)  # fmt: skip
-        line = [(height - top + 0.05) / height] * 2
-        span = [x / width, (x + n * tile - 0.03 * tile) / width]
-        fig.add_artist(plt.Line2D(span, line, color=colour, lw=2, transform=fig.transFigure))
-    return fig
 
 
 def edit_grid(blocks: Mapping[str, Mapping[str, Tensor]], tile: float = 0.9) -> Figure:
@@ -83,7 +44,7 @@ def edit_grid(blocks: Mapping[str, Mapping[str, Tensor]], tile: float = 0.9) -> 
             for row, image in enumerate(images):
                 ax = fig.add_axes([x / width, (top - (row + 1) * tile) / height,
                                    0.97 * tile / width, 0.97 * tile / height])  # fmt: skip
-                _picture(ax, image)
+                picture(ax, image)
     return fig
 
 
@@ -101,7 +62,7 @@ def photo_apart(original: Tensor, protected: Tensor, eps: float) -> Figure:
     shown = (original, protected, (change / eps).clamp(-1, 1))
     titles = ("original", "protected", f"difference x {1 / eps:.0f}")
     for ax, image, title in zip(axes, shown, titles, strict=False):
-        _picture(ax, image, smooth="difference" not in title)
+        picture(ax, image, smooth="difference" not in title)
         ax.set_title(title)
     power = torch.fft.fftshift(torch.fft.fft2(change).abs().square().mean(0))
     half = change.shape[-1] / 2
@@ -162,15 +123,3 @@ def trajectories(histories: Mapping[str, pd.DataFrame]) -> Figure:
     axes[1, 0].set(ylabel="weight", ylim=(0, 1))
     axes[0, -1].legend(loc="upper left", bbox_to_anchor=(1.02, 1))
     return fig
-
-
-def _picture(ax: Axes, image: Tensor, smooth: bool = True) -> None:
-    pixels = ((image + 1) / 2).clamp(0, 1).permute(1, 2, 0).cpu().numpy()
-    ax.imshow(pixels, interpolation="lanczos" if smooth else "nearest")
-    ax.set(xticks=[], yticks=[])
-    for spine in ax.spines.values():
-        spine.set_visible(False)
-
-
-def _wrapped(label: str) -> str:
-    return METHOD_LABELS.get(label, label).replace(" (", "\n(")

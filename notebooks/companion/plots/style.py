@@ -8,32 +8,20 @@ from pathlib import Path
 from typing import Any
 
 import matplotlib as mpl
-import numpy as np
 import pandas as pd
 import seaborn as sns
 import torch
 from matplotlib.figure import Figure
-from matplotlib.layout_engine import PlaceHolderLayoutEngine
 
 from aef_core.config import figures_dir
+from aef_core.plots import METHOD_LABELS as METHOD_LABELS
+from aef_core.plots import MODEL_COLOURS as MODEL_COLOURS
+from aef_core.plots import own_layout
 from aef_core.provenance import weights
 
 _PALETTE = sns.color_palette("colorblind").as_hex()
-MODEL_COLOURS = dict(
-    zip(("StarGAN", "AttentionGAN", "AttGAN", "HiSD"), np.array(_PALETTE)[[0, 2, 3, 1]].tolist(),
-        strict=True)
-)  # fmt: skip
 METHOD_COLOURS = {"uniform": _PALETTE[7], "grad-norm": _PALETTE[9], "aef": _PALETTE[4]}
-METHOD_LABELS = {
-    "uniform": "averaging",
-    "grad-norm": "static\nnormalisation",
-    "aef": "AEF",
-}
-
-
-# For figures that place their axes themselves. Not layout="none": saving such a figure with a tight
-# box hands it back to the default layout (matplotlib 3.11).
-OWN_LAYOUT = PlaceHolderLayoutEngine(adjust_compatible=True, colorbar_gridspec=True)
+OWN_LAYOUT = own_layout()
 
 
 def use_style() -> None:

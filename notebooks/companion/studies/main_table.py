@@ -12,12 +12,11 @@ from pathlib import Path
 from typing import Any
 
 import pandas as pd
-from tqdm.auto import tqdm
 
 from aef_core.errors import NotFound
 from aef_core.faces import FaceBatch
+from aef_core.jobs import Job, map_runs
 from aef_core.metrics import Evaluator
-from aef_core.metrics.evaluations import evaluate_run
 from aef_core.metrics.statistics import (
     ABOVE_NOTHING,
     RANDOM,
@@ -31,11 +30,10 @@ from aef_core.metrics.survival import survival_by_generator
 from aef_core.perturbation import PerturbationConfig
 from aef_core.perturbation.objective import Zoo
 from aef_core.perturbation.store import Run
-from aef_core.runs import optimize
 from companion.config import ASSETS
 from companion.studies.ceilings import reached
 from companion.studies.judgement import OVER, SHARE, judgement, paired, ranked, shares, tidy
-from companion.studies.study import Runs, refuse_overlap
+from companion.studies.study import Runs, labelled, refuse_overlap
 
 __all__ = ["CEILING", "ENTRIES", "ONE_LOSS", "levels", "load_results", "main_table", "paired",
            "ranked", "results_path", "save_results", "shares", "summary", "view"]  # fmt: skip
@@ -77,6 +75,7 @@ def main_table(
     config: PerturbationConfig,
     seeds: Iterable[int] = (0, 1, 2),
     entries: Mapping[str, Entry] = ENTRIES,
+    scheduler: str | None = None,
 ) -> tuple[Runs, pd.DataFrame]:
     """Optimise and judge every method with every seed, after the specialists.
 
@@ -86,6 +85,8 @@ def main_table(
         Budget, step size and batch; `steps` is the computation each method may spend.
     entries : mapping of label to (method, settings)
         Methods with `universal=False` run with the first seed only, on the evaluator's faces.
+    scheduler : str, optional
+        As in `map_runs`.
 
     Returns
     -------
@@ -95,20 +96,26 @@ def main_table(
     """
     refuse_overlap(train, evaluator.faces)
     seeds = tuple(seeds)
-    runs, tables = _ceilings(zoo, train, evaluator, replace(config, seed=seeds[0]))
+    runs, reference = _ceilings(
+        zoo, train, evaluator, replace(config, seed=seeds[0]), scheduler
+    )
     alone = {name: runs[f"{CEILING}: {name}", seeds[0]] for name in zoo}
-    todo = [(label, s) for label in entries for s in (seeds if universal(entries[label]) else
-                                                      seeds[:1])]  # fmt: skip
-    for label, seed in tqdm(todo, desc="methods", unit="run", leave=False):
-        name, settings = entries[label]
-        if name == "max-min":
-            settings = {"ceilings": output_ceilings(alone), **settings}
-        faces = train if universal(entries[label]) else evaluator.faces
-        run = optimize(zoo, faces, name, replace(config, seed=seed), settings=settings)
-        runs[label, seed] = run
-        tables.append(evaluate_run(run, evaluator).assign(method=label, seed=seed))
-    table = pd.concat(tables, ignore_index=True)
-    return runs, table[["method", "seed", *(c for c in table if c not in ("method", "seed"))]]
+    ceilings = {"ceilings": output_ceilings(alone)}
+    jobs = [
+        Job(
+            method,
+            (ceilings if method == "max-min" else {}) | settings,
+            replace(config, seed=seed),
+            label,
+            faces=None if universal(entries[label]) else evaluator.faces,
+        )
+        for label, (method, settings) in entries.items()
+        for seed in (seeds if universal(entries[label]) else seeds[:1])
+    ]
+    made, table = labelled(
+        jobs, *map_runs(zoo, train, jobs, evaluator, scheduler=scheduler)
+    )
+    return runs | made, pd.concat([reference, table], ignore_index=True)
 
 
 def universal(entry: Entry) -> bool:
@@ -117,16 +124,18 @@ def universal(entry: Entry) -> bool:
 
 
 def _ceilings(
-    zoo: Zoo, train: FaceBatch, evaluator: Evaluator, config: PerturbationConfig
-) -> tuple[Runs, list[pd.DataFrame]]:
+    zoo: Zoo,
+    train: FaceBatch,
+    evaluator: Evaluator,
+    config: PerturbationConfig,
+    scheduler: str | None,
+) -> tuple[Runs, pd.DataFrame]:
     """One perturbation per generator, for its outputs alone: what it can be interrupted at most."""
-    runs, tables = {}, []
-    for name, model in tqdm(zoo.items(), desc="specialists", unit="run", leave=False):
-        run = optimize({name: model}, train, "mi-fgsm", config)
-        runs[f"{CEILING}: {name}", config.seed] = run
-        judge = Evaluator({name: model}, evaluator.faces, evaluator.batch)
-        tables.append(evaluate_run(run, judge).assign(method=CEILING, seed=config.seed))
-    return runs, tables
+    jobs = [Job("mi-fgsm", {}, config, f"{CEILING}: {name}", models=(name,)) for name in zoo]
+    runs, table = labelled(
+        jobs, *map_runs(zoo, train, jobs, evaluator, scheduler=scheduler)
+    )
+    return runs, table.assign(method=CEILING)
 
 
 def output_ceilings(alone: Mapping[str, Run]) -> tuple[float, ...]:

@@ -1,34 +1,31 @@
 """Comparing methods: several seeds, the same faces, intervals that respect both."""
 
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import pandas as pd
 from torch import Tensor
-from tqdm.auto import tqdm
 
 from aef_core.config import Profile, get_profile, home
 from aef_core.errors import BadInput
 from aef_core.faces import FaceBatch, load_faces
+from aef_core.jobs import Job, grid, map_runs
 from aef_core.metrics import Evaluator, equilibrium_residual, protect
-from aef_core.metrics.evaluations import evaluate_run
 from aef_core.metrics.statistics import (
     REFERENCE,
     above_random,
-    bootstrap_means,
-    interval,
     method_balance,
 )
 from aef_core.metrics.statistics import difference as difference
+from aef_core.metrics.statistics import intervals as intervals
 from aef_core.metrics.statistics import verdict as verdict
 from aef_core.models import DeepfakeModel
 from aef_core.models.zoo import load_zoo
 from aef_core.perturbation import PerturbationConfig
 from aef_core.perturbation.objective import Zoo
 from aef_core.perturbation.store import Run
-from aef_core.runs import optimize
 
 Runs = dict[tuple[str, int], Run]
 
@@ -60,15 +57,21 @@ def compare(
         If a face occurs both among the optimising and the evaluation faces.
     """
     refuse_overlap(train, evaluator.faces)
-    todo = [(label, seed) for label in methods for seed in seeds]
-    runs, tables = {}, []
-    for label, seed in tqdm(todo, desc="runs", unit="run", leave=False):
-        name, settings = methods[label]
-        run = optimize(zoo, train, name, replace(config, seed=seed), settings=settings)
-        runs[label, seed] = run
-        tables.append(evaluate_run(run, evaluator).assign(method=label, seed=seed))
-    table = pd.concat(tables, ignore_index=True)
-    return runs, table[["method", "seed", *table.columns[:-2]]]
+    jobs = grid(methods, config, seeds)
+    made, tables = map_runs(zoo, train, jobs, evaluator)
+    return labelled(jobs, made, tables)
+
+
+def labelled(
+    jobs: Iterable[Job], runs: Iterable[Run], tables: Iterable[pd.DataFrame]
+) -> tuple[Runs, pd.DataFrame]:
+    """The results of `map_runs` by label and seed: runs, and one table with both in front."""
+    keys = [(job.label, job.config.seed) for job in jobs]
+    parts = [t.assign(method=m, seed=s) for (m, s), t in zip(keys, tables, strict=True)]
+    table = pd.concat(parts, ignore_index=True)
+    front = ["method", "seed"]
+    order = [*front, *(c for c in table.columns if c not in front)]
+    return dict(zip(keys, runs, strict=True)), table[order]
 
 
 def refuse_overlap(train: FaceBatch, test: FaceBatch) -> None:
@@ -85,12 +88,6 @@ def model_means(table: pd.DataFrame, column: str = "l2_mask") -> pd.Series:
     """Mean of a column per method and generator, empty masks left out."""
     kept = table[~table["excluded"]]
     return kept.groupby(["method", "model"], sort=False)[column].mean()
-
-
-def intervals(table: pd.DataFrame) -> pd.DataFrame:
-    """Mean L2_mask with 95 % intervals over images and seeds: method, model, value, low, high."""
-    draws = bootstrap_means(table, ["method", "model"])
-    return interval(draws).rename_axis(["method", "model"]).reset_index()
 
 
 def results_table(table: pd.DataFrame, runs: Runs) -> pd.DataFrame:
@@ -193,11 +190,10 @@ def specialists(lab: Lab) -> tuple[dict[str, Run], pd.DataFrame]:
     table : DataFrame
         Evaluations, method `uncertainty.REFERENCE`.
     """
-    runs, tables = {}, []
-    for name, model in tqdm(lab.zoo.items(), desc="specialists", unit="run", leave=False):
-        runs[name] = optimize({name: model}, lab.train, "uniform", lab.config)
-        tables.append(evaluate_run(runs[name], Evaluator({name: model}, lab.test)))
-    return runs, pd.concat(tables, ignore_index=True).assign(method=REFERENCE, seed=0)
+    jobs = [Job("uniform", config=lab.config, models=(name,)) for name in lab.zoo]
+    runs, tables = map_runs(lab.zoo, lab.train, jobs, lab.evaluator)
+    table = pd.concat(tables, ignore_index=True).assign(method=REFERENCE, seed=0)
+    return dict(zip(lab.zoo, runs, strict=True)), table
 
 
 def story(

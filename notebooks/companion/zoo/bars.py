@@ -156,7 +156,7 @@ def same_person(model: DeepfakeModel, x: Tensor, attributes: Tensor, n: int = 40
 
     NaN where dlib is not installed (`pip install -e .[faces]`).
     """
-    from aef_core.metrics.identity import NoEmbedder, load_embedder
+    from companion.studies.identity import NoEmbedder, load_embedder
 
     try:
         embed = load_embedder("dlib")

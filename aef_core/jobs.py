@@ -1,0 +1,223 @@
+"""Many runs: methods x seeds x budgets x images, one after the other or on a Dask cluster.
+
+Runs share nothing but the store, so they need no order, and a cluster gives the tables that this
+machine gives. A finished run is stored under its hash and found again, an unfinished one goes on
+where it stopped: the same call, made again after any failure, loses nothing.
+"""
+
+import os
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass, field, replace
+from itertools import product
+from typing import Any
+
+import pandas as pd
+from tqdm.auto import tqdm
+
+from aef_core.config import home
+from aef_core.errors import AEFError, BadInput
+from aef_core.faces import FaceBatch
+from aef_core.metrics import Evaluator
+from aef_core.metrics.evaluations import evaluate_run
+from aef_core.perturbation import PerturbationConfig, State
+from aef_core.perturbation.budgets import BOX
+from aef_core.perturbation.objective import Zoo
+from aef_core.perturbation.store import Run, save_run
+from aef_core.runs import optimize
+
+
+class LostWorkers(AEFError, RuntimeError):
+    """Every worker that was given a run died on it; the message names the run."""
+
+
+@dataclass(frozen=True)
+class Job:
+    """One run of many.
+
+    Attributes
+    ----------
+    method, settings, config
+        As in `optimize`.
+    label : str
+        What tables and figures call it; the method's name by default.
+    models : tuple of str, optional
+        Generators of the zoo to optimise against and to judge on; all by default.
+    faces : FaceBatch, optional
+        Faces of its own, down to a single image; those of `map_runs` by default.
+    options : mapping
+        Further arguments of `optimize`, e.g. a budget.
+    """
+
+    method: str = "aef"
+    settings: Mapping[str, Any] = field(default_factory=dict)
+    config: PerturbationConfig = field(default_factory=PerturbationConfig)
+    label: str = ""
+    models: tuple[str, ...] | None = None
+    faces: FaceBatch | None = None
+    options: Mapping[str, Any] = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "label", self.label or self.method)
+
+
+def grid(
+    methods: Mapping[str, tuple[str, dict[str, Any]]],
+    config: PerturbationConfig,
+    seeds: Iterable[int] = (0,),
+    epsilons: Iterable[float] | None = None,
+) -> list[Job]:
+    """Every method with every seed and bound. The step scales with eps: the schedule is the same.
+
+    Parameters
+    ----------
+    methods : mapping of label to (method, settings)
+    epsilons : iterable of float, optional
+        Bounds in [-1, 1] units; the config's alone by default.
+    """
+    bounds = (config.eps,) if epsilons is None else epsilons
+    return [
+        Job(method, settings, replace(
+            config, seed=seed, eps=eps, step_size=config.step_size * (eps / config.eps)
+        ), label)
+        for (label, (method, settings)), seed, eps in product(methods.items(), seeds, bounds)
+    ]  # fmt: skip
+
+
+def map_runs(
+    zoo: Zoo,
+    faces: FaceBatch,
+    jobs: Iterable[Job],
+    evaluator: Evaluator | None = None,
+    *,
+    scheduler: str | None = None,
+    progress: bool = True,
+    on_step: Callable[[State], None] | None = None,
+) -> tuple[list[Run], list[pd.DataFrame]]:
+    """Make, or find, every run, and judge each where it was made.
+
+    Parameters
+    ----------
+    zoo : mapping of name to DeepfakeModel
+        On a cluster, its device is one that every worker has.
+    faces : FaceBatch
+        Faces to optimise on, for jobs that bring none.
+    jobs : iterable of Job
+    evaluator : Evaluator, optional
+        Judges each run, on the job's generators; without it no run is judged.
+    scheduler : str, optional
+        Address of a Dask scheduler, e.g. "tcp://head:8786"; `AEF_SCHEDULER` by default, and without
+        either this process, one run after the other. Workers have this package; with the same
+        `AEF_HOME` on shared storage a run whose worker died resumes, else it starts anew. One
+        thread per worker: PyTorch brings its own.
+    progress : bool
+        Show a progress bar.
+    on_step : callable, optional
+        As in `optimize`; not on a cluster.
+
+    Returns
+    -------
+    runs : list of Run, in the order of the jobs; each is also in this machine's store.
+    tables : list of DataFrame, their evaluations; empty without an evaluator.
+
+    Raises
+    ------
+    ValueError
+        No scheduler answers at the address; or as in `optimize`.
+    LostWorkers
+        A run brought down one worker after the other.
+    """
+    jobs = list(jobs)
+    address = address_of(scheduler)
+    bench = _Bench(dict(zoo), faces, evaluator)
+    bar = tqdm(total=len(jobs), desc="runs", unit="run", leave=False,
+               disable=not progress or len(jobs) < 2)  # fmt: skip
+    with bar:
+        if address:
+            done = _on_cluster(bench, jobs, address, bar)
+        else:
+            done = []
+            for job in jobs:
+                done.append(bench.make(job, progress=progress, on_step=on_step))
+                bar.update()
+    return [run for run, _ in done], [table for _, table in done if table is not None]
+
+
+def address_of(scheduler: str | None = None) -> str:
+    """Where jobs go: to this scheduler, or that of `AEF_SCHEDULER`; empty for this process."""
+    return os.environ.get("AEF_SCHEDULER", "") if scheduler is None else scheduler
+
+
+Done = tuple[Run, pd.DataFrame | None]
+
+
+@dataclass(frozen=True)
+class _Bench:
+    """What all jobs share."""
+
+    zoo: Zoo
+    faces: FaceBatch
+    evaluator: Evaluator | None
+
+    def make(self, job: Job, **options: Any) -> Done:
+        """Optimise, or find the run; judge it."""
+        zoo, judge = self.zoo, self.evaluator
+        if job.models is not None:
+            zoo = {name: self.zoo[name] for name in job.models}
+            judge = judge and Evaluator(zoo, judge.faces, judge.batch)
+        faces = self.faces if job.faces is None else job.faces
+        options = {**job.options, **options}
+        run = optimize(zoo, faces, job.method, job.config, settings=job.settings, **options)
+        if judge is None:
+            return run, None
+        return run, evaluate_run(run, judge, options.get("budget", BOX))
+
+
+def _on_cluster(bench: _Bench, jobs: list[Job], address: str, bar: tqdm) -> list[Done]:
+    """All jobs on the workers of a scheduler; Dask gives those of a lost worker to another."""
+    from dask import config
+    from dask.distributed import Client, KilledWorker, as_completed, wait
+
+    done: dict[int, Done] = {}
+    # generators are sent once, and larger than what Dask thinks wise
+    with config.set({"distributed.admin.large-graph-warning-threshold": "100GiB"}):
+        try:
+            client = Client(address, set_as_default=False)
+        except (OSError, ValueError) as error:
+            raise BadInput(f"no Dask scheduler answers at {address!r} ({error}): start one "
+                           "with `dask scheduler`, or unset AEF_SCHEDULER") from None  # fmt: skip
+        with client, client.as_current():
+            # a task, no scattered data: what a lost worker held of it can be made again
+            shared = client.submit(_itself, bench, pure=False)
+            wait([shared])
+            client.replicate([shared])  # Dask gives a job to a worker that holds what it needs
+            places = {client.submit(_remote, shared, job, pure=False): i
+                      for i, job in enumerate(jobs)}  # fmt: skip
+            for future in as_completed(places):
+                job = jobs[places[future]]
+                try:
+                    run, table = future.result()
+                except KilledWorker:
+                    name = f"{job.label!r}, seed {job.config.seed}"
+                    raise LostWorkers(f"the run {name} brought down every worker that tried it: "
+                                      "give workers more memory") from None  # fmt: skip
+                done[places[future]] = _stored(run), table
+                bar.update()
+    return [done[i] for i in range(len(jobs))]
+
+
+def _itself(bench: _Bench) -> _Bench:
+    return bench
+
+
+def _remote(bench: _Bench, job: Job) -> Done:
+    return bench.make(job, progress=False)
+
+
+def _stored(run: Run) -> Run:
+    """The run in this machine's store, whatever store its worker has."""
+    if run.path is None:
+        return run
+    folder = home() / run.path.name
+    if not folder.exists():
+        save_run(folder, run)
+    return replace(run, path=folder)
