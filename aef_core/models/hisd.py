@@ -186,6 +186,11 @@ class HiSD(DeepfakeModel):
         index = torch.full((len(style),), tag, device=style.device)
         return torch.cat([F.one_hot(index, len(self.tags)).to(style.dtype), style], dim=1)
 
+    def keep_condition(self, x: Tensor, attributes: Tensor) -> Tensor:
+        """See `DeepfakeModel.keep_condition`: the last tag, in the style of the face itself."""
+        tag = len(self.tags) - 1
+        return self.condition(tag, self.extractors(x)[:, tag])
+
     def target_attributes(self, attributes: Tensor, edit: str) -> Tensor:
         """An edit of HiSD always sets its attribute, it never flips."""
         absent = attributes.clone()

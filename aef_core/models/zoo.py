@@ -10,10 +10,10 @@ from pathlib import Path
 import safetensors.torch
 import torch
 from safetensors import SafetensorError
-from torch import Tensor
+from torch import Tensor, nn
 
-from aef_core.config import ASSETS, default_device
-from aef_core.errors import AEFError, BadInput, is_damaged_file
+from aef_core.config import ASSETS, default_device, usable_device
+from aef_core.errors import AEFError, BadInput, NotFound, is_damaged_file, must_be_file
 from aef_core.models import ARCHITECTURES, DeepfakeModel
 from aef_core.provenance import loaded
 
@@ -32,8 +32,9 @@ class OfficialCheckpoint:
     file: str  # below the root
     key: str | None  # of the weights inside the stored dict, None if they are the dict
     source: str
-    url: str | None = None  # direct address, if there is one
+    url: str | None = None  # direct https address, if there is one
     member: str | None = None  # path inside the downloaded archive
+    sha256: str | None = None  # of the file, where a copy is known to be good
 
 
 OFFICIAL: dict[str, OfficialCheckpoint] = {
@@ -46,7 +47,7 @@ OFFICIAL: dict[str, OfficialCheckpoint] = {
         "attentiongan/200000-G.ckpt",
         None,
         "github.com/Ha0Tang/AttentionGAN, celeba_256_pretrained.tar.gz",
-        "http://disi.unitn.it/~hao.tang/uploads/models/AttentionGAN/celeba_256_pretrained.tar.gz",
+        "https://disi.unitn.it/~hao.tang/uploads/models/AttentionGAN/celeba_256_pretrained.tar.gz",
         "200000-G.ckpt",
     ),
     "AttGAN": OfficialCheckpoint(
@@ -103,7 +104,7 @@ def load_zoo(
             raise BadInput(f"unknown model {model!r}; known: {', '.join(held)}")
     load = _official if name == "official" else read_model
     folder = Path(root) if name == "official" else ASSETS / name
-    device = torch.device(device) if device else default_device()
+    device = usable_device(device) if device else default_device()
     return {m: load(folder, m).eval().requires_grad_(False).to(device) for m in wanted}
 
 
@@ -137,58 +138,122 @@ def read_model(
     path = folder / entry["file"]
     if not path.exists():
         raise BadCheckpoint(f"{path} is missing: reinstall the package")
-    if hashlib.sha256(path.read_bytes()).hexdigest() != entry["sha256"]:
+    if sha256_of(path) != entry["sha256"]:
         raise BadCheckpoint(f"{path} does not match its SHA-256 in zoo.json: reinstall the package")
     model = architectures[entry["architecture"]](**entry["settings"])
-    model.load_state_dict(read_weights(path))
+    load_weights(model, path)
     loaded(model, folder.name, name, entry["sha256"])
     return model
 
 
-def read_weights(path: Path) -> dict[str, Tensor]:
-    """Weights of a safetensors file, floating point ones as float32."""
+def load_weights(model: nn.Module, path: Path) -> None:
+    """Put the weights of a safetensors file into a network.
+
+    Raises
+    ------
+    BadCheckpoint
+        Unreadable, or not this network's: keys, shapes, types, NaN.
+    """
     try:
         stored = safetensors.torch.load_file(path)
     except (OSError, SafetensorError) as error:
         raise BadCheckpoint(f"{path} cannot be read ({error}): reinstall the package") from None
-    return {k: v.float() if v.is_floating_point() else v for k, v in stored.items()}
+    fill(model, stored, path, type(model).__name__)
 
 
-def _official(root: str | Path, name: str) -> DeepfakeModel:
-    entry, path = OFFICIAL[name], Path(root) / OFFICIAL[name].file
-    if not path.exists():
-        raise BadCheckpoint(f"{path} is missing: get it from {entry.source}")
+def fill(model: nn.Module, stored: object, path: Path, name: str) -> None:
+    """Put stored tensors into a network, if they are its own: every key, shape and kind of number.
+
+    Raises
+    ------
+    BadCheckpoint
+        One line that names the keys that do not fit, rather than PyTorch's pages.
+    """
+    if not isinstance(stored, Mapping):
+        raise BadCheckpoint(f"{path} holds a {type(stored).__name__}, not {name}'s weights")
+    ours = model.state_dict()
+    faults: dict[str, list[str]] = {"missing": [k for k in ours if k not in stored]}
+    for key, value in stored.items():
+        if fault := _fault(ours.get(key), value):
+            faults.setdefault(fault, []).append(str(key))
+    problems = [
+        f"{len(keys)} {fault} ({', '.join(keys[:3])}{', ...' if len(keys) > 3 else ''})"
+        for fault, keys in faults.items()
+        if keys
+    ]
+    if problems:
+        raise BadCheckpoint(f"{path} is not {name}'s checkpoint: keys {'; '.join(problems)}")
+    model.load_state_dict(stored)
+
+
+def _fault(ours: Tensor | None, theirs: object) -> str:
+    """What keeps a stored value from taking the place of ours; empty if nothing does."""
+    if ours is None:
+        return "foreign"
+    if not isinstance(theirs, Tensor) or theirs.layout != torch.strided or theirs.is_quantized:
+        return "that hold no plain tensor"
+    if theirs.shape != ours.shape:
+        return "of another shape"
+    if theirs.is_floating_point() != ours.is_floating_point() or theirs.is_complex():
+        return f"of type {str(theirs.dtype).removeprefix('torch.')}"
+    # in float32, as it will be: 1e300 is infinite there
+    return "" if theirs.float().isfinite().all() else "with NaN or infinite values"
+
+
+def _official(root: Path, name: str) -> DeepfakeModel:
+    return read_official(root / OFFICIAL[name].file, name)
+
+
+def read_official(path: Path, name: str) -> DeepfakeModel:
+    """A generator from its public checkpoint, on the CPU.
+
+    Raises
+    ------
+    BadCheckpoint
+        The file is missing, damaged, another network's, or holds more than tensors.
+    """
+    entry = OFFICIAL[name]
     try:
-        stored = torch.load(path, map_location="cpu", weights_only=True)
-    except OSError as error:
-        raise BadCheckpoint(f"{path} cannot be read ({error.strerror})") from None
-    except (pickle.UnpicklingError, RuntimeError, EOFError) as error:
-        if not is_damaged_file(error):
-            raise
-        reason = (str(error) or type(error).__name__).splitlines()[0]
-        raise BadCheckpoint(f"{path} is not a PyTorch checkpoint of tensors ({reason})") from None
+        must_be_file(path, f"get it from {entry.source}")
+    except NotFound:
+        raise BadCheckpoint(f"{path} is missing: get it from {entry.source}") from None
+    except BadInput as error:
+        raise BadCheckpoint(str(error)) from None
+    digest = sha256_of(path)
+    if entry.sha256 not in (None, digest):
+        raise BadCheckpoint(f"{path} has another SHA-256 than {name}'s: get it from {entry.source}")
+    stored = _unpickled(path, entry.source)
     if entry.key is not None:
         if not isinstance(stored, Mapping) or entry.key not in stored:
             raise BadCheckpoint(f"{path} has no {entry.key!r} entry: not {name}'s checkpoint")
         stored = stored[entry.key]
     model = ARCHITECTURES[name]()
-    _check_keys(path, name, model.state_dict(), stored)
-    model.load_state_dict(stored)
-    loaded(model, "official", name, hashlib.sha256(path.read_bytes()).hexdigest())
+    fill(model, stored, path, name)
+    loaded(model, "official", name, digest)
     return model
 
 
-def _check_keys(path: Path, name: str, ours: Mapping[str, Tensor], theirs: object) -> None:
-    """One line that names what does not fit, rather than PyTorch's pages."""
-    if not isinstance(theirs, Mapping):
-        raise BadCheckpoint(f"{path} holds a {type(theirs).__name__}, not {name}'s weights")
-    missing = [k for k in ours if k not in theirs]
-    foreign = [k for k in theirs if k not in ours]
-    shapes = [k for k in ours if k in theirs and ours[k].shape != theirs[k].shape]
-    problems = [
-        f"{len(keys)} {what} ({', '.join(keys[:3])}{', ...' if len(keys) > 3 else ''})"
-        for what, keys in (("missing", missing), ("foreign", foreign), ("of another shape", shapes))
-        if keys
-    ]
-    if problems:
-        raise BadCheckpoint(f"{path} is not {name}'s checkpoint: keys {'; '.join(problems)}")
+def _unpickled(path: Path, source: str) -> object:
+    """What a checkpoint holds, tensors and plain values only; no code of its own is run."""
+    cure = f"get it from {source}"
+    try:
+        return torch.load(path, map_location="cpu", weights_only=True)
+    except OSError as error:
+        raise BadCheckpoint(f"{path} cannot be read ({error.strerror}): {cure}") from None
+    except pickle.UnpicklingError:  # its message advises to run what the file brings
+        reason = "damaged, or it holds code to run, which is refused"
+        raise BadCheckpoint(f"{path} is not a PyTorch checkpoint of tensors ({reason}): {cure}"
+                            ) from None  # fmt: skip
+    except MemoryError:
+        raise
+    except Exception as error:  # a damaged pickle ends in whatever its bytes happen to ask for
+        if not is_damaged_file(error):
+            raise
+        reason = (str(error) or type(error).__name__).splitlines()[0]
+        raise BadCheckpoint(f"{path} is not a PyTorch checkpoint ({reason}): {cure}") from None
+
+
+def sha256_of(path: Path) -> str:
+    """Hex digest of a file, read in pieces."""
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()

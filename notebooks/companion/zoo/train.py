@@ -21,7 +21,7 @@ from torch import Tensor, nn
 from tqdm.auto import trange
 
 from aef_core.models import ARCHITECTURES, DeepfakeModel
-from aef_core.models.zoo import read_weights
+from aef_core.models.zoo import load_weights
 from companion.zoo.critic import Backbone, Critic, FrozenFeatures, attribute_loss, augment, hinge
 from companion.zoo.games import GAMES, Batch
 from companion.zoo.looks import look
@@ -226,7 +226,7 @@ def main(
         training.load(path)
     else:
         if start is not None:
-            training.model.load_state_dict(read_weights(start))
+            load_weights(training.model, start)
         training.warm_up(copying=start is None)
     began = last = time.time()
     while training.iteration < recipe.iterations:
