@@ -25,7 +25,7 @@ class NotWritable(AEFError, OSError):
     """A file that cannot be written: a full disk, or no permission."""
 
 
-def must_be_file(path: str | Path, cure: str) -> None:
+def must_be_file(path: str | Path, cure: str, kind: str = "file") -> None:
     """Refuse what is not there, folders, and pipes and devices, from which reading would hang.
 
     Raises
@@ -45,7 +45,7 @@ def must_be_file(path: str | Path, cure: str) -> None:
         if isinstance(error, AEFError):
             raise
         raise BadInput(f"{str(path)!r:.80} is no file name: {cure}") from None
-    raise NotFound(f"{path}: no such file: {cure}")
+    raise NotFound(f"{path}: no such {kind}: {cure}")
 
 
 def is_damaged_file(error: Exception) -> bool:

@@ -186,7 +186,7 @@ def test_bad_images_are_named(tmp_path: Path, spoil, message: str) -> None:
 def test_missing_or_empty_folders_are_named(tmp_path: Path) -> None:
     with pytest.raises(FileNotFoundError, match="no images"):
         load_faces("folder", root=tmp_path)
-    with pytest.raises(FileNotFoundError, match="no such file: name a folder or zip"):
+    with pytest.raises(FileNotFoundError, match="no such folder or zip"):
         load_faces("folder", root=tmp_path / "nowhere")
 
 

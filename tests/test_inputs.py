@@ -36,7 +36,8 @@ from aef_core.faces.pictures import open_picture
 from aef_core.models import ARCHITECTURES, ATTRIBUTES, official, zoo
 from aef_core.models.base import columns
 from aef_core.models.judge import AttributeClassifier
-from aef_core.models.zoo import OFFICIAL, BadCheckpoint, load_weights, load_zoo, read_official
+from aef_core.models.weights import BadCheckpoint, load_weights
+from aef_core.models.zoo import OFFICIAL, load_zoo, read_official
 from aef_core.perturbation import PerturbationConfig
 
 from .conftest import make_faces, tiny_zoo
@@ -375,7 +376,7 @@ def test_nothing_is_fetched_over_an_open_line(
     assert second.startswith("StarGAN: ")
     assert not [p for p in tmp_path.rglob("*") if p.is_file()]
     assert all(e.url is None or e.url.startswith("https://") for e in OFFICIAL.values())
-    with pytest.raises(OSError, match="no https address"):
+    with pytest.raises(BadInput, match="no https address"):
         official._HttpsOnly().redirect_request(None, None, 302, "", {}, "http://evil/w")
 
 

@@ -56,8 +56,7 @@ def open_picture(
         except BadInput:
             raise
         except UnidentifiedImageError:
-            known = ", ".join(FORMATS)
-            raise BadInput(f"{name} cannot be read (not an image: {known}): {CURE}") from None
+            raise BadInput(f"{name} cannot be read (not an image): {CURE}") from None
         except Image.DecompressionBombError:
             raise BadInput(f"{name} has {_TOO_MANY}") from None
         except Exception as error:  # a decoder given a damaged file raises whatever it likes

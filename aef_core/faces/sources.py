@@ -130,7 +130,7 @@ class FileTree:
         self.root, self._zip = Path(root), None
         if self.root.is_dir():
             return
-        must_be_file(self.root, "name a folder or zip, where the set lies")
+        must_be_file(self.root, "name where the set lies", "folder or zip")
         try:
             self._zip = zipfile.ZipFile(self.root)
         except UNZIPPING as error:

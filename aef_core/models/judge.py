@@ -61,7 +61,7 @@ class AttributeClassifier(nn.Module):
 @lru_cache(maxsize=1)
 def load_classifier() -> AttributeClassifier:
     """The embedded classifier, frozen, on the CPU."""
-    from aef_core.models.zoo import load_weights
+    from aef_core.models.weights import load_weights
 
     model = AttributeClassifier()
     load_weights(model, ASSETS / "classifier64.safetensors")

@@ -9,8 +9,9 @@ from typing import IO
 from zlib import error as ZlibError
 
 from aef_core.atomic import replace_file
-from aef_core.errors import AEFError
-from aef_core.models.zoo import OFFICIAL, BadCheckpoint, OfficialCheckpoint, read_official
+from aef_core.errors import AEFError, BadInput
+from aef_core.models.weights import BadCheckpoint
+from aef_core.models.zoo import OFFICIAL, OfficialCheckpoint, read_official
 
 TIMEOUT = 60  # seconds without an answer
 LARGEST = 2**31  # bytes, of an archive and of its member; the public ones have 50 to 300 MB
@@ -91,4 +92,4 @@ def _copy(source: IO[bytes], target: IO[bytes]) -> None:
 
 def _check_scheme(url: str) -> None:
     if url.partition("://")[0] not in SCHEMES:
-        raise OSError(f"{url} is no https address")
+        raise BadInput(f"{url} is no https address")

@@ -11,7 +11,7 @@ from itertools import pairwise
 import torch
 from torch import Tensor, nn
 
-from aef_core.models.zoo import BadCheckpoint, load_weights
+from aef_core.models.weights import BadCheckpoint, load_weights
 from companion.config import ASSETS
 
 ATTRIBUTES = ("Black_Hair", "Blond_Hair", "Brown_Hair", "Male", "Young", "Mouth_Slightly_Open")

@@ -15,7 +15,8 @@ from aef_core.models import ARCHITECTURES, HAIR_COLOURS
 from aef_core.models.base import attribute_index
 from aef_core.models.hisd import OFFICIAL_TAGS
 from aef_core.models.judge import AttributeClassifier
-from aef_core.models.zoo import load_weights, load_zoo
+from aef_core.models.weights import load_weights
+from aef_core.models.zoo import load_zoo
 from companion.training.recipes import CONSTANT_RATE, Phase, TrainingConfig
 from companion.training.zoo64 import ZOO64
 

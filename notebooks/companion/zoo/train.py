@@ -21,7 +21,7 @@ from torch import Tensor, nn
 from tqdm.auto import trange
 
 from aef_core.models import ARCHITECTURES, DeepfakeModel
-from aef_core.models.zoo import load_weights
+from aef_core.models.weights import load_weights
 from companion.zoo.critic import Backbone, Critic, FrozenFeatures, attribute_loss, augment, hinge
 from companion.zoo.games import GAMES, Batch
 from companion.zoo.looks import look
