@@ -23,7 +23,6 @@ ROOTS = (REPOSITORY / "aef_core", REPOSITORY / "notebooks" / "companion")
 TO_MEND = {
     ("aef_core.cli.__init__", "distributed"),
     ("aef_core.distributed", "errors"),
-    ("aef_core.faces.photos", "metrics"),
     ("aef_core.methods.cmua", "distributed"),
     ("aef_core.methods.search", "metrics"),
     ("aef_core.perturbation.budgets", "metrics"),

@@ -59,8 +59,9 @@ def protect(
     named, the others go on; the exit code is then 1.
     """
     from aef_core.config import get_profile
-    from aef_core.faces.photos import check_strength, interrupted, protect_photo
+    from aef_core.faces.photos import check_strength, protect_photo
     from aef_core.faces.pictures import open_picture
+    from aef_core.metrics.photos import interrupted
 
     check_strength(strength)
     failures: list[Path] = []

@@ -5,24 +5,19 @@ enlarged to that square's place in the photo and added there; no other pixel cha
 """
 
 import io
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
-import torch
 import torch.nn.functional as F
 from PIL import Image
 from torch import Tensor
 
 from aef_core.atomic import write_new
 from aef_core.errors import BadInput
-from aef_core.faces.batch import FaceBatch, from_uint8
 from aef_core.faces.detection import NoFace, find_faces, framed
 from aef_core.faces.pictures import open_picture
-from aef_core.metrics import Evaluator, l2_mask
-from aef_core.models import DeepfakeModel
-from aef_core.models.judge import predict_attributes
 
 Box = tuple[int, int, int, int]  # left, top, right, bottom, in pixels; may leave the photo
 
@@ -188,26 +183,3 @@ def _inside(pixels: np.ndarray, box: Box) -> tuple[slice, slice]:
     height, width = pixels.shape[:2]
     left, top, right, bottom = box
     return slice(max(top, 0), min(bottom, height)), slice(max(left, 0), min(right, width))
-
-
-def interrupted(zoo: Mapping[str, DeepfakeModel], photo: Protected, box: Box) -> dict[str, float]:
-    """Mean L2_mask over a generator's edits of one face of a protected photo, per generator.
-
-    The forger's way: cut the square out, shrink it to the generator's size, edit. NaN where no
-    edit changes the face.
-    """
-    values = {}
-    for name, model in zoo.items():
-        size = (model.image_size, model.image_size)
-        x, y = (_shrunk(pixels, box, size) for pixels in (photo.before, photo.after))
-        judge = Evaluator({name: model}, FaceBatch(x, predict_attributes(x), ("photo",)))
-        measured = [
-            l2_mask(judge.forged(name, edit), judge.forge(y, name, edit), x) for edit in model.edits
-        ]
-        values[name] = torch.cat(measured).nanmean().item()
-    return values
-
-
-def _shrunk(pixels: np.ndarray, box: Box, size: tuple[int, int]) -> Tensor:
-    face = Image.fromarray(pixels).crop(box).resize(size, Image.Resampling.BICUBIC)
-    return from_uint8(torch.from_numpy(np.array(face)).permute(2, 0, 1)[None])
