@@ -79,15 +79,27 @@ def default_device() -> torch.device:
 
     Raises
     ------
-    ValueError
-        `AEF_DEVICE` names no device, or CUDA where there is none.
+    BadInput
+        `AEF_DEVICE` is not there.
     """
     found = "cuda" if torch.cuda.is_available() else "cpu"
-    asked = os.environ.get("AEF_DEVICE") or found
+    return usable_device(os.environ.get("AEF_DEVICE") or found, "AEF_DEVICE")
+
+
+def usable_device(asked: str | torch.device, option: str = "device") -> torch.device:
+    """A device by name, tried with one number.
+
+    Raises
+    ------
+    BadInput
+        No such device here; the message names the option.
+    """
     try:
         device = torch.device(asked)
-    except RuntimeError:
-        raise BadInput(f"AEF_DEVICE={asked!r} is no device: use cpu, cuda or cuda:1") from None
-    if device.type == "cuda" and found == "cpu":
-        raise BadInput(f"AEF_DEVICE={asked}, but torch finds no CUDA device: unset it, or cpu")
+        torch.zeros(1, device=device).item()  # "meta" holds no number
+    except (RuntimeError, AssertionError, NotImplementedError):
+        raise BadInput(
+            f"{option}={str(asked)!r} is no device of this machine: use cpu, or cuda or cuda:1 "
+            "where torch finds them"
+        ) from None
     return device

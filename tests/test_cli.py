@@ -82,6 +82,7 @@ def archive(path: Path, member: str, content: bytes) -> None:
 def serve_from(monkeypatch: pytest.MonkeyPatch, url: str) -> None:
     entry = dataclasses.replace(OFFICIAL["AttentionGAN"], url=url)
     monkeypatch.setattr(official, "OFFICIAL", {"AttentionGAN": entry})
+    monkeypatch.setattr(official, "SCHEMES", ("http",))
 
 
 def test_a_checkpoint_is_fetched_unpacked_and_checked(
@@ -92,7 +93,7 @@ def test_a_checkpoint_is_fetched_unpacked_and_checked(
     torch.save(ARCHITECTURES["AttentionGAN"]().state_dict(), buffer)
     archive(folder / "weights.tar.gz", "200000-G.ckpt", buffer.getvalue())
     serve_from(monkeypatch, f"{url}/weights.tar.gz")
-    fetch_official(tmp_path / "root")
+    assert fetch_official(tmp_path / "root") == []
     assert "is complete" in capsys.readouterr().out
     assert [p.name for p in (tmp_path / "root").rglob("*.*")] == ["200000-G.ckpt"]
 
@@ -107,7 +108,7 @@ def test_what_is_not_the_checkpoint_is_reported_and_not_kept(
     elif answer == "other member":
         archive(folder / "weights.tar.gz", "readme.txt", b"hello")
     serve_from(monkeypatch, f"{url}/weights.tar.gz")
-    fetch_official(tmp_path / "root")
+    assert fetch_official(tmp_path / "root") == ["AttentionGAN"]
     out = capsys.readouterr().out
     assert "did not deliver" in out
     assert "get it from github.com/Ha0Tang" in out

@@ -29,17 +29,17 @@ def by_colour(find: object = None) -> Embedder:
     return Embedder(
         "colour",
         lambda photo, box: np.asarray(photo, np.float32).mean((0, 1)),
-        find or (lambda photo: BOX),
+        find or (lambda photos: [BOX] * len(photos)),
     )
 
 
 def test_codes_keep_order_and_are_nan_without_a_face() -> None:
     images = torch.tensor([-1.0, 0.0, 1.0]).view(3, 1, 1, 1).expand(3, 3, 32, 32)
-    bright = by_colour(lambda photo: BOX if np.asarray(photo).mean() > 64 else None)
+    bright = by_colour(lambda photos: [BOX if np.asarray(p).mean() > 64 else None for p in photos])
     codes = bright(images)
     assert codes[0].isnan().all()
     assert codes[1:].tolist() == [[128, 128, 128], [255, 255, 255]]
-    nobody = by_colour(lambda photo: None)(images)
+    nobody = by_colour(lambda photos: [None] * len(photos))(images)
     assert nobody.shape == (3, 1)
     assert nobody.isnan().all()
 

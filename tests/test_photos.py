@@ -7,6 +7,7 @@ import pytest
 import torch
 from PIL import Image
 
+from aef_core.atomic import write_new
 from aef_core.errors import AEFError
 from aef_core.faces import load_faces, photos, to_uint8
 from aef_core.faces.detection import NoFace
@@ -62,7 +63,7 @@ def test_strength_multiplies_the_bound(a_face, delta, tmp_path) -> None:
     path = save(noise(), tmp_path / "me.png")
     done = protect_photo(path, delta, strength=2)
     assert round(127.5 * EPS) < change(done.before, done.after).max() <= round(127.5 * 2 * EPS)
-    with pytest.raises(ValueError, match="strength must be positive, got 0"):
+    with pytest.raises(ValueError, match="strength must be positive, at most 4, got 0"):
         protect_photo(path, delta, strength=0)
 
 
@@ -140,8 +141,8 @@ def animation(folder: Path) -> Path:
 @pytest.mark.parametrize(
     ("make", "message"),
     [
-        (lambda folder: folder / "none.jpg", "none.jpg: no such photo"),
-        (lambda folder: folder, "is a folder: name the photos in it"),
+        (lambda folder: folder / "none.jpg", "none.jpg: no such file: name a photo"),
+        (lambda folder: folder, "is a folder: name a photo"),
         (text, "notes.jpg cannot be read (not an image)"),
         (damaged, "cut.jpg cannot be read"),
         (animation, "a.gif is animated (2 frames): give a still photo"),
@@ -160,8 +161,8 @@ def test_what_cannot_be_protected_is_said_in_one_line(make, message, delta, tmp_
 
 def test_a_folder_that_cannot_be_made_is_a_users_error(a_face, delta, tmp_path) -> None:
     (tmp_path / "taken").write_text("a file")
-    with pytest.raises(AEFError, match=r"taken cannot be made \(.*\): name another"):
-        photos.write_new(tmp_path / "taken", "me", b"")
+    with pytest.raises(AEFError, match=r"taken cannot be written to \(.*\): name another"):
+        write_new(tmp_path / "taken", "me", ".png", b"")
 
 
 def test_a_perturbation_per_image_is_refused(delta, tmp_path) -> None:

@@ -1,5 +1,6 @@
 """Commands for what is embedded and what is not: count the faces, fetch the official weights."""
 
+import sys
 from pathlib import Path
 from typing import Annotated
 
@@ -50,4 +51,7 @@ def fetch(
     """Download the official checkpoints that have a direct address; say where the others are."""
     from aef_core.models.official import fetch_official
 
-    fetch_official(root)
+    missing = fetch_official(root)
+    if missing:
+        print(f"still missing: {', '.join(missing)}", file=sys.stderr)
+        raise typer.Exit(1)

@@ -1,5 +1,6 @@
 """Faces as the generators see them: checked, labelled, named, from disjoint splits."""
 
+import os
 import zlib
 from dataclasses import dataclass
 from pathlib import Path
@@ -13,6 +14,7 @@ from aef_core.faces.sources import LOADERS
 from aef_core.models.base import ATTRIBUTES
 
 SPLITS = ("train", "test")
+LARGEST = 1024  # pixels, of a side that generators could take
 
 
 @dataclass(frozen=True)
@@ -41,8 +43,16 @@ class FaceBatch:
                 f"attributes have shape {tuple(self.attributes.shape)}, "
                 f"expected {(len(self.images), len(ATTRIBUTES))}: one row per image"
             )
+        odd = ~((self.attributes == 0) | (self.attributes == 1))
+        if odd.any():
+            row, column = odd.nonzero()[0].tolist()
+            value = self.attributes[row, column].item()
+            raise BadInput(f"image {row}: {ATTRIBUTES[column]} is {value}, expected 0 or 1")
         if len(self.names) != len(self.images):
             raise BadInput(f"{len(self.names)} names for {len(self.images)} images")
+        if len(set(self.names)) < len(self.names):
+            twin = next(name for name in self.names if self.names.count(name) > 1)
+            raise BadInput(f"two images are named {twin!r}: names tell them apart in tables")
 
     def __len__(self) -> int:
         return len(self.images)
@@ -55,7 +65,7 @@ class FaceBatch:
         """Short checksum of pixels, labels and names; identifies the faces in a run's config."""
         value = zlib.crc32(to_uint8(self.images).numpy().tobytes())
         value = zlib.crc32(self.attributes.numpy().tobytes(), value)
-        return f"{zlib.crc32(' '.join(self.names).encode(), value):08x}"
+        return f"{zlib.crc32(os.fsencode(' '.join(self.names)), value):08x}"
 
 
 def check_images(images: Tensor) -> None:
@@ -112,8 +122,8 @@ def load_faces(
     root : path, optional
         Where the source lies.
     size : int
-        Side of the square images in pixels. The embedded faces of 64 and of 128 pixels show
-        different people; other sizes are made of the next larger ones.
+        Side of the square images in pixels, 1 to 1024. The embedded faces of 64 and of 128 pixels
+        show different people; other sizes are made of the next larger ones.
 
     Returns
     -------
@@ -130,8 +140,10 @@ def load_faces(
         raise BadInput(f"unknown face source {source!r}; known: {', '.join(LOADERS)}")
     if split not in SPLITS:
         raise BadInput(f"unknown split {split!r}; known: {', '.join(SPLITS)}")
-    if n is not None and n < 1:
-        raise BadInput(f"n must be at least 1, got {n}")
+    if n is not None and not (isinstance(n, int) and n >= 1):
+        raise BadInput(f"n must be at least 1, a whole number, got {n}")
+    if not (isinstance(size, int) and 1 <= size <= LARGEST):
+        raise BadInput(f"size must be a whole number from 1 to {LARGEST}, got {size}")
     if source != "embedded" and root is None:
         raise BadInput(f"source {source!r} needs a root: the folder or zip with its images")
     images, attributes, names = LOADERS[source](root, split, n, size)

@@ -2,7 +2,9 @@
 
 from collections.abc import Sequence
 from functools import lru_cache
+from itertools import groupby
 
+import numpy as np
 import torch
 from facenet_pytorch import MTCNN
 from PIL import Image
@@ -12,6 +14,9 @@ from aef_core.errors import AEFError
 from aef_core.faces.batch import to_uint8
 
 MARGIN = 1.6  # side of the crop over the detected box: CelebA's framing
+SIDE = 256  # pixels: MTCNN misses faces in small images, so they are enlarged to it
+SMALLEST = 20  # pixels: MTCNN looks for no smaller face
+BATCH = 32  # images of one size share a pass, which changes the speed and not the answer
 
 
 class NoFace(AEFError, ValueError):
@@ -19,9 +24,53 @@ class NoFace(AEFError, ValueError):
 
 
 @lru_cache(maxsize=1)
-def detector() -> MTCNN:
-    """MTCNN on the CPU, largest face first."""
-    return MTCNN(select_largest=True, device="cpu")
+def _detector() -> MTCNN:
+    return MTCNN(select_largest=True, min_face_size=SMALLEST, device="cpu")
+
+
+def find_faces(
+    images: Tensor | Sequence[Image.Image], batch: int = BATCH
+) -> list[tuple[Tensor, Tensor]]:
+    """The faces MTCNN finds in each image, on the CPU, the largest first.
+
+    Parameters
+    ----------
+    images : Tensor, shape [N, 3, H, W], values in [-1, 1], or N RGB pictures
+        A tensor is `enlarged` first; pictures are searched as they are.
+
+    Returns
+    -------
+    list of N (boxes [k, 4], scores [k]), float64
+        Left, top, right, bottom in pixels of the (enlarged) picture; k is 0 where none is found.
+    """
+    pictures = enlarged(images) if isinstance(images, Tensor) else list(images)
+    found = []
+    for size, group in groupby(pictures, key=lambda picture: picture.size):
+        alike = list(group)
+        for start in range(0, len(alike), batch):
+            part = alike[start : start + batch]
+            if min(size) < SMALLEST:
+                found += [_tensors(None, None)] * len(part)
+                continue
+            found += [_tensors(*pair) for pair in zip(*_detector().detect(part), strict=True)]
+    return found
+
+
+def _tensors(boxes: np.ndarray | None, scores: np.ndarray | None) -> tuple[Tensor, Tensor]:
+    if boxes is None:
+        return torch.zeros(0, 4, dtype=torch.float64), torch.zeros(0, dtype=torch.float64)
+    return torch.from_numpy(np.array(boxes, float)), torch.from_numpy(np.array(scores, float))
+
+
+def enlarged(images: Tensor, side: int = SIDE) -> list[Image.Image]:
+    """Images in [-1, 1], shape [N, 3, H, W], as 8-bit pictures of side x side pixels, bicubic."""
+    pixels = to_uint8(images.detach()).permute(0, 2, 3, 1).cpu().numpy()
+    return [Image.fromarray(p).resize((side, side), Image.Resampling.BICUBIC) for p in pixels]
+
+
+def detected(images: Tensor, batch: int = BATCH) -> Tensor:
+    """Whether MTCNN finds a face in each image [B, 3, H, W] in [-1, 1], shape [B], bool."""
+    return torch.tensor([len(boxes) > 0 for boxes, _ in find_faces(images, batch)]).bool()
 
 
 def crop_face(image: Image.Image) -> Image.Image:
@@ -32,8 +81,8 @@ def crop_face(image: Image.Image) -> Image.Image:
     NoFace
         If MTCNN finds none.
     """
-    boxes, _ = detector().detect(image)
-    if boxes is None:
+    [(boxes, _)] = find_faces([image])
+    if not len(boxes):
         raise NoFace(f"no face found in this image of {image.width} x {image.height} pixels")
     return image.crop(framed(boxes[0]))
 
@@ -44,18 +93,3 @@ def framed(box: Sequence[float]) -> tuple[int, int, int, int]:
     side = MARGIN * max(right - left, bottom - top)
     x, y = (left + right) / 2 - side / 2, (top + bottom) / 2 - side / 2
     return tuple(round(v) for v in (x, y, x + side, y + side))
-
-
-def detected(images: Tensor, size: int = 256, batch: int = 32) -> Tensor:
-    """Whether MTCNN finds a face in each image, shape [B], bool; small images are enlarged.
-
-    `batch` images share a pass, which changes the speed and not the answer.
-    """
-    pixels = to_uint8(images).permute(0, 2, 3, 1).cpu().numpy()
-    side = (size, size)
-    large = [Image.fromarray(p).resize(side, Image.Resampling.BICUBIC) for p in pixels]
-    found = []
-    for start in range(0, len(large), batch):
-        boxes, _ = detector().detect(large[start : start + batch])
-        found += [box is not None for box in boxes]
-    return torch.tensor(found, dtype=torch.bool)

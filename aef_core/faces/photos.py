@@ -11,17 +11,19 @@ from pathlib import Path
 
 import numpy as np
 import torch.nn.functional as F
-from PIL import Image, ImageOps, UnidentifiedImageError
+from PIL import Image
 from torch import Tensor
 
-from aef_core.errors import BadInput, NotFound, NotWritable
-from aef_core.faces.detection import NoFace, detector, framed
+from aef_core.atomic import write_new
+from aef_core.errors import BadInput
+from aef_core.faces.detection import NoFace, find_faces, framed
+from aef_core.faces.pictures import open_picture
 
 Box = tuple[int, int, int, int]  # left, top, right, bottom, in pixels; may leave the photo
 
-PLAIN_MODES = {"1", "L", "LA", "P", "PA", "RGB", "RGBA"}  # 8 bits, and colours Pillow can convert
 SEARCH_SIDE = 1280  # MTCNN looks at a reduced copy: its time grows with the pixels
 SURE = 0.9  # MTCNN's probability below which a box is not taken for a face
+STRONGEST = 4.0  # times a perturbation made to stay unseen: beyond it, the photo is spoilt
 
 
 @dataclass(frozen=True)
@@ -36,12 +38,15 @@ class Protected:
         Where the perturbation lies, largest face first.
     saved : Path
         The PNG that was written.
+    remark : str
+        What the copy lacks of the photo, empty if nothing.
     """
 
     before: np.ndarray
     after: np.ndarray
     boxes: list[Box]
     saved: Path
+    remark: str = ""
 
     def psnr(self, box: Box | None = None) -> float:
         """Peak signal-to-noise ratio in dB, of the photo or of one square of it; inf if equal."""
@@ -59,12 +64,13 @@ def protect_photo(
     Parameters
     ----------
     path : path
-        JPEG, PNG, WebP, ...; a still picture of 8 bits with a face in it.
+        A picture that `open_picture` takes, with a face in it. Transparency and an RGB colour
+        profile are kept.
     delta : Tensor, shape [1, 3, s, s]
         A universal perturbation, in [-1, 1] units.
     folder : path, optional
         Where to write; beside the photo by default. It is made if need be.
-    strength : float, > 0
+    strength : float, in (0, 4]
         Multiplies the perturbation, and with it the bound on every pixel's change.
 
     Returns
@@ -73,59 +79,60 @@ def protect_photo(
 
     Raises
     ------
-    FileNotFoundError
-        No such photo.
+    NotFound, NotWritable
+        No such photo; it cannot be written there.
     NoFace
         MTCNN finds no face.
-    ValueError
-        Not an image, damaged, animated, not of 8 bits; a perturbation that is not universal.
+    BadInput
+        Not a picture for `open_picture`; strength out of range, or so small that no pixel changes;
+        a perturbation that is not universal or not finite.
     """
-    if not strength > 0:
-        raise BadInput(f"strength must be positive, got {strength}")
+    check_strength(strength)
     if delta.dim() != 4 or len(delta) != 1 or delta.shape[1] != 3:
         raise BadInput(f"delta has shape {tuple(delta.shape)}, expected [1, 3, s, s]: universal")
+    if not delta.isfinite().all():
+        raise BadInput("delta has NaN or infinite entries: make it again")
     path = Path(path)
-    photo = read_photo(path)
+    photo = open_picture(path, keep_alpha=True)
     pixels = np.asarray(photo.convert("RGB"))
     boxes = face_squares(pixels)
     if not boxes:
         seen = f"{photo.width} x {photo.height} pixels"
         raise NoFace(f"{path}: MTCNN finds no face in {seen}: a larger one may help")
     after = overlay(pixels, delta, boxes, strength)
+    if np.array_equal(after, pixels):
+        raise BadInput(f"{path}: no pixel changes at strength {strength}: raise --strength")
     result = Image.fromarray(after)
     if photo.mode == "RGBA":
         result.putalpha(photo.getchannel("A"))
+    profile, remark = _rgb_profile(photo)
     content = io.BytesIO()
-    result.save(content, "PNG", icc_profile=photo.info.get("icc_profile"))
+    result.save(content, "PNG", icc_profile=profile)
     folder = path.parent if folder is None else Path(folder)
-    return Protected(pixels, after, boxes, write_new(folder, path.stem, content.getvalue()))
+    saved = write_new(folder, f"{path.stem}-protected", ".png", content.getvalue())
+    return Protected(pixels, after, boxes, saved, remark)
 
 
-def read_photo(path: Path) -> Image.Image:
-    """The photo upright, in mode RGB, or RGBA where it has transparency."""
-    if not path.exists():
-        raise NotFound(f"{path}: no such photo")
-    if path.is_dir():
-        raise BadInput(f"{path} is a folder: name the photos in it")
-    try:
-        with Image.open(path) as image:
-            frames = getattr(image, "n_frames", 1)
-            if frames > 1 and image.format != "MPO":  # a phone's MPO: a JPEG, a small copy behind
-                raise _NotPlain(f"is animated ({frames} frames): give a still photo")
-            if image.mode not in PLAIN_MODES:
-                raise _NotPlain(f"has mode {image.mode}: save it as 8-bit RGB first")
-            clear = "A" in image.getbands() or "transparency" in image.info
-            return ImageOps.exif_transpose(image).convert("RGBA" if clear else "RGB")
-    except _NotPlain as reason:
-        raise BadInput(f"{path} {reason}") from None
-    except UnidentifiedImageError:
-        raise BadInput(f"{path} cannot be read (not an image): give a photo") from None
-    except (Image.DecompressionBombError, OSError, SyntaxError) as error:
-        raise BadInput(f"{path} cannot be read ({error}): give a photo") from None
+def check_strength(strength: float) -> None:
+    """Refuse what is not in (0, 4], NaN included."""
+    if not 0 < strength <= STRONGEST:
+        raise BadInput(f"strength must be positive, at most {STRONGEST:g}, got {strength}")
 
 
-class _NotPlain(Exception):
-    """A picture that can be read and is not a still 8-bit photo."""
+def _rgb_profile(photo: Image.Image) -> tuple[bytes | None, str]:
+    """The photo's colour profile if it fits an RGB file, and a remark if it does not.
+
+    ICC.1:2022, 7.2: bytes 0-3 size, 16-19 colour space, 36-39 "acsp".
+    """
+    profile = photo.info.get("icc_profile")
+    if not profile:
+        return None, ""
+    if profile[36:40] != b"acsp" or int.from_bytes(profile[:4]) != len(profile):
+        return None, "its colour profile is damaged and left out"
+    if profile[16:20] != b"RGB ":
+        space = profile[16:20].decode("ascii", "replace").strip()
+        return None, f"its colour profile is for {space}, not RGB, and left out"
+    return profile, ""
 
 
 def face_squares(pixels: np.ndarray) -> list[Box]:
@@ -134,10 +141,8 @@ def face_squares(pixels: np.ndarray) -> list[Box]:
     shrink = max(1.0, max(image.size) / SEARCH_SIDE)
     if shrink > 1:
         image = image.resize([max(1, round(side / shrink)) for side in image.size])
-    boxes, sure = detector().detect(image)
-    if boxes is None:
-        return []
-    return [framed(box * shrink) for box, p in zip(boxes, sure, strict=True) if p >= SURE]
+    [(boxes, scores)] = find_faces([image])
+    return [framed(box) for box in boxes[scores >= SURE] * shrink]
 
 
 def overlay(
@@ -178,23 +183,3 @@ def _inside(pixels: np.ndarray, box: Box) -> tuple[slice, slice]:
     height, width = pixels.shape[:2]
     left, top, right, bottom = box
     return slice(max(top, 0), min(bottom, height)), slice(max(left, 0), min(right, width))
-
-
-def write_new(folder: Path, stem: str, content: bytes) -> Path:
-    """Write `<stem>-protected.png`, or `-2`, `-3`, ... where that is taken; returns its path."""
-    try:
-        folder.mkdir(parents=True, exist_ok=True)
-    except OSError as error:
-        raise NotWritable(f"{folder} cannot be made ({error.strerror}): name another") from None
-    number = 1
-    while True:
-        path = folder / f"{stem}-protected{'' if number == 1 else f'-{number}'}.png"
-        try:
-            with path.open("xb") as file:
-                file.write(content)
-            return path
-        except FileExistsError:
-            number += 1
-        except OSError as error:
-            path.unlink(missing_ok=True)  # a full disk must not leave half a picture
-            raise NotWritable(f"{path} cannot be written ({error.strerror})") from None

@@ -5,22 +5,31 @@ the set's own order (CelebA), the person (LFW), the video (FF++) or the file (fo
 """
 
 import csv
-import io
+import lzma
+import os
+import struct
 import zipfile
 import zlib
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import numpy as np
-from PIL import Image, UnidentifiedImageError
+from PIL import Image
 
 from aef_core.config import ASSETS
-from aef_core.errors import BadInput, NotFound
+from aef_core.errors import AEFError, BadInput, NotFound, must_be_file
+from aef_core.faces.labels import read_labels
+from aef_core.faces.pictures import open_picture
 from aef_core.models.base import ATTRIBUTES
 
 SUFFIXES = {".jpg", ".jpeg", ".png", ".webp", ".bmp"}
+MAX_BYTES = 2**28  # of a picture or a table of labels, unpacked: a zip bomb is refused unread
 CELEBA_TEST_FROM = {9000: 8000, 202599: 182637}  # first test row, by rows of the attribute file
 LFW_CROP, LFW_SHIFT_UP = 0.60, 0.02  # of the image side: matches CelebA's framing
+UNZIPPING = (  # what `zipfile` raises on a file that is no sound zip
+    zipfile.BadZipFile, zlib.error, lzma.LZMAError, struct.error, OSError, EOFError, ValueError,
+    RuntimeError, KeyError,
+)  # fmt: skip
 
 Loaded = tuple[list[np.ndarray], list | None, list[str]]
 
@@ -29,8 +38,7 @@ def _embedded(root: object, split: str, n: int | None, size: int) -> Loaded:
     # the smallest sheets that are large enough, else the largest, resized
     sheets = sorted(int(path.stem.removeprefix("faces")) for path in ASSETS.glob("faces*.csv"))
     stored = next((s for s in sheets if s >= size), sheets[-1])
-    with Image.open(next(ASSETS.glob(f"faces{stored}_{split}.*"))) as sheet:
-        grid = np.asarray(sheet.convert("RGB"))
+    grid = np.asarray(open_picture(next(ASSETS.glob(f"faces{stored}_{split}.*"))))
     tiles = grid.reshape(grid.shape[0] // stored, stored, -1, stored, 3).swapaxes(1, 2)
     tiles = tiles.reshape(-1, stored, stored, 3)
     with open(ASSETS / f"faces{stored}.csv", newline="") as file:
@@ -44,21 +52,22 @@ def _embedded(root: object, split: str, n: int | None, size: int) -> Loaded:
 
 def _celeba(root: str | Path, split: str, n: int | None, size: int) -> Loaded:
     files = FileTree(root)
-    header, *rows = files.read(files.one("list_attr_celeba.txt")).decode().strip().split("\n")[1:]
-    if [len(row.split()) for row in rows[:1]] != [len(header.split()) + 1]:
-        raise BadInput(f"{root}: list_attr_celeba.txt is not in the official two-header format")
+    table = files.one("list_attr_celeba.txt")
+    header, rows = read_labels(files.read(table), table)
+    absent = [name for name in ATTRIBUTES if name not in header]
+    if absent:
+        raise BadInput(f"{table} lacks the attribute {absent[0]}: get the official table")
     first_test = CELEBA_TEST_FROM.get(len(rows), int(0.9 * len(rows)))
-    chosen = (rows[:first_test] if split == "train" else rows[first_test:])[:n]
-    wanted = [header.split().index(name) for name in ATTRIBUTES]
+    names = (list(rows)[:first_test] if split == "train" else list(rows)[first_test:])[:n]
+    wanted = [header.index(name) for name in ATTRIBUTES]
     paths = {Path(p).name: p for p in files.images()}
-    images, labels, names = [], [], []
-    for row in chosen:
-        name, *values = row.split()  # the label of *this* face: the peers read it two rows off
+    images, labels = [], []
+    for name in names:
         if name not in paths:
             raise BadInput(f"{root}: {name} has labels but no image in img_align_celeba")
         images.append(_resize(_centre_square(files.image(paths[name])), size))
-        labels.append([int(values[i] == "1") for i in wanted])
-        names.append(name)
+        # the label of *this* face: the peers read it two rows off
+        labels.append([rows[name][i] for i in wanted])
     return images, labels, names
 
 
@@ -101,7 +110,7 @@ def _unlabelled(
 
 def split_of(group: str) -> str:
     """The split a person, video or file belongs to: 80 % train, by a hash of its name."""
-    return "train" if zlib.crc32(group.encode()) % 5 else "test"
+    return "train" if zlib.crc32(os.fsencode(group)) % 5 else "test"
 
 
 def _centre_square(image: Image.Image) -> Image.Image:
@@ -118,10 +127,14 @@ class FileTree:
     """Read-only view of a folder or a zip, so that a data set need not be unpacked."""
 
     def __init__(self, root: str | Path) -> None:
-        self.root = Path(root)
-        if not self.root.exists():
-            raise NotFound(f"{root}: no such folder or zip: name where the set lies")
-        self._zip = zipfile.ZipFile(self.root) if self.root.suffix == ".zip" else None
+        self.root, self._zip = Path(root), None
+        if self.root.is_dir():
+            return
+        must_be_file(self.root, "name where the set lies", "folder or zip")
+        try:
+            self._zip = zipfile.ZipFile(self.root)
+        except UNZIPPING as error:
+            raise BadInput(f"{self.root} is no folder and no readable zip ({error})") from None
 
     def paths(self) -> Iterator[str]:
         if self._zip:
@@ -141,18 +154,23 @@ class FileTree:
         raise NotFound(f"{self.root}: {name} is missing")
 
     def read(self, path: str) -> bytes:
-        return self._zip.read(path) if self._zip else (self.root / path).read_bytes()
+        """Content of a file, at most `MAX_BYTES`."""
+        try:
+            size = self._zip.getinfo(path).file_size if self._zip else self._size(path)
+            if size > MAX_BYTES:
+                raise BadInput(f"{path} has {size / 2**20:.0f} MiB, more than {MAX_BYTES >> 20}")
+            return self._zip.read(path) if self._zip else (self.root / path).read_bytes()
+        except AEFError:
+            raise
+        except UNZIPPING as error:  # cut, changed, encrypted, packed in an unknown way
+            raise BadInput(f"{self.root}: {path} cannot be read ({error}): replace it") from None
+
+    def _size(self, path: str) -> int:
+        return (self.root / path).stat().st_size
 
     def image(self, path: str) -> Image.Image:
-        """An RGB image; grayscale and alpha are refused rather than silently changed."""
-        try:
-            image = Image.open(io.BytesIO(self.read(path)))
-            image.load()
-        except (UnidentifiedImageError, OSError):
-            raise BadInput(f"{path} is not a readable image: remove or replace it") from None
-        if image.mode != "RGB":
-            raise BadInput(f"{path} has mode {image.mode}: convert it first, convert('RGB')")
-        return image
+        """An RGB image, see `open_picture`."""
+        return open_picture(self.read(path), path)
 
 
 LOADERS: dict[str, Callable[..., Loaded]] = {

@@ -12,14 +12,12 @@ from functools import lru_cache
 import torch
 import torch.nn.functional as F
 from facenet_pytorch.models.mtcnn import ONet, PNet, RNet
-from PIL import Image
 from torch import Tensor, nn
 
-from aef_core.faces import FaceBatch, to_uint8
-from aef_core.faces.detection import MARGIN, detector
+from aef_core.faces import FaceBatch
+from aef_core.faces.detection import MARGIN, SIDE, find_faces
 from aef_core.perturbation.objective import Objective, References
 
-SIDE = 256  # small photos are enlarged to it before detection, see `detection.detected`
 PYRAMID = (39, 28, 20, 14)  # sides at which a face that fills half the photo meets P's 12 pixels
 GAIN = 127.5 * 0.0078125  # MTCNN's normalisation of a pixel, from [-1, 1]
 SCALES = (0.9, 1.0, 1.1)  # of the clean box: P and R will not propose exactly the same one
@@ -111,17 +109,8 @@ def face_boxes(images: Tensor) -> Tensor:
     """
     half = SIDE / MARGIN / 2
     framed = [SIDE / 2 - half, SIDE / 2 - half, SIDE / 2 + half, SIDE / 2 + half]
-    found = []
-    for photo in enlarged(images):
-        boxes, _ = detector().detect(photo)
-        found.append(framed if boxes is None else [float(v) for v in boxes[0]])
+    found = [boxes[0].tolist() if len(boxes) else framed for boxes, _ in find_faces(images)]
     return torch.tensor(found)
-
-
-def enlarged(images: Tensor) -> list[Image.Image]:
-    """Photos at 256 pixels, as MTCNN takes them."""
-    large = F.interpolate(images.float().cpu(), size=(SIDE, SIDE), mode="bicubic").clamp(-1, 1)
-    return [Image.fromarray(p.numpy()) for p in to_uint8(large).permute(0, 2, 3, 1)]
 
 
 @torch.no_grad()

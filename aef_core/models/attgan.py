@@ -100,9 +100,15 @@ class AttGAN(DeepfakeModel):
     def conditions(self, attributes: Tensor, edit: str | None) -> Tensor:
         """See `DeepfakeModel.conditions`; without an edit, the face as it is."""
         if edit is None:
-            return (2 * columns(attributes, self.attributes) - 1) * CONDITION_SCALE
+            return self._scaled(attributes)
         self._check_edit(edit)
-        target = columns(self.target_attributes(attributes, edit), self.attributes)
-        c = (2 * target - 1) * CONDITION_SCALE
+        c = self._scaled(self.target_attributes(attributes, edit))
         c[:, self.attributes.index(edit)] *= EDIT_INTENSITY
         return c
+
+    def keep_condition(self, x: Tensor, attributes: Tensor) -> Tensor:
+        """See `DeepfakeModel.keep_condition`; attributes at -0.5 and +0.5."""
+        return self._scaled(attributes).to(x)
+
+    def _scaled(self, attributes: Tensor) -> Tensor:
+        return (2 * columns(attributes, self.attributes) - 1) * CONDITION_SCALE

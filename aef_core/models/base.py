@@ -110,12 +110,15 @@ class DeepfakeModel(nn.Module, ABC):
         Display name, "StarGAN" and so on: the key in zoo, histories and tables.
     image_size : int
         Height and width of the images it was trained on, in pixels.
+    attributes : tuple of str
+        What a condition vector means, in order, where it means attributes.
     edits : tuple of str
         Names of the edits it offers, each one of `ATTRIBUTES`.
     """
 
     name: str
     image_size: int
+    attributes: tuple[str, ...]
     edits: tuple[str, ...]
 
     @abstractmethod
@@ -152,6 +155,21 @@ class DeepfakeModel(nn.Module, ABC):
         ValueError
             If the model does not offer the edit.
         """
+
+    def keep_condition(self, x: Tensor, attributes: Tensor) -> Tensor:
+        """The condition that asks for no edit: the own attributes, as `conditions` puts them.
+
+        Parameters
+        ----------
+        x : Tensor, shape [B, 3, H, W], values in [-1, 1]
+            The faces; the result lies on their device.
+        attributes : Tensor, shape [B, 13], values 0 or 1
+
+        Returns
+        -------
+        Tensor, float, shape [B, condition size]
+        """
+        return columns(attributes, self.attributes).to(x)
 
     def target_attributes(self, attributes: Tensor, edit: str) -> Tensor:
         """Attributes the edited faces should have, shape [B, 13]."""

@@ -186,6 +186,13 @@ class HiSD(DeepfakeModel):
         index = torch.full((len(style),), tag, device=style.device)
         return torch.cat([F.one_hot(index, len(self.tags)).to(style.dtype), style], dim=1)
 
+    def keep_condition(self, x: Tensor, attributes: Tensor) -> Tensor:
+        """See `DeepfakeModel.keep_condition`: tags take turns, in the style of the face itself."""
+        rows = torch.arange(len(x), device=x.device)
+        tags = rows % len(self.tags)
+        style = self.extractors(x)[rows, tags]
+        return torch.cat([F.one_hot(tags, len(self.tags)).to(style.dtype), style], dim=1)
+
     def target_attributes(self, attributes: Tensor, edit: str) -> Tensor:
         """An edit of HiSD always sets its attribute, it never flips."""
         absent = attributes.clone()

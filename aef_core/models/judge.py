@@ -61,10 +61,10 @@ class AttributeClassifier(nn.Module):
 @lru_cache(maxsize=1)
 def load_classifier() -> AttributeClassifier:
     """The embedded classifier, frozen, on the CPU."""
-    from aef_core.models.zoo import read_weights
+    from aef_core.models.weights import load_weights
 
     model = AttributeClassifier()
-    model.load_state_dict(read_weights(ASSETS / "classifier64.safetensors"))
+    load_weights(model, ASSETS / "classifier64.safetensors")
     return model.eval().requires_grad_(False)
 
 

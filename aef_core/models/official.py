@@ -1,50 +1,95 @@
 """Fetching the official checkpoints that can be fetched, and checking what arrived."""
 
 import tarfile
-import urllib.error
+import tempfile
 import urllib.request
+from http.client import HTTPException
 from pathlib import Path
+from typing import IO
+from zlib import error as ZlibError
 
-from aef_core.models.zoo import OFFICIAL, BadCheckpoint, OfficialCheckpoint, load_zoo
+from aef_core.atomic import replace_file
+from aef_core.errors import AEFError, BadInput
+from aef_core.models.weights import BadCheckpoint
+from aef_core.models.zoo import OFFICIAL, OfficialCheckpoint, read_official
 
 TIMEOUT = 60  # seconds without an answer
+LARGEST = 2**31  # bytes, of an archive and of its member; the public ones have 50 to 300 MB
+SCHEMES = ("https",)
+CHUNK = 2**20
 
 
-def fetch_official(root: Path) -> None:
-    """Download what has a direct address, load it to check it, and name the rest's source.
+class _HttpsOnly(urllib.request.HTTPRedirectHandler):
+    """An address that sends us on to an open line is refused."""
 
-    Nothing is kept of a download that is not the checkpoint it should be. Failures are reported,
-    not raised, so that one dead link does not hide the other checkpoints.
+    def redirect_request(self, *arguments: object) -> urllib.request.Request | None:
+        _check_scheme(str(arguments[-1]))
+        return super().redirect_request(*arguments)
+
+
+def fetch_official(root: Path) -> list[str]:
+    """Download what has a direct address, check it by loading, and name the rest's source.
+
+    One line a checkpoint, so that one dead link does not hide the others. Nothing is kept of a
+    download that is not the checkpoint it should be; a file that does not load is fetched again.
+
+    Returns
+    -------
+    list of str
+        The checkpoints that are still missing.
     """
+    missing = []
     for name, entry in OFFICIAL.items():
         path = root / entry.file
         try:
-            if not path.exists():
+            try:
+                read_official(path, name)
+            except BadCheckpoint:
                 if entry.url is None:
-                    print(f"{name}: get {path} by hand from {entry.source}")
-                    continue
-                _download(entry, path)
-            load_zoo("official", root=root, models=[name], device="cpu")
+                    raise
+                _download(entry, path, name)
             print(f"{name}: {path} is complete")
-        except (urllib.error.URLError, TimeoutError, tarfile.TarError, KeyError) as error:
-            print(f"{name}: {entry.url} did not deliver ({error}); get it from {entry.source}")
         except BadCheckpoint as error:
+            missing.append(name)
             print(f"{name}: {error}")
+        except (OSError, HTTPException, tarfile.TarError, EOFError, ZlibError, AEFError) as error:
+            missing.append(name)
+            reason = (str(error) or type(error).__name__).splitlines()[0]
+            print(f"{name}: {entry.url} did not deliver ({reason}); get it from {entry.source}")
+    return missing
 
 
-def _download(entry: OfficialCheckpoint, path: Path) -> None:
-    """Fetch an archive and keep its one member; the file appears whole or not at all."""
+def _download(entry: OfficialCheckpoint, path: Path, name: str) -> None:
+    """Fetch an archive and keep its one member; the file appears whole, checked, or not at all."""
+    _check_scheme(entry.url)
     path.parent.mkdir(parents=True, exist_ok=True)
-    archive, partial = path.with_suffix(".download"), path.with_suffix(".partial")
-    try:
-        with urllib.request.urlopen(entry.url, timeout=TIMEOUT) as answer:
-            archive.write_bytes(answer.read())
-        with tarfile.open(archive) as tar:
+    opener = urllib.request.build_opener(_HttpsOnly)
+    with tempfile.TemporaryFile(dir=path.parent) as archive, replace_file(path) as partial:
+        with opener.open(entry.url, timeout=TIMEOUT) as answer:
+            _copy(answer, archive)
+        archive.seek(0)
+        with tarfile.open(fileobj=archive) as tar:
             member = next((m for m in tar if Path(m.name).name == entry.member), None)
-            if member is None:
-                raise KeyError(f"no {entry.member} in the archive")
-            partial.write_bytes(tar.extractfile(member).read())
-        partial.rename(path)
-    finally:
-        archive.unlink(missing_ok=True)
-        partial.unlink(missing_ok=True)
+            if member is None or not member.isfile():
+                raise tarfile.TarError(f"no {entry.member} in the archive")
+            with tar.extractfile(member) as packed, partial.open("wb") as file:
+                _copy(packed, file)
+        try:
+            read_official(partial, name)
+        except BadCheckpoint as error:
+            raise BadCheckpoint(str(error).replace(str(partial), entry.url)) from None
+
+
+def _copy(source: IO[bytes], target: IO[bytes]) -> None:
+    """To disk in pieces, up to `LARGEST` bytes."""
+    for _ in range(LARGEST // CHUNK):
+        piece = source.read(CHUNK)
+        if not piece:
+            return
+        target.write(piece)
+    raise tarfile.TarError(f"more than {LARGEST >> 30} GiB")
+
+
+def _check_scheme(url: str) -> None:
+    if url.partition("://")[0] not in SCHEMES:
+        raise BadInput(f"{url} is no https address")

@@ -1,28 +1,20 @@
 """Generators by name: the embedded zoo, and the official checkpoints a user has downloaded."""
 
-import hashlib
 import json
-import pickle
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
-import safetensors.torch
 import torch
-from safetensors import SafetensorError
-from torch import Tensor
 
-from aef_core.config import ASSETS, default_device
-from aef_core.errors import AEFError, BadInput, is_damaged_file
+from aef_core.config import ASSETS, default_device, usable_device
+from aef_core.errors import BadInput, NotFound, must_be_file
 from aef_core.models import ARCHITECTURES, DeepfakeModel
+from aef_core.models.weights import BadCheckpoint, fill, load_weights, sha256_of, unpickled
 from aef_core.provenance import loaded
 
 EMBEDDED = ("celeba64",)  # in every installation
 PREFERRED = ("faces128", *EMBEDDED)  # `load_zoo()` takes the first that holds all it is asked for
-
-
-class BadCheckpoint(AEFError, RuntimeError):
-    """A checkpoint is missing, corrupt or of another network; the message says which and why."""
 
 
 @dataclass(frozen=True)
@@ -32,8 +24,9 @@ class OfficialCheckpoint:
     file: str  # below the root
     key: str | None  # of the weights inside the stored dict, None if they are the dict
     source: str
-    url: str | None = None  # direct address, if there is one
+    url: str | None = None  # direct https address, if there is one
     member: str | None = None  # path inside the downloaded archive
+    sha256: str | None = None  # of the file, where a copy is known to be good
 
 
 OFFICIAL: dict[str, OfficialCheckpoint] = {
@@ -46,7 +39,7 @@ OFFICIAL: dict[str, OfficialCheckpoint] = {
         "attentiongan/200000-G.ckpt",
         None,
         "github.com/Ha0Tang/AttentionGAN, celeba_256_pretrained.tar.gz",
-        "http://disi.unitn.it/~hao.tang/uploads/models/AttentionGAN/celeba_256_pretrained.tar.gz",
+        "https://disi.unitn.it/~hao.tang/uploads/models/AttentionGAN/celeba_256_pretrained.tar.gz",
         "200000-G.ckpt",
     ),
     "AttGAN": OfficialCheckpoint(
@@ -103,7 +96,7 @@ def load_zoo(
             raise BadInput(f"unknown model {model!r}; known: {', '.join(held)}")
     load = _official if name == "official" else read_model
     folder = Path(root) if name == "official" else ASSETS / name
-    device = torch.device(device) if device else default_device()
+    device = usable_device(device) if device else default_device()
     return {m: load(folder, m).eval().requires_grad_(False).to(device) for m in wanted}
 
 
@@ -132,7 +125,7 @@ def listing(name: str) -> list[dict[str, object]]:
     rows = []
     for model, entry in zoo_table(name).items():
         file = ASSETS / name / entry["file"]
-        digest = hashlib.sha256(file.read_bytes()).hexdigest() if file.exists() else "missing"
+        digest = sha256_of(file) if file.exists() else "missing"
         bars = kept.get(model, {})
         rows.append(
             {"model": model, "pixels": entry["settings"]["image_size"], "sha256": digest[:12]}
@@ -156,58 +149,42 @@ def read_model(
     path = folder / entry["file"]
     if not path.exists():
         raise BadCheckpoint(f"{path} is missing: reinstall the package")
-    if hashlib.sha256(path.read_bytes()).hexdigest() != entry["sha256"]:
+    if sha256_of(path) != entry["sha256"]:
         raise BadCheckpoint(f"{path} does not match its SHA-256 in zoo.json: reinstall the package")
     model = architectures[entry["architecture"]](**entry["settings"])
-    model.load_state_dict(read_weights(path))
+    load_weights(model, path)
     loaded(model, folder.name, name, entry["sha256"])
     return model
 
 
-def read_weights(path: Path) -> dict[str, Tensor]:
-    """Weights of a safetensors file, floating point ones as float32."""
-    try:
-        stored = safetensors.torch.load_file(path)
-    except (OSError, SafetensorError) as error:
-        raise BadCheckpoint(f"{path} cannot be read ({error}): reinstall the package") from None
-    return {k: v.float() if v.is_floating_point() else v for k, v in stored.items()}
+def _official(root: Path, name: str) -> DeepfakeModel:
+    return read_official(root / OFFICIAL[name].file, name)
 
 
-def _official(root: str | Path, name: str) -> DeepfakeModel:
-    entry, path = OFFICIAL[name], Path(root) / OFFICIAL[name].file
-    if not path.exists():
-        raise BadCheckpoint(f"{path} is missing: get it from {entry.source}")
+def read_official(path: Path, name: str) -> DeepfakeModel:
+    """A generator from its public checkpoint, on the CPU.
+
+    Raises
+    ------
+    BadCheckpoint
+        The file is missing, damaged, another network's, or holds more than tensors.
+    """
+    entry = OFFICIAL[name]
     try:
-        stored = torch.load(path, map_location="cpu", weights_only=True)
-    except OSError as error:
-        raise BadCheckpoint(f"{path} cannot be read ({error.strerror})") from None
-    except (pickle.UnpicklingError, RuntimeError, EOFError) as error:
-        if not is_damaged_file(error):
-            raise
-        reason = (str(error) or type(error).__name__).splitlines()[0]
-        raise BadCheckpoint(f"{path} is not a PyTorch checkpoint of tensors ({reason})") from None
+        must_be_file(path, f"get it from {entry.source}")
+    except NotFound:
+        raise BadCheckpoint(f"{path} is missing: get it from {entry.source}") from None
+    except BadInput as error:
+        raise BadCheckpoint(str(error)) from None
+    digest = sha256_of(path)
+    if entry.sha256 not in (None, digest):
+        raise BadCheckpoint(f"{path} has another SHA-256 than {name}'s: get it from {entry.source}")
+    stored = unpickled(path, entry.source)
     if entry.key is not None:
         if not isinstance(stored, Mapping) or entry.key not in stored:
             raise BadCheckpoint(f"{path} has no {entry.key!r} entry: not {name}'s checkpoint")
         stored = stored[entry.key]
     model = ARCHITECTURES[name]()
-    _check_keys(path, name, model.state_dict(), stored)
-    model.load_state_dict(stored)
-    loaded(model, "official", name, hashlib.sha256(path.read_bytes()).hexdigest())
+    fill(model, stored, path, name)
+    loaded(model, "official", name, digest)
     return model
-
-
-def _check_keys(path: Path, name: str, ours: Mapping[str, Tensor], theirs: object) -> None:
-    """One line that names what does not fit, rather than PyTorch's pages."""
-    if not isinstance(theirs, Mapping):
-        raise BadCheckpoint(f"{path} holds a {type(theirs).__name__}, not {name}'s weights")
-    missing = [k for k in ours if k not in theirs]
-    foreign = [k for k in theirs if k not in ours]
-    shapes = [k for k in ours if k in theirs and ours[k].shape != theirs[k].shape]
-    problems = [
-        f"{len(keys)} {what} ({', '.join(keys[:3])}{', ...' if len(keys) > 3 else ''})"
-        for what, keys in (("missing", missing), ("foreign", foreign), ("of another shape", shapes))
-        if keys
-    ]
-    if problems:
-        raise BadCheckpoint(f"{path} is not {name}'s checkpoint: keys {'; '.join(problems)}")

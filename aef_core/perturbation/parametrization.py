@@ -13,7 +13,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from aef_core.errors import BadInput
-from aef_core.perturbation.budgets import Budget
+from aef_core.perturbation.budgets import Budget, luma
 
 CB_TO_RGB = (0.0, -0.344136, 1.772)  # BT.601, full range: neither column changes the luma
 CR_TO_RGB = (1.402, -0.714136, 0.0)
@@ -116,9 +116,9 @@ def haar_inverse(bands: Tensor) -> Tensor:
 
 def chroma(images: Tensor) -> Tensor:
     """Y, Cb and Cr (BT.601, without offset) of RGB images or perturbations, [B, 3, H, W]."""
-    red, green, blue = images.unbind(dim=1)
-    luma = 0.299 * red + 0.587 * green + 0.114 * blue
-    return torch.stack([luma, (blue - luma) / 1.772, (red - luma) / 1.402], dim=1)
+    y = luma(images)
+    red, blue = images[:, :1], images[:, 2:]
+    return torch.cat([y, (blue - y) / 1.772, (red - y) / 1.402], dim=1)
 
 
 def _column(values: tuple[float, ...], like: Tensor) -> Tensor:

@@ -57,6 +57,7 @@ class PerturbationConfig:
                 f"one of {', '.join(FEATURE_DISTANCES)}",
             ),
             "normalise": (self.normalise in NORMALISE, f"one of {', '.join(NORMALISE)}"),
+            "seed": (0 <= self.seed < 2**63, "in [0, 2^63)"),
             "init": (0 < self.init <= 1, "in (0, 1]"),
         }
         for name, (ok, wanted) in checks.items():

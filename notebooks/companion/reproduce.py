@@ -17,6 +17,7 @@ from PIL import Image
 from tqdm.auto import tqdm
 
 from aef_core.config import REPOSITORY, get_profile, home
+from aef_core.faces.pictures import open_picture
 
 FIRST_EXTENSION = 6  # notebooks below are the tour, from here on the extensions
 # With the extensions these run side by side, each lane in its order: 10 finds the runs of 06 again.
@@ -150,7 +151,7 @@ def _lasts(data: dict) -> bool:
 
 def _lighter(png: str) -> str:
     """A picture in base64, without transparency and at most a page wide."""
-    picture = Image.open(io.BytesIO(base64.b64decode(png))).convert("RGBA")
+    picture = open_picture(base64.b64decode(png), keep_alpha=True).convert("RGBA")
     paper = Image.new("RGBA", picture.size, "white")
     paper.alpha_composite(picture)
     flat = paper.convert("RGB")

@@ -1,13 +1,11 @@
 """What a perturbation does to face detection: precision, recall, F1, DUQ, number of boxes."""
 
-import numpy as np
 import pandas as pd
 import torch
 from torch import Tensor
 from torchvision.ops import box_iou
 
-from aef_core.faces.detection import detector
-from aef_core.methods.poisoning import enlarged
+from aef_core.faces.detection import find_faces
 from aef_core.metrics.evaluation import protect
 
 SCORE_THRESHOLD = 0.7  # TSDF's, and MTCNN's own for its last net
@@ -17,11 +15,7 @@ IOU_THRESHOLD = 0.7
 def detect_boxes(images: Tensor) -> list[tuple[Tensor, Tensor]]:
     """Boxes [k, 4] (pixels of the photo at 256) and scores [k] that MTCNN finds in each image."""
     found = []
-    for photo in enlarged(images):
-        boxes, scores = detector().detect(photo)
-        if boxes is None:
-            boxes, scores = np.zeros((0, 4)), np.zeros(0)
-        boxes, scores = (torch.from_numpy(np.asarray(v, dtype=float)) for v in (boxes, scores))
+    for boxes, scores in find_faces(images):
         keep = scores > SCORE_THRESHOLD
         found.append((boxes[keep], scores[keep]))
     return found

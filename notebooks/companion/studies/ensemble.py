@@ -11,7 +11,7 @@ from itertools import pairwise
 import torch
 from torch import Tensor, nn
 
-from aef_core.models.zoo import BadCheckpoint, read_weights
+from aef_core.models.weights import BadCheckpoint, load_weights
 from companion.config import ASSETS
 
 ATTRIBUTES = ("Black_Hair", "Blond_Hair", "Brown_Hair", "Male", "Young", "Mouth_Slightly_Open")
@@ -142,7 +142,7 @@ def load_ensemble(device: str | torch.device = "cpu") -> dict[str, nn.Module]:
         if not path.exists() or hashlib.sha256(path.read_bytes()).hexdigest() != entry["sha256"]:
             raise BadCheckpoint(f"{path} is missing or changed: reinstall the package")
         model = CLASSIFIERS[entry["architecture"]](**entry["settings"])
-        model.load_state_dict(read_weights(path))
+        load_weights(model, path)
         ensemble[name] = model.eval().requires_grad_(False).to(device)
     return ensemble
 

@@ -15,9 +15,7 @@ from torch import Tensor
 
 from aef_core.errors import BadInput
 from aef_core.faces import FaceBatch
-from aef_core.models import AttGAN, DeepfakeModel, HiSD
-from aef_core.models.attgan import CONDITION_SCALE
-from aef_core.models.base import columns
+from aef_core.models import DeepfakeModel, HiSD
 
 OCTAVES = (0.0, 1 / 32, 1 / 16, 1 / 8, 1 / 4, 1.0)  # edges of bands, cycles per pixel
 DAMAGES: dict[str, tuple[float, ...]] = {
@@ -104,8 +102,7 @@ def own_conditions(model: DeepfakeModel, images: Tensor, attributes: Tensor) -> 
             for i, edit in enumerate(edits)
         ]
         return torch.cat(rows)
-    own = columns(attributes, model.attributes)
-    return (2 * own - 1) * CONDITION_SCALE if isinstance(model, AttGAN) else own
+    return model.keep_condition(images, attributes)
 
 
 @torch.no_grad()

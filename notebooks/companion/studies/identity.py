@@ -17,12 +17,10 @@ from torch import Tensor
 from tqdm.auto import tqdm
 
 from aef_core.errors import AEFError, BadInput, is_damaged_file
-from aef_core.faces import to_uint8
-from aef_core.faces.detection import detector
+from aef_core.faces.detection import enlarged, find_faces
 from aef_core.metrics.evaluation import Evaluator, protect
 
 CURE = "connect once (107 MB of FaceNet weights), or pip install 'aef-companion[faces]' for dlib"
-ENLARGED = 256  # pixels: MTCNN misses faces in small images
 
 
 class NoEmbedder(AEFError, RuntimeError):
@@ -40,12 +38,14 @@ class Embedder:
     embed : callable
         From a photograph (RGB, square) and the face's box (left, top, right, bottom) to a vector.
     find : callable
-        From a photograph to the box of its largest face, or None; MTCNN by default.
+        From photographs to the box of the largest face of each, or None; MTCNN by default.
     """
 
     name: str
     embed: Callable[[Image.Image, np.ndarray], np.ndarray]
-    find: Callable[[Image.Image], np.ndarray | None] = field(default=lambda image: _mtcnn(image))
+    find: Callable[[list[Image.Image]], list[np.ndarray | None]] = field(
+        default=lambda photos: _mtcnn(photos)
+    )
 
     def __call__(self, images: Tensor) -> Tensor:
         """Codes of faces.
@@ -58,20 +58,18 @@ class Embedder:
         -------
         Tensor, float32, shape [B, d]; a row is NaN where no face is found.
         """
-        codes = []
-        for pixels in to_uint8(images).permute(0, 2, 3, 1).cpu().numpy():
-            photo = Image.fromarray(pixels)
-            photo = photo.resize((ENLARGED, ENLARGED), Image.Resampling.BICUBIC)
-            box = self.find(photo)
-            codes.append(None if box is None else np.asarray(self.embed(photo, box), np.float32))
+        photos = enlarged(images)
+        codes = [
+            None if box is None else np.asarray(self.embed(photo, box), np.float32)
+            for photo, box in zip(photos, self.find(photos), strict=True)
+        ]
         size = next((len(c) for c in codes if c is not None), 1)
         missing = np.full(size, np.nan, np.float32)
         return torch.from_numpy(np.stack([missing if c is None else c for c in codes]))
 
 
-def _mtcnn(image: Image.Image) -> np.ndarray | None:
-    boxes, _ = detector().detect(image)
-    return None if boxes is None else boxes[0]
+def _mtcnn(photos: list[Image.Image]) -> list[np.ndarray | None]:
+    return [boxes[0].numpy() if len(boxes) else None for boxes, _ in find_faces(photos)]
 
 
 def load_embedder(name: str = "auto", download: bool = True) -> Embedder:

@@ -22,6 +22,7 @@ from tqdm.auto import tqdm
 
 from aef_core.errors import BadInput
 from aef_core.faces import from_uint8, to_uint8
+from aef_core.faces.pictures import open_picture
 from aef_core.metrics import SUCCESS_THRESHOLD, Evaluator, l2_mask
 from aef_core.metrics.statistics import RANDOM, above_random
 from aef_core.perturbation.objective import seeded
@@ -43,7 +44,7 @@ def jpeg(x: Tensor, quality: int) -> Tensor:
         buffer = io.BytesIO()
         subsampling = 0 if quality == 100 else 2
         Image.fromarray(pixels).save(buffer, "JPEG", quality=quality, subsampling=subsampling)
-        frames.append(np.asarray(Image.open(buffer)))
+        frames.append(np.asarray(open_picture(buffer.getvalue())))
     decoded = torch.from_numpy(np.stack(frames)).permute(0, 3, 1, 2).contiguous()
     return from_uint8(decoded).to(x.device)
 

@@ -102,6 +102,10 @@ class VAE(DeepfakeModel):
         self._check_edit(edit)
         return self.strength * (self.target_attributes(attributes, edit).float() - attributes)
 
+    def keep_condition(self, x: Tensor, attributes: Tensor) -> Tensor:
+        """See `DeepfakeModel.keep_condition`: no walk at all."""
+        return torch.zeros(attributes.shape).to(x)
+
 
 UNSEEN: dict[str, type[DeepfakeModel]] = {"VAE": VAE}
 """Of other families, to be judged on and never optimised against."""

@@ -12,13 +12,12 @@ from aef_core.config import ASSETS
 from aef_core.faces import FaceBatch, load_faces
 from aef_core.faces.detection import detected
 from aef_core.metrics import SUCCESS_THRESHOLD, Evaluator, psnr
-from aef_core.models import AttGAN, DeepfakeModel, HiSD
-from aef_core.models.base import attribute_index, columns
+from aef_core.models import DeepfakeModel, HiSD
+from aef_core.models.base import attribute_index
 from aef_core.models.judge import predict_attributes
 from aef_core.models.zoo import load_zoo, zoo_table
 from aef_core.perturbation import PerturbationConfig
 from aef_core.runs import optimize
-from companion.studies.unseen import VAE
 
 BARS = {
     "celeba64": {"edit success": 0.80, "specialist L2_mask": SUCCESS_THRESHOLD},
@@ -90,18 +89,8 @@ def glasses_of_others(model: HiSD, faces: FaceBatch) -> float:
 
 
 def reconstruct(model: DeepfakeModel, faces: FaceBatch) -> Tensor:
-    """What the generator returns when asked to change nothing; HiSD gets a face's own style."""
-    if isinstance(model, HiSD):
-        x = faces.images
-        own, copied = model.extractors(x), torch.empty_like(x)
-        for tag in range(min(len(model.tags), len(x))):
-            rows = slice(tag, None, len(model.tags))  # a share of the faces each
-            copied[rows] = model(x[rows], model.condition(tag, own[rows, tag]))
-        return copied
-    if isinstance(model, VAE):
-        return model.generate(model.posterior(faces.images)[0])
-    own = columns(faces.attributes, model.attributes)
-    return model(faces.images, own - 0.5 if isinstance(model, AttGAN) else own)
+    """What the generator returns when asked to change nothing."""
+    return model(faces.images, model.keep_condition(faces.images, faces.attributes))
 
 
 @torch.no_grad()

@@ -6,6 +6,7 @@ import numpy as np
 from PIL import Image
 from tqdm import tqdm
 
+from aef_core.faces.detection import find_faces
 from companion.training.face_pool import Candidate, Pool
 from companion.training.people import MIRRORED, Landmarks, Person, Photographs, optional_tools
 from companion.training.warping import WIDTH
@@ -19,16 +20,10 @@ NEAR_COPY = 0.4  # the same, of a morph and a parent; two photographs of one per
 class FaceFinder:
     """MTCNN's confidence that a tile, enlarged to 256, shows a face; 0 where it finds none."""
 
-    def __init__(self) -> None:
-        try:
-            from facenet_pytorch import MTCNN
-        except ImportError as error:
-            raise SystemExit(f"{error}: pip install facenet-pytorch") from None
-        self.network = MTCNN(keep_all=True, device="cpu")
-
     def __call__(self, tile: np.ndarray) -> float:
         large = Image.fromarray(tile).resize((256, 256), Image.Resampling.BICUBIC)
-        return float(self.network.detect(large)[1][0] or 0)
+        [(_, scores)] = find_faces([large])
+        return float(scores[0]) if len(scores) else 0.0
 
 
 class Identity:

@@ -1,6 +1,5 @@
 """The people morphs are made of: photographs in one frame, with landmarks, looks and labels."""
 
-import io
 import zipfile
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -11,6 +10,9 @@ from PIL import Image
 from torch import Tensor
 from tqdm import tqdm
 
+from aef_core.errors import BadInput
+from aef_core.faces.labels import read_labels
+from aef_core.faces.pictures import open_picture
 from aef_core.faces.sources import split_of
 from companion.training.warping import HEIGHT, WIDTH
 
@@ -70,7 +72,7 @@ class Photographs:
         self.zips = {str(path): zipfile.ZipFile(path) for path in archives if path}
 
     def frame(self, archive: str, name: str, to_frame: tuple | None = None) -> Image.Image:
-        image = Image.open(io.BytesIO(self.zips[archive].read(name))).convert("RGB")
+        image = open_picture(self.zips[archive].read(name), name)
         if to_frame is None:
             return image.resize((WIDTH, HEIGHT), Image.Resampling.BICUBIC)
         box, bicubic = (WIDTH, HEIGHT), Image.Resampling.BICUBIC
@@ -78,8 +80,7 @@ class Photographs:
 
     def enlarged(self, person: Person, size: int) -> bool:
         """Whether a face of so many pixels shows more than the photograph has."""
-        with Image.open(io.BytesIO(self.zips[person.archive].read(person.name))) as image:
-            return image.width < size
+        return open_picture(self.zips[person.archive].read(person.name)).width < size
 
     def tensor(self, person: Person) -> Tensor:
         image = self.frame(person.archive, person.name, person.to_frame)
@@ -133,17 +134,16 @@ def read_celeba(photos: Photographs, archive: str) -> tuple[list[Person], list[P
     names = photos.zips[archive].namelist()
     table = next(n for n in names if n.endswith("list_attr_celeba.txt"))
     paths = {Path(n).name: n for n in names}
-    _, header, *rows = photos.zips[archive].read(table).decode().strip().split("\n")
+    header, rows = read_labels(photos.zips[archive].read(table), table)
     find, people = Landmarks(), ([], [])
-    for number, row in enumerate(tqdm(rows, desc="CelebA landmarks")):
-        name, *values = row.split()
+    for number, (name, values) in enumerate(tqdm(rows.items(), desc="CelebA landmarks")):
         image = photos.frame(archive, paths[name])
         points = find(image)
         if points is not None:
-            labels = np.array([value == "1" for value in values])
+            labels = np.array(values, bool)
             person = Person(paths[name], archive, points, *describe(image), labels)
             people[number >= TRAIN_ROWS].append(person)
-    return *people, header.split()
+    return *people, list(header)
 
 
 def read_lfw(photos: Photographs, archive: str, shape: np.ndarray) -> list[Person]:
@@ -151,10 +151,9 @@ def read_lfw(photos: Photographs, archive: str, shape: np.ndarray) -> list[Perso
     names = sorted(n for n in photos.zips[archive].namelist() if n.endswith("_0001.jpg"))
     find, people = Landmarks(), []
     for name in tqdm(names, desc="LFW landmarks"):
-        image = Image.open(io.BytesIO(photos.zips[archive].read(name)))
         try:
-            points = find(image)
-        except OSError:  # a truncated JPEG: LFW has more people than are needed
+            points = find(open_picture(photos.zips[archive].read(name), name))
+        except BadInput:  # a truncated JPEG: LFW has more people than are needed
             continue
         if points is None:
             continue

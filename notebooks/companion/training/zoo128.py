@@ -15,7 +15,8 @@ from aef_core.models import ARCHITECTURES, HAIR_COLOURS
 from aef_core.models.base import attribute_index
 from aef_core.models.hisd import OFFICIAL_TAGS
 from aef_core.models.judge import AttributeClassifier
-from aef_core.models.zoo import load_zoo, read_weights
+from aef_core.models.weights import load_weights
+from aef_core.models.zoo import load_zoo
 from companion.training.recipes import CONSTANT_RATE, Phase, TrainingConfig
 from companion.training.zoo64 import ZOO64
 
@@ -200,7 +201,7 @@ def join(one: FaceBatch, other: FaceBatch) -> FaceBatch:
 def read_labeller(path: Path) -> AttributeClassifier:
     """A classifier that `train_classifier --out` wrote, frozen."""
     model = AttributeClassifier()
-    model.load_state_dict(read_weights(path))
+    load_weights(model, path)
     return model.eval().requires_grad_(False)
 
 

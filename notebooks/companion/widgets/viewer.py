@@ -1,6 +1,5 @@
 """Before and after: a face, a generator, an edit, a perturbation, and whether it helped."""
 
-import io
 from collections.abc import Mapping
 from typing import Any
 
@@ -9,11 +8,12 @@ import numpy as np
 import pandas as pd
 import torch
 from matplotlib.figure import Figure
-from PIL import Image, ImageOps, UnidentifiedImageError
+from PIL import Image
 from torch import Tensor
 
 from aef_core.errors import BadInput
 from aef_core.faces import FaceBatch, from_uint8
+from aef_core.faces.pictures import open_picture
 from aef_core.metrics import SUCCESS_THRESHOLD, Evaluator, l2_mask, protect, psnr
 from aef_core.metrics.survival import sentences
 from aef_core.perturbation.objective import Zoo
@@ -185,19 +185,12 @@ def face_from_photo(content: bytes, name: str, size: int) -> FaceBatch:
     Raises
     ------
     ValueError
-        Not an image, not RGB, or (`NoFace`) MTCNN finds no face; the message names the file.
+        Not a picture for `open_picture`, or (`NoFace`) MTCNN finds no face; names the file.
     """
     from aef_core.faces.detection import NoFace, crop_face  # heavy to import, and only needed here
     from aef_core.models.judge import predict_attributes
 
-    try:
-        image = Image.open(io.BytesIO(content))
-        image.load()
-    except (UnidentifiedImageError, OSError, Image.DecompressionBombError):
-        raise BadInput(f"{name} is not a readable image: choose a JPEG or PNG photo") from None
-    if image.mode != "RGB":
-        raise BadInput(f"{name} has mode {image.mode}: save it as RGB, without alpha, first")
-    image = ImageOps.exif_transpose(image)  # phones note the rotation instead of turning pixels
+    image = open_picture(content, name)
     image.thumbnail((LARGEST, LARGEST))
     try:
         face = crop_face(image).resize((size, size), Image.Resampling.BICUBIC)

@@ -7,23 +7,13 @@ import torch.nn.functional as F
 from PIL import Image
 from torch import Tensor
 
-from aef_core.models import DeepfakeModel, HiSD
-from aef_core.models.attgan import CONDITION_SCALE, AttGAN
-from aef_core.models.base import attribute_index, columns
+from aef_core.models import DeepfakeModel
+from aef_core.models.base import attribute_index
 from aef_core.models.judge import predict_attributes
 from companion.zoo.photos import Photos
 
 SHOWN = (3, 47, 125, 210, 333, 480)  # rows of the held-out photographs in every picture
 EPS = 0.05
-
-
-def keep_condition(model: DeepfakeModel, x: Tensor, attributes: Tensor) -> Tensor:
-    """The condition that asks for no edit."""
-    if isinstance(model, HiSD):
-        tag = len(model.tags) - 1
-        return model.condition(tag, model.extractors(x)[:, tag])
-    own = columns(attributes, model.attributes).to(x)
-    return (2 * own - 1) * CONDITION_SCALE if isinstance(model, AttGAN) else own
 
 
 @torch.no_grad()
@@ -42,7 +32,7 @@ def look(model: DeepfakeModel, photos: Photos, picture: Path, n: int = 120) -> d
         c = model.conditions(attributes[asked], edit).to(device)
         judged = predict_attributes(model(x[asked], c).cpu())[:, column]
         success[edit] = round((judged == target[asked, column]).float().mean().item(), 3)
-    copies = model(x, keep_condition(model, x, attributes))
+    copies = model(x, model.keep_condition(x, attributes))
     psnr = 10 * torch.log10(4 / (copies - x).square().mean()).item()
     interrupted, share = fragility(model, photos)
     model.train(training)
@@ -108,7 +98,7 @@ def _save_grid(model: DeepfakeModel, photos: Photos, path: Path) -> None:
     device = next(model.parameters()).device
     rows = torch.tensor(SHOWN)
     x, attributes = photos.faces(rows).to(device), photos.attributes[rows]
-    shown = [x, model(x, keep_condition(model, x, attributes))]
+    shown = [x, model(x, model.keep_condition(x, attributes))]
     shown += [model(x, model.conditions(attributes, edit).to(device)) for edit in model.edits]
     grid = torch.cat([torch.cat(list(faces), 2) for faces in shown], 1).clamp(-1, 1)
     pixels = ((grid + 1) * 127.5).byte().permute(1, 2, 0).cpu().numpy()

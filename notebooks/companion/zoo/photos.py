@@ -4,7 +4,6 @@ Two files of research data: 180 people with 30 sharp photographs each and known 
 first 9,000 of CelebA at half size. No photograph of either enters the repository.
 """
 
-import io
 import zipfile
 from dataclasses import dataclass
 from pathlib import Path
@@ -14,6 +13,8 @@ import torch
 from PIL import Image
 from torch import Tensor
 
+from aef_core.faces.labels import read_labels
+from aef_core.faces.pictures import open_picture
 from aef_core.models.base import ATTRIBUTES
 
 SHARP, HALF = "celeba_5400_178x218.zip", "celeba_9000_89x109.zip"
@@ -81,15 +82,14 @@ def _text(archive: zipfile.ZipFile, name: str) -> list[str]:
 def _read(
     archive: zipfile.ZipFile, names: list[str], size: int
 ) -> tuple[list[np.ndarray], list[list[int]]]:
-    lines = _text(archive, "list_attr_celeba.txt")
-    header = lines[1].split()
+    table = "celeba/list_attr_celeba.txt"
+    header, rows = read_labels(archive.read(table), table)
     wanted = [header.index(name) for name in ATTRIBUTES]
-    rows = {name: values for name, *values in (line.split() for line in lines[2:])}
     images = []
     for name in names:
-        image = Image.open(io.BytesIO(archive.read(f"celeba/img_align_celeba/{name}")))
+        image = open_picture(archive.read(f"celeba/img_align_celeba/{name}"), name)
         side = min(image.size)
         left, top = (image.width - side) // 2, (image.height - side) // 2
-        square = image.convert("RGB").crop((left, top, left + side, top + side))
+        square = image.crop((left, top, left + side, top + side))
         images.append(np.asarray(square.resize((size, size), Image.Resampling.LANCZOS)))
-    return images, [[int(rows[name][i] == "1") for i in wanted] for name in names]
+    return images, [[rows[name][i] for i in wanted] for name in names]

@@ -22,7 +22,7 @@ from tqdm.auto import trange
 
 from aef_core.config import default_device
 from aef_core.models import ARCHITECTURES, DeepfakeModel
-from aef_core.models.zoo import read_weights
+from aef_core.models.weights import load_weights
 from companion.zoo.critic import Backbone, Critic, FrozenFeatures, attribute_loss, augment, hinge
 from companion.zoo.games import GAMES, Batch
 from companion.zoo.looks import look
@@ -224,8 +224,8 @@ def main(
     if path.exists():
         training.load(path)
     else:
-        if start:
-            training.model.load_state_dict(read_weights(start))
+        if start is not None:
+            load_weights(training.model, start)
         training.warm_up(copying=start is None)
     began = last = time.time()
     while training.iteration < recipe.iterations:

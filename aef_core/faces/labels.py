@@ -1,0 +1,58 @@
+"""Attribute tables in CelebA's layout, read strictly: a label that is guessed is a wrong label."""
+
+from aef_core.errors import BadInput
+
+VALUES = {"1": 1, "-1": 0, "0": 0}
+
+
+def read_labels(content: bytes, file: str) -> tuple[tuple[str, ...], dict[str, tuple[int, ...]]]:
+    """Attribute names, and image name -> labels 0 or 1, in the order of the file.
+
+    Layout: a line with the number of rows, a line with the attributes' names, then a row an image:
+    its name and one value an attribute, 1 or -1 throughout the file, or 1 or 0.
+
+    Parameters
+    ----------
+    content : bytes
+        UTF-8 text.
+    file : str
+        What a message calls it.
+
+    Raises
+    ------
+    BadInput
+        Another layout or value, a short or long row, a name given twice, rows missing; the message
+        names file, line and attribute.
+    """
+    try:
+        lines = content.decode().splitlines()
+    except UnicodeDecodeError as error:
+        raise BadInput(f"{file} is not UTF-8 text (byte {error.start}): get it again") from None
+    header = tuple(lines[1].split()) if len(lines) > 2 else ()
+    if not header or len(lines[0].split()) != 1 or len(lines[2].split()) != len(header) + 1:
+        raise BadInput(f"{file} is not in the official two-header format")
+    for name in header:
+        if header.count(name) > 1:
+            raise BadInput(f"{file}, line 2: attribute {name} is named twice")
+    rows: dict[str, tuple[int, ...]] = {}
+    known = set(VALUES)
+    for number, line in enumerate(lines[2:], start=3):
+        if not line.strip():
+            continue
+        name, *values = line.split()
+        where = f"{file}, line {number} ({name})"
+        if len(values) != len(header):
+            raise BadInput(f"{where}: {len(values)} labels, expected {len(header)}")
+        if name in rows:
+            raise BadInput(f"{where}: this image has labels already")
+        for attribute, value in zip(header, values, strict=True):
+            if value not in known:
+                want = "1 or -1, or else 1 or 0, throughout the file"
+                raise BadInput(f"{where}: {attribute} is {value!r}, expected {want}")
+            if value != "1":
+                known = {"1", value}  # a 0 among -1s would be neither with nor without
+        rows[name] = tuple(VALUES[value] for value in values)
+    if lines[0].strip() != str(len(rows)):  # the splits follow the number of rows
+        said = lines[0].strip()
+        raise BadInput(f"{file} has {len(rows)} rows, its first line says {said}: get it again")
+    return header, rows
