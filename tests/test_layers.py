@@ -7,7 +7,7 @@ from aef_core.config import REPOSITORY
 
 FLOORS = (
     {"errors"},
-    {"config", "registry", "provenance"},
+    {"config", "registry", "provenance", "atomic"},
     {"weighting", "models"},
     {"faces"},
     {"perturbation"},
@@ -29,7 +29,6 @@ TO_MEND = {
     ("aef_core.perturbation.budgets", "metrics"),
     ("aef_core.perturbation.loop", "distributed"),
     ("aef_core.perturbation.runs", "distributed"),
-    ("aef_core.perturbation.runs", "metrics"),
 }
 
 

@@ -8,12 +8,13 @@ from torch import Tensor
 
 from aef_core.faces import FaceBatch, load_faces
 from aef_core.metrics import Evaluator, evaluate
+from aef_core.metrics.evaluations import evaluate_run
 from aef_core.metrics.survival import edit_survival, sentences, survival_by_generator, total
 from aef_core.models import DeepfakeModel
 from aef_core.models import judge as classifier
 from aef_core.models.base import ATTRIBUTES, attribute_index
 from aef_core.perturbation import PerturbationConfig
-from aef_core.perturbation.runs import evaluate_run, fingerprint, optimize
+from aef_core.perturbation.runs import fingerprint, optimize
 from aef_core.perturbation.store import run_hash
 from companion.studies.study import compare, results_table
 

@@ -117,9 +117,9 @@ def evaluate(
     from aef_core.config import get_profile
     from aef_core.faces import load_faces
     from aef_core.metrics import Evaluator
+    from aef_core.metrics.evaluations import evaluate_run
     from aef_core.metrics.statistics import method_balance
     from aef_core.metrics.survival import sentences, total
-    from aef_core.perturbation.runs import evaluate_run
 
     chosen = [find_run(name) for name in runs]
     zoo = open_zoo(official, zoo_name)

@@ -1,8 +1,7 @@
 """Runs: an optimisation is made once, found again by its config, resumed where it stopped."""
 
 import hashlib
-import json
-import os
+import math
 import time
 from collections.abc import Callable, Iterator, Mapping
 from typing import Any
@@ -13,11 +12,11 @@ import torch
 from tqdm.auto import tqdm
 
 from aef_core import distributed
+from aef_core.atomic import check_writable, remove_leaks
 from aef_core.config import home
+from aef_core.errors import BadInput
 from aef_core.faces import FaceBatch
-from aef_core.metrics import TABLE_FORMAT, Evaluator
 from aef_core.models.base import check_size
-from aef_core.perturbation.budgets import BOX, Budget
 from aef_core.perturbation.execution import Execution
 from aef_core.perturbation.loop import PerturbationConfig, State, perturb
 from aef_core.perturbation.objective import NO_HOOKS, Hooks, Zoo
@@ -25,9 +24,11 @@ from aef_core.perturbation.store import (
     Run,
     load_run,
     load_state,
+    read_meta,
     run_hash,
     save_run,
     save_state,
+    stored_runs,
 )
 from aef_core.weighting import make_rule
 
@@ -97,8 +98,12 @@ def optimize(
     Diverged
         A loss became NaN; the last saved state stays.
     DamagedRun
-        A stored run of this config is not whole.
+        A stored run of this config, or the state it stopped in, is not whole.
+    NotWritable
+        The store takes no files, found before the work; or no longer, after it.
     """
+    if type(checkpoint_every) is not int or checkpoint_every < 1:
+        raise BadInput(f"checkpoint_every is {checkpoint_every}, must be an integer of at least 1")
     check_size(zoo, faces.images)
     config = config or PerturbationConfig()
     rule = make_rule(method, **settings)
@@ -109,9 +114,14 @@ def optimize(
     peers = distributed.peers()
 
     def stored() -> tuple[Run | None, State | None, float]:
-        if keep and folder.exists():
+        if not keep:
+            return None, None, 0.0
+        if folder.exists() or folder.is_symlink():
             return load_run(folder), None, 0.0
-        return (None, *(load_state(partial) if keep else (None, 0.0)))
+        remove_leaks(folder.parent)
+        shape = (1 if config.universal else len(faces), *hooks.budget.shape(faces.images))
+        check_writable(folder.parent, _kept_bytes(shape, config.steps, len(zoo)))
+        return None, *load_state(partial, config.steps)
 
     found, resumed, seconds = peers.agree(stored)
     if found:
@@ -120,7 +130,10 @@ def optimize(
                disable=not progress or peers.rank > 0, leave=False)  # fmt: skip
     started = time.perf_counter()
     machine = (execution, peers) if execution or peers.size > 1 else ()
-    for state in loop(zoo, faces, rule, config, resumed, hooks, *machine):
+    state, states = resumed, ()
+    if not resumed or resumed.step < config.steps:  # else only its last rename had failed
+        states = loop(zoo, faces, rule, config, resumed, hooks, *machine)
+    for state in states:
         seconds += time.perf_counter() - started
         bar.update()
         stopped = _asked_to_stop(on_step, state) if on_step else None
@@ -143,9 +156,20 @@ def optimize(
         seconds,
         folder if keep else None,
     )
+
+    def finish() -> None:
+        save_state(partial, state, seconds)  # should the folder not appear, nothing is lost
+        save_run(folder, run)
+        partial.unlink(missing_ok=True)
+
     if keep:
-        peers.agree(lambda: (save_run(folder, run), partial.unlink(missing_ok=True)))
+        peers.agree(finish)
     return run
+
+
+def _kept_bytes(shape: tuple[int, ...], steps: int, models: int) -> int:
+    """About what a run takes: state and new state beside it, delta, and a row of text a step."""
+    return 5 * 4 * math.prod(shape) + steps * models * (500 + 20 * models)
 
 
 def _asked_to_stop(on_step: Callable[[State], None], state: State) -> Stopped | None:
@@ -179,7 +203,8 @@ def find_run(identity: dict[str, Any]) -> tuple[Run | None, State | None]:
     """What the store holds of a run: it finished, or the state it stopped in, or neither."""
     if (folder := home() / run_hash(identity)).exists():
         return load_run(folder), None
-    return None, load_state(folder.with_suffix(".partial"))[0]
+    steps = identity["loop"]["steps"]
+    return None, load_state(folder.with_suffix(".partial"), steps)[0]
 
 
 def fingerprint(model: torch.nn.Module) -> str:
@@ -191,38 +216,14 @@ def fingerprint(model: torch.nn.Module) -> str:
     return digest.hexdigest()[:12]
 
 
-def evaluate_run(
-    run: Run, evaluator: Evaluator, budget: Budget = BOX, detect: bool = False
-) -> pd.DataFrame:
-    """The evaluation of a run, kept in its folder and found again for the same zoo and faces.
-
-    `budget` is the one the run was made with: it decides what of delta a photo receives. `detect`
-    as in `Evaluator`.
-    """
-    added = budget.added(evaluator.faces.images, run.delta)
-    if run.path is None:
-        return evaluator(added, detect)
-    zoo = {name: fingerprint(model) for name, model in evaluator.zoo.items()}
-    faces = evaluator.faces.fingerprint()
-    key = run_hash({"zoo": zoo, "faces": faces, "format": TABLE_FORMAT, "detect": detect})
-    path = run.path / f"evaluation-{key}.csv"
-    if path.exists():
-        return pd.read_csv(path)
-    table = evaluator(added, detect)
-    temporary = path.with_suffix(".tmp")
-    table.to_csv(temporary, index=False)
-    os.replace(temporary, path)
-    return table
-
-
 def list_runs() -> pd.DataFrame:
     """The stored runs, one row each: hash, method, settings, steps, eps, seed, generators."""
     rows = []
-    for file in sorted(home().glob("*/run.json")):
-        config = json.loads(file.read_text())["config"]
+    for folder in stored_runs(home()):
+        config = read_meta(folder)["config"]
         loop = {k: config["loop"][k] for k in ("steps", "eps", "seed")}
         rows.append(
-            {"run": file.parent.name, "method": config["method"], "settings": config["settings"]}
+            {"run": folder.name, "method": config["method"], "settings": config["settings"]}
             | loop
             | {"models": ", ".join(config["zoo"]), "faces": config["faces"]["source"]}
         )

@@ -16,6 +16,7 @@ import torch
 from PIL import Image
 from tqdm.auto import tqdm
 
+from aef_core.atomic import replacement
 from aef_core.config import REPOSITORY, get_profile, home
 
 FIRST_EXTENSION = 6  # notebooks below are the tour, from here on the extensions
@@ -139,7 +140,8 @@ def keep_outputs(executed: Path, stored: Path) -> None:
             for data in (o.get("data", {}) for o in cell.outputs):
                 if "image/png" in data:
                     data["image/png"] = _lighter(data["image/png"])
-    nbformat.write(notebook, stored)
+    with replacement(stored) as temporary:
+        nbformat.write(notebook, temporary)
 
 
 def _lasts(data: dict) -> bool:

@@ -7,10 +7,11 @@ from dataclasses import replace
 import pandas as pd
 
 from aef_core.faces import FaceBatch
+from aef_core.metrics.evaluations import evaluate_run
 from aef_core.perturbation import PerturbationConfig, perturb
 from aef_core.perturbation.execution import FAST, Execution
 from aef_core.perturbation.objective import Zoo
-from aef_core.perturbation.runs import evaluate_run, optimize
+from aef_core.perturbation.runs import optimize
 from aef_core.weighting import make_rule
 from companion.bench.costs import device_of
 from companion.bench.measure import paired, ratio, stepper, synchronise

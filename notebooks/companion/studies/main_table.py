@@ -14,10 +14,12 @@ from typing import Any
 import pandas as pd
 from tqdm.auto import tqdm
 
+from aef_core.atomic import write_text
 from aef_core.errors import NotFound
 from aef_core.faces import FaceBatch
 from aef_core.methods import protect_with
 from aef_core.metrics import Evaluator
+from aef_core.metrics.evaluations import evaluate_run
 from aef_core.metrics.statistics import (
     ABOVE_NOTHING,
     RANDOM,
@@ -30,7 +32,7 @@ from aef_core.metrics.statistics import (
 from aef_core.metrics.survival import survival_by_generator
 from aef_core.perturbation import PerturbationConfig
 from aef_core.perturbation.objective import Zoo
-from aef_core.perturbation.runs import Run, evaluate_run
+from aef_core.perturbation.runs import Run
 from companion.config import ASSETS
 from companion.studies.ceilings import reached
 from companion.studies.judgement import OVER, SHARE, judgement, paired, ranked, shares, tidy
@@ -205,9 +207,8 @@ def results_path(data: str) -> Path:
 
 def save_results(numbers: pd.DataFrame, path: Path, **provenance: Any) -> None:
     """Write the numbers, and above them what they were measured on, one `# key: value` a line."""
-    path.parent.mkdir(parents=True, exist_ok=True)
     head = "".join(f"# {key}: {value}\n" for key, value in provenance.items())
-    path.write_text(head + numbers.to_csv(index=False, float_format="%.6g"))
+    write_text(path, head + numbers.to_csv(index=False, float_format="%.6g"))
 
 
 def load_results(path: Path) -> tuple[dict[str, str], pd.DataFrame]:

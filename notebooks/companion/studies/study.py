@@ -9,11 +9,13 @@ import pandas as pd
 from torch import Tensor
 from tqdm.auto import tqdm
 
+from aef_core.atomic import write_text
 from aef_core.config import Profile, get_profile, home
 from aef_core.errors import BadInput
 from aef_core.faces import FaceBatch, load_faces
 from aef_core.methods import protect_with
 from aef_core.metrics import Evaluator, equilibrium_residual, protect
+from aef_core.metrics.evaluations import evaluate_run
 from aef_core.metrics.statistics import (
     REFERENCE,
     above_random,
@@ -27,7 +29,7 @@ from aef_core.models import DeepfakeModel
 from aef_core.models.zoo import load_zoo
 from aef_core.perturbation import PerturbationConfig
 from aef_core.perturbation.objective import Zoo
-from aef_core.perturbation.runs import Run, evaluate_run, optimize
+from aef_core.perturbation.runs import Run, optimize
 from aef_core.weighting import RULES
 
 Runs = dict[tuple[str, int], Run]
@@ -217,7 +219,6 @@ def story(
 def keep_results(results: pd.DataFrame, profile: str) -> Path:
     """Keep the results table where `make reproduce` finds it to print."""
     path = home() / f"results-{profile}.txt"
-    path.parent.mkdir(parents=True, exist_ok=True)
     note = "mean L2_mask on unseen faces; eps 0.05 on [-1, 1] images"
-    path.write_text(f"{results.round(5).to_string()}\n({note}; profile {profile})\n")
+    write_text(path, f"{results.round(5).to_string()}\n({note}; profile {profile})\n")
     return path

@@ -15,9 +15,10 @@ from dask.distributed import Client, LocalCluster
 
 from aef_core.faces import FaceBatch
 from aef_core.metrics import Evaluator
+from aef_core.metrics.evaluations import evaluate_run
 from aef_core.perturbation import PerturbationConfig
 from aef_core.perturbation.objective import Zoo
-from aef_core.perturbation.runs import evaluate_run, optimize
+from aef_core.perturbation.runs import optimize
 from companion.studies.study import refuse_overlap
 
 Methods = Mapping[str, tuple[str, dict[str, Any]]]  # label to (rule, settings)

@@ -13,10 +13,11 @@ from tqdm.auto import tqdm
 from aef_core.faces import FaceBatch
 from aef_core.methods import METHODS, protect_with
 from aef_core.metrics import Evaluator, balance
+from aef_core.metrics.evaluations import evaluate_run
 from aef_core.metrics.statistics import RANDOM, bootstrap_means, interval
 from aef_core.perturbation import PerturbationConfig
 from aef_core.perturbation.objective import Zoo
-from aef_core.perturbation.runs import Run, evaluate_run, optimize
+from aef_core.perturbation.runs import Run, optimize
 from companion.studies.main_table import Entry, output_ceilings
 from companion.studies.study import refuse_overlap
 

@@ -10,9 +10,10 @@ from torch import Tensor
 from tqdm.auto import tqdm
 
 from aef_core.metrics import SUCCESS_THRESHOLD, balance, protect
+from aef_core.metrics.evaluations import evaluate_run
 from aef_core.perturbation.budgets import Budget, faded
 from aef_core.perturbation.objective import Hooks
-from aef_core.perturbation.runs import Run, evaluate_run, optimize
+from aef_core.perturbation.runs import Run, optimize
 from companion.studies.resistance import late_weights, saturation
 from companion.studies.study import Lab
 
