@@ -71,7 +71,7 @@ def _load(path: Path, evaluator: Evaluator, detect: bool) -> pd.DataFrame:
     try:
         table = pd.read_csv(
             content, dtype=dict.fromkeys(WORDS, str), keep_default_na=False,
-            na_values=dict.fromkeys(columns - set(WORDS), [""]),
+            na_values={name: [""] for name in columns - set(WORDS)},
             encoding_errors="surrogateescape",
         )  # fmt: skip
         if set(table) != columns:

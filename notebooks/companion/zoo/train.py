@@ -154,9 +154,8 @@ class Training:
     def save(self, path: Path) -> None:
         """Atomic: a killed run leaves the previous checkpoint whole."""
         state = {name: part.state_dict() for name, part in self._parts().items()}
-        about = {"iteration": self.iteration, "size": self.model.image_size}
         with replacement(path) as temporary:
-            torch.save(state | about, temporary)
+            torch.save(dict(state, iteration=self.iteration, size=self.model.image_size), temporary)
 
     def load(self, path: Path) -> None:
         stored = torch.load(path, map_location=self.device, weights_only=True)
