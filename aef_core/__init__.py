@@ -17,8 +17,9 @@ from aef_core.metrics import Evaluator, balance, evaluate, per_model, protect
 from aef_core.models.zoo import load_zoo
 from aef_core.perturbation import PerturbationConfig
 from aef_core.perturbation.execution import Execution
+from aef_core.perturbation.shelf import list_runs
 from aef_core.perturbation.store import Run, load_run
-from aef_core.runs import list_runs, optimize
+from aef_core.runs import optimize
 
 __version__ = "0.1.0"
 

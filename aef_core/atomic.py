@@ -1,29 +1,62 @@
-"""Files appear whole or not at all, whatever ends the program in between."""
+"""Files and folders that appear whole or not at all, whatever stops the process that writes them.
 
+Whatever is written is made in a fresh private folder beside its place, so that nobody can have
+planted a link there and two writers never share a name; brought to the disk; and renamed. While it
+lives, the writer holds a lock on that folder: one without a lock was left by a killed process.
+"""
+
+import fcntl
 import os
-import secrets
+import shutil
+import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
+from itertools import count
 from pathlib import Path
 
-from aef_core.errors import NotWritable
+from aef_core.errors import AEFError, NotWritable
+
+PREFIX = ".aef-"  # of the private folders
 
 
 @contextmanager
-def replace_file(path: str | Path) -> Iterator[Path]:
-    """Yield a temporary path beside `path`; what was written there replaces it on leaving.
+def replacement(path: str | Path) -> Iterator[Path]:
+    """Where to make a file or folder that takes the place of `path` once the block has ended well.
 
-    If the block raises, `path` stays as it was and the temporary file is gone.
+    `with replacement(path) as temporary: table.to_csv(temporary)`. Missing parents are made; a
+    link at `path` is replaced, not followed; an error leaves `path` as it was.
+
+    Raises
+    ------
+    NotWritable
+        A full disk, no permission, or something else lies at `path`.
     """
     path = Path(path)
-    temporary = path.with_name(f".{path.name}.{secrets.token_hex(6)}.part")
     try:
-        yield temporary
-        with open(temporary, "rb") as file:
-            os.fsync(file.fileno())
-        os.replace(temporary, path)
-    finally:
-        temporary.unlink(missing_ok=True)
+        path.parent.mkdir(parents=True, exist_ok=True)
+        with _private_folder(path.parent) as folder:
+            temporary = folder / path.name
+            yield temporary
+            _sync(temporary)
+            os.replace(temporary, path)
+            _sync_entry(path.parent)
+    except OSError as error:
+        if isinstance(error, AEFError):
+            raise
+        reason = error.strerror or str(error)
+        raise NotWritable(f"{path} cannot be written ({reason}): make room there") from error
+
+
+def write_text(path: str | Path, text: str) -> None:
+    """The whole text at `path`, or what was there before; raises `NotWritable`."""
+    with replacement(path) as temporary:
+        temporary.write_text(text)
+
+
+def write_bytes(path: str | Path, content: bytes) -> None:
+    """The whole content at `path`, or what was there before; raises `NotWritable`."""
+    with replacement(path) as temporary:
+        temporary.write_bytes(content)
 
 
 def write_new(folder: Path, stem: str, suffix: str, content: bytes) -> Path:
@@ -36,26 +69,20 @@ def write_new(folder: Path, stem: str, suffix: str, content: bytes) -> Path:
     NotWritable
         The folder cannot be made or written to.
     """
-    aside = folder / f".{secrets.token_hex(6)}.part"
     try:
         folder.mkdir(parents=True, exist_ok=True)
-        with aside.open("xb") as file:
-            file.write(content)
-            file.flush()
-            os.fsync(file.fileno())
-        number = 1
-        while True:
-            path = folder / f"{stem}{'' if number == 1 else f'-{number}'}{suffix}"
-            try:
-                _name_once(aside, path)
-                return path
-            except FileExistsError:
-                number += 1
+        with _private_folder(folder) as private:
+            aside = private / "new"
+            aside.write_bytes(content)
+            _sync(aside)
+            for number in count(1):
+                path = folder / f"{stem}{'' if number == 1 else f'-{number}'}{suffix}"
+                with suppress(FileExistsError):
+                    _name_once(aside, path)
+                    return path
     except OSError as error:
-        raise _not_writable(folder, error) from None
-    finally:
-        with suppress(OSError):
-            aside.unlink()
+        reason = error.strerror or str(error)
+        raise NotWritable(f"{folder} cannot be written to ({reason}): name another") from None
 
 
 def _name_once(aside: Path, path: Path) -> None:
@@ -69,21 +96,79 @@ def _name_once(aside: Path, path: Path) -> None:
         os.replace(aside, path)
 
 
-def check_folder(folder: Path) -> None:
-    """Refuse a folder that cannot be made or written to, before minutes are spent on its content.
+def check_writable(folder: Path, size: int = 1) -> None:
+    """Write `size` bytes in a folder and take them away again: better now than after the work.
 
     Raises
     ------
     NotWritable
+        They do not fit, or the folder cannot be made or written.
     """
-    probe = folder / f".{secrets.token_hex(6)}.part"
     try:
         folder.mkdir(parents=True, exist_ok=True)
-        probe.touch(exist_ok=False)
-        probe.unlink()
+        with _private_folder(folder) as private:
+            (private / "probe").write_bytes(bytes(size))
+            _sync(private / "probe")
     except OSError as error:
-        raise _not_writable(folder, error) from None
+        reason = error.strerror or str(error)
+        raise NotWritable(
+            f"{folder} cannot take {size / 1e6:.1f} MB ({reason}): make room there, or name another"
+        ) from error
 
 
-def _not_writable(folder: Path, error: OSError) -> NotWritable:
-    return NotWritable(f"{folder} cannot be written to ({error.strerror}): name another")
+def remove_leaks(folder: Path) -> None:
+    """Remove what killed processes left in a folder and the folders in it; live writers stay."""
+    for pattern in (f"{PREFIX}*", f"*/{PREFIX}*"):
+        for leak in folder.glob(pattern):
+            with suppress(OSError):
+                handle = os.open(leak, os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW)
+                try:
+                    fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+                    shutil.rmtree(leak, ignore_errors=True)
+                finally:
+                    os.close(handle)
+
+
+@contextmanager
+def _private_folder(parent: Path) -> Iterator[Path]:
+    handle = None
+    while handle is None:  # again where `remove_leaks` came between making and locking it
+        folder = Path(tempfile.mkdtemp(prefix=PREFIX, dir=parent))
+        with suppress(FileNotFoundError):
+            handle = _locked(folder)
+    try:
+        yield folder
+    finally:
+        shutil.rmtree(folder, ignore_errors=True)
+        os.close(handle)
+
+
+def _locked(folder: Path) -> int:
+    """An open handle of a folder with a lock on it; FileNotFoundError if it is gone meanwhile."""
+    handle = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)
+    with suppress(OSError):  # a file system without locks: then `remove_leaks` removes nothing
+        fcntl.flock(handle, fcntl.LOCK_EX)
+    if not folder.is_dir():
+        os.close(handle)
+        raise FileNotFoundError(folder)
+    return handle
+
+
+def _sync(path: Path) -> None:
+    """Bring a file, or a folder with all in it, from memory to the disk."""
+    if path.is_dir():
+        for inner in path.iterdir():
+            _sync(inner)
+        _sync_entry(path)
+    else:
+        with path.open("rb") as file:
+            os.fsync(file.fileno())
+
+
+def _sync_entry(folder: Path) -> None:
+    handle = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)
+    try:
+        with suppress(OSError):  # some file systems cannot, and need not
+            os.fsync(handle)
+    finally:
+        os.close(handle)

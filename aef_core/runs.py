@@ -4,10 +4,9 @@
 keeps what comes out. The arithmetic is in `perturbation.loop`.
 """
 
-import json
+import math
 import time
 from collections.abc import Callable, Mapping
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -16,8 +15,9 @@ import torch
 from torch import Tensor
 from tqdm.auto import tqdm
 
+from aef_core.atomic import check_writable, remove_leaks
 from aef_core.config import home
-from aef_core.errors import BadInput, NotFound
+from aef_core.errors import BadInput
 from aef_core.faces import FaceBatch
 from aef_core.methods import make_method
 from aef_core.methods.base import Method
@@ -105,9 +105,13 @@ def optimize(
     Diverged
         A loss became NaN; the last saved state stays.
     DamagedRun
-        A stored run of this config is not whole.
+        A stored run of this config, or the state it stopped in, is not whole.
+    NotWritable
+        The store takes no files, found before the work; or no longer, after it.
     """
     _check_switches(keep=keep, progress=progress)
+    if type(checkpoint_every) is not int or checkpoint_every < 1:
+        raise BadInput(f"checkpoint_every is {checkpoint_every}, must be an integer of at least 1")
     problem = Problem(zoo, faces, budget, transform, objective)
     check_size(zoo, faces.images)
     chosen = make_method(method, **_merged(settings or {}, more))
@@ -118,11 +122,17 @@ def optimize(
     run, resumed, seconds = find_run(identity) if keep else (None, None, 0.0)
     if run:
         return run
+    if keep:
+        remove_leaks(folder.parent)
+        check_writable(folder.parent, _kept_bytes(problem, config))
+    state, states = resumed, ()
+    if not resumed or resumed.step < config.steps:  # else only its last rename had failed
+        states = chosen.steps(problem, config, resumed, execution)
     bar = tqdm(total=config.steps, initial=resumed.step if resumed else 0, desc=method,
                disable=not progress, leave=False)  # fmt: skip
     started = time.perf_counter()
     with bar:
-        for state in chosen.steps(problem, config, resumed, execution):
+        for state in states:
             seconds += time.perf_counter() - started
             bar.update()
             last = state.step == config.steps
@@ -140,9 +150,18 @@ def optimize(
     history, cosines = pd.DataFrame(state.history), np.array(state.cosines)
     run = Run(state.delta.cpu(), history, cosines, identity, seconds, folder if keep else None)
     if keep:
+        save_state(partial, state, seconds)  # should the folder not appear, nothing is lost
         save_run(folder, run)
         partial.unlink(missing_ok=True)
     return run
+
+
+def _kept_bytes(problem: Problem, config: PerturbationConfig) -> int:
+    """About what a run takes: state and new state beside it, delta, and a row of text a step."""
+    images, models = problem.faces.images, len(problem.zoo)
+    count = 1 if config.universal else len(images)
+    numbers = count * math.prod(problem.budget.shape(images))
+    return 5 * 4 * numbers + config.steps * models * (500 + 20 * models)
 
 
 def _check_switches(**switches: object) -> None:
@@ -182,52 +201,7 @@ def run_identity(
 
 def find_run(identity: dict[str, Any]) -> tuple[Run | None, State | None, float]:
     """What the store holds of a run: it finished, or the state it stopped in and its seconds."""
-    if (folder := home() / run_hash(identity)).exists():
+    folder = home() / run_hash(identity)
+    if folder.exists() or folder.is_symlink():
         return load_run(folder), None, 0.0
-    return None, *load_state(folder.with_suffix(".partial"))
-
-
-def list_runs() -> pd.DataFrame:
-    """The stored runs, one row each: hash, method, settings, steps, eps, seed, generators."""
-    rows = []
-    for file in sorted(home().glob("*/run.json")):
-        config = json.loads(file.read_text())["config"]
-        loop = {k: config["loop"][k] for k in ("steps", "eps", "seed")}
-        rows.append(
-            {"run": file.parent.name, "method": config["method"], "settings": config["settings"]}
-            | loop
-            | {"models": ", ".join(config["zoo"]), "faces": config["faces"]["source"]}
-        )
-    return pd.DataFrame(rows)
-
-
-def run_named(name: str) -> Run:
-    """A stored run by folder, hash, or the hash's first digits.
-
-    Raises
-    ------
-    FileNotFoundError
-        None fits; the message says where was looked.
-    ValueError
-        Several fit.
-    """
-    if not name.strip():
-        raise BadInput("the name of the run is empty: give its folder or hash")
-    if (Path(name) / "run.json").exists():
-        return load_run(name)
-    fitting = sorted(p.parent for p in home().glob("*/run.json") if p.parent.name.startswith(name))
-    if not fitting:
-        raise NotFound(f"no run {name!r} in {home()}: make one with optimize")
-    if len(fitting) > 1:
-        names = ", ".join(p.name for p in fitting[:4])
-        raise BadInput(f"{name!r} fits {len(fitting)} runs ({names}, ...): give more digits")
-    return load_run(fitting[0])
-
-
-def runs_named(names: list[str]) -> list[Run]:
-    """Stored runs, each once (ValueError if two names mean the same)."""
-    runs = [run_named(name) for name in names]
-    for i, run in enumerate(runs):
-        if run.path.name in [other.path.name for other in runs[:i]]:
-            raise BadInput(f"run {run.path.name} is named twice: name it once")
-    return runs
+    return None, *load_state(folder.with_suffix(".partial"), identity["loop"]["steps"])

@@ -6,7 +6,8 @@ import pytest
 import torch
 
 from aef_core.perturbation import PerturbationConfig
-from aef_core.runs import list_runs, optimize
+from aef_core.perturbation.shelf import list_runs
+from aef_core.runs import optimize
 from companion.studies.ceilings import ceilings_of
 
 from .conftest import make_faces, tiny_zoo

@@ -20,7 +20,8 @@ from aef_core.errors import AEFError
 from aef_core.faces import photos
 from aef_core.models.zoo import zoo_table
 from aef_core.perturbation import PerturbationConfig
-from aef_core.runs import Stopped, optimize, run_named
+from aef_core.perturbation.shelf import run_named
+from aef_core.runs import Stopped, optimize
 from companion.__main__ import app as tour_app
 from companion.cli import methods as methods_command
 from companion.reproduce import tour

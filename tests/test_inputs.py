@@ -24,7 +24,7 @@ from safetensors.torch import load_file, save_file
 from torch import Tensor
 from typer.testing import CliRunner
 
-from aef_core.atomic import check_folder, replace_file, write_new
+from aef_core.atomic import check_writable, replacement, write_new
 from aef_core.config import REPOSITORY, default_device
 from aef_core.errors import AEFError, BadInput, NotWritable
 from aef_core.faces import FaceBatch, load_faces, sources
@@ -509,11 +509,11 @@ def test_without_links_a_new_file_still_replaces_none(
 def test_a_failed_replacement_leaves_the_old_file(tmp_path: Path) -> None:
     path = tmp_path / "kept"
     path.write_text("old")
-    with pytest.raises(RuntimeError), replace_file(path) as temporary:
+    with pytest.raises(RuntimeError), replacement(path) as temporary:
         temporary.write_text("half")
         raise RuntimeError
     assert path.read_text() == "old"
-    with replace_file(path) as temporary:
+    with replacement(path) as temporary:
         temporary.write_text("new")
     assert path.read_text() == "new"
     assert [p.name for p in tmp_path.iterdir()] == ["kept"]
@@ -550,11 +550,11 @@ def test_protect_checks_first_and_one_bad_photo_ends_nothing(
 
 
 def test_a_folder_is_probed_without_a_trace(tmp_path: Path) -> None:
-    check_folder(tmp_path / "new")
+    check_writable(tmp_path / "new")
     assert not list((tmp_path / "new").iterdir())
     (tmp_path / "file").touch()
     with pytest.raises(NotWritable, match="file cannot be written to"):
-        check_folder(tmp_path / "file")
+        check_writable(tmp_path / "file")
 
 
 @pytest.mark.parametrize("name", list(tiny_zoo()))

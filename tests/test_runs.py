@@ -8,8 +8,9 @@ import torch
 
 from aef_core.config import home
 from aef_core.perturbation import PerturbationConfig, State
+from aef_core.perturbation.shelf import list_runs
 from aef_core.perturbation.store import DamagedRun, load_run
-from aef_core.runs import list_runs, optimize
+from aef_core.runs import optimize
 
 from .conftest import make_faces, tiny_zoo
 

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from aef_core.atomic import check_folder
+from aef_core.atomic import check_writable
 from aef_core.cli import examples
 from aef_core.cli.shared import (
     Method,
@@ -61,7 +61,7 @@ def protect(
     from aef_core.faces.photos import check_strength, protect_photo
     from aef_core.faces.pictures import open_picture
     from aef_core.metrics.photos import interrupted
-    from aef_core.runs import run_named
+    from aef_core.perturbation.shelf import run_named
 
     check_strength(strength)
     failures: list[Path] = []
@@ -69,7 +69,7 @@ def protect(
     for path in photos:  # before minutes are spent on a perturbation
         with _noted(failures, path):
             open_picture(path)
-            check_folder(path.parent if out is None else out)
+            check_writable(path.parent if out is None else out)
     if len(failures) == len(photos):
         raise typer.Exit(1)
     zoo = open_zoo(None, zoo_name)

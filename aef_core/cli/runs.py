@@ -123,7 +123,7 @@ def evaluate(
     from aef_core.metrics.evaluations import evaluate_run
     from aef_core.metrics.statistics import method_balance
     from aef_core.metrics.survival import judged, sentences, total
-    from aef_core.runs import runs_named
+    from aef_core.perturbation.shelf import runs_named
 
     chosen = runs_named(runs)
     zoo = open_zoo(official, zoo_name)

@@ -41,3 +41,11 @@ def ssim(a: Tensor, b: Tensor) -> np.ndarray:
 
 def _unit(*images: Tensor) -> Iterator[np.ndarray]:
     return (((x + 1) / 2).clamp(0, 1).double().cpu().numpy() for x in images)
+
+
+LUMA = (0.299, 0.587, 0.114)  # ITU-R BT.601: Y of YCbCr from RGB
+
+
+def luma(x: Tensor) -> Tensor:
+    """BT.601 luma of RGB images, shape [B, 1, H, W], in the units of x."""
+    return (x * x.new_tensor(LUMA)[:, None, None]).sum(dim=1, keepdim=True)

@@ -1,34 +1,84 @@
-"""Evaluations of runs, kept in the run's folder and found again."""
+"""Evaluations of runs, each made once and kept in its run's folder."""
 
-import os
+import hashlib
+import io
+from itertools import product
+from pathlib import Path
 
 import pandas as pd
+from torch import Tensor
 
+from aef_core.atomic import check_writable
 from aef_core.metrics.evaluation import TABLE_FORMAT, Evaluator
 from aef_core.models.base import fingerprint
 from aef_core.perturbation.budgets import BOX, Budget
+from aef_core.perturbation.sealed import DamagedRun, first_line, read_sealed, write_sealed
 from aef_core.perturbation.store import Run, run_hash
+
+WORDS = ("image", "model", "edit", "outcome")
+COLUMNS = {*WORDS, "l2_mask", "interrupted", "excluded", "survives", "psnr", "ssim"}
 
 
 def evaluate_run(
     run: Run, evaluator: Evaluator, budget: Budget = BOX, detect: bool = False
 ) -> pd.DataFrame:
-    """The evaluation of a run, kept in its folder and found again for the same zoo and faces.
+    """The evaluation of a run, found again for the same perturbation, zoo and faces.
 
     `budget` is the one the run was made with: it decides what of delta a photo receives. `detect`
-    as in `Evaluator`.
+    and the columns as in `Evaluator`; a table just made and one found again are equal.
+
+    Raises
+    ------
+    DamagedRun
+        The kept table was changed, cut or renamed, or has not these columns and rows.
+    NotWritable
+        The run's folder takes no files; found before the work.
     """
     added = budget.added(evaluator.faces.images, run.delta)
     if run.path is None:
         return evaluator(added, detect)
-    zoo = {name: fingerprint(model) for name, model in evaluator.zoo.items()}
-    faces = evaluator.faces.fingerprint()
-    key = run_hash({"zoo": zoo, "faces": faces, "format": TABLE_FORMAT, "detect": detect})
-    path = run.path / f"evaluation-{key}.csv"
-    if path.exists():
-        return pd.read_csv(path)
-    table = evaluator(added, detect)
-    temporary = path.with_suffix(".tmp")
-    table.to_csv(temporary, index=False)
-    os.replace(temporary, path)
+    path = run.path / f"evaluation-{_key(run, evaluator, added, detect)}.csv"
+    if not (path.exists() or path.is_symlink()):
+        rows = len(_rows(evaluator))
+        check_writable(run.path, 500 * rows)
+        table = evaluator(added, detect).to_csv(index=False)
+        write_sealed(path, table.encode(errors="surrogateescape"))
+    return _load(path, evaluator, detect)
+
+
+def _key(run: Run, evaluator: Evaluator, added: Tensor, detect: bool) -> str:
+    return run_hash(
+        {
+            "run": run.path.name,
+            "added": hashlib.sha256(added.detach().cpu().contiguous().numpy()).hexdigest(),
+            "zoo": {name: fingerprint(model) for name, model in evaluator.zoo.items()},
+            "faces": evaluator.faces.fingerprint(),
+            "format": TABLE_FORMAT,
+            "detect": detect,
+        }
+    )
+
+
+def _rows(evaluator: Evaluator) -> list[tuple[str, str, str]]:
+    """Image, model and edit of every row, in the table's order."""
+    pairs = [(name, edit) for name, model in evaluator.zoo.items() for edit in model.edits]
+    return [(image, *pair) for pair, image in product(pairs, evaluator.faces.names)]
+
+
+def _load(path: Path, evaluator: Evaluator, detect: bool) -> pd.DataFrame:
+    columns = COLUMNS | ({"broken"} if detect else set())
+    content = io.BytesIO(read_sealed(path))
+    try:
+        table = pd.read_csv(
+            content, dtype=dict.fromkeys(WORDS, str), keep_default_na=False,
+            na_values={name: [""] for name in columns - set(WORDS)},
+            encoding_errors="surrogateescape",
+        )  # fmt: skip
+        if set(table) != columns:
+            raise ValueError(f"columns {', '.join(table)}")
+        if [*zip(table["image"], table["model"], table["edit"], strict=True)] != _rows(evaluator):
+            raise ValueError(f"{len(table)} rows that are not faces x edits x generators")
+    except ValueError as error:
+        reason = first_line(error)
+        raise DamagedRun(f"{path} is damaged ({reason}): delete it and run again") from None
     return table

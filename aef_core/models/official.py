@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import IO
 from zlib import error as ZlibError
 
-from aef_core.atomic import replace_file
+from aef_core.atomic import replacement
 from aef_core.errors import AEFError, BadInput
 from aef_core.models.weights import BadCheckpoint
 from aef_core.models.zoo import OFFICIAL, OfficialCheckpoint, read_official
@@ -64,7 +64,7 @@ def _download(entry: OfficialCheckpoint, path: Path, name: str) -> None:
     _check_scheme(entry.url)
     path.parent.mkdir(parents=True, exist_ok=True)
     opener = urllib.request.build_opener(_HttpsOnly)
-    with tempfile.TemporaryFile(dir=path.parent) as archive, replace_file(path) as partial:
+    with tempfile.TemporaryFile(dir=path.parent) as archive, replacement(path) as partial:
         with opener.open(entry.url, timeout=TIMEOUT) as answer:
             _copy(answer, archive)
         archive.seek(0)

@@ -13,7 +13,8 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from aef_core.errors import BadInput
-from aef_core.perturbation.budgets import Budget, luma
+from aef_core.faces.pixels import luma
+from aef_core.perturbation.budgets import Budget
 
 CB_TO_RGB = (0.0, -0.344136, 1.772)  # BT.601, full range: neither column changes the luma
 CR_TO_RGB = (1.402, -0.714136, 0.0)

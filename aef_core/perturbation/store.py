@@ -2,16 +2,15 @@
 
 A finished run is `<home>/<hash>/` with `run.json` (config, versions, checksums), `history.csv`,
 `cosines.npy` and `delta.safetensors`. While it is being made, `<home>/<hash>.partial` holds the
-state it would resume from.
+state it would resume from. The hash is that of the config: what is read is what its name says.
 """
 
-import hashlib
+import io
 import json
-import os
+import math
 import pickle
 import platform
-import shutil
-import tempfile
+import re
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -23,12 +22,20 @@ import torch
 from safetensors import SafetensorError
 from torch import Tensor
 
-from aef_core.errors import AEFError, NotFound
+from aef_core.atomic import replacement
+from aef_core.errors import NotFound, NotWritable
+from aef_core.perturbation.sealed import (
+    DamagedRun,
+    first_line,
+    read_bytes,
+    read_sealed,
+    sha256,
+    write_sealed,
+)
 from aef_core.perturbation.state import State
 
-
-class DamagedRun(AEFError, RuntimeError):
-    """A run folder exists but is not whole; the message names the file and the cure."""
+FILES = {"cosines.npy", "delta.safetensors", "history.csv"}  # of a run, beside run.json
+ROUNDING = 1e-5  # of eps: what float32 may add to a bound
 
 
 @dataclass(frozen=True)
@@ -61,8 +68,13 @@ class Run:
 
 def run_hash(identity: dict[str, Any]) -> str:
     """Twelve hexadecimal digits that stand for a config, whatever the order of its keys."""
-    text = json.dumps(identity, sort_keys=True)
-    return hashlib.sha256(text.encode()).hexdigest()[:12]
+    return sha256(json.dumps(identity, sort_keys=True).encode())[:12]
+
+
+def stored_runs(home: Path) -> list[Path]:
+    """Folders of finished runs, by hash; nothing half-made or foreign."""
+    named = (path.parent for path in home.glob("*/run.json"))
+    return sorted(path for path in named if re.fullmatch("[0-9a-f]{12}", path.name))
 
 
 def load_run(folder: str | Path) -> Run:
@@ -73,70 +85,143 @@ def load_run(folder: str | Path) -> Run:
     FileNotFoundError
         No such folder.
     DamagedRun
-        A file is missing, unreadable or does not match its checksum.
+        A file is missing, unreadable or does not match its checksum; the folder's name is not the
+        hash of the config in it; delta is not finite, or outside its budget.
     """
     folder = Path(folder)
-    if not folder.is_dir():
+    if not (folder.exists() or folder.is_symlink()):
         raise NotFound(f"{folder}: no such run")
+    cure = f"delete {folder} and run again"
+    meta = read_meta(folder)
+    content = {}
+    for name in sorted(FILES):
+        content[name] = read_bytes(folder / name, cure)
+        if sha256(content[name]) != meta["sha256"][name]:
+            raise DamagedRun(f"{folder / name} was changed: {cure}")
     try:
-        meta = json.loads((folder / "run.json").read_text())
-        for name, expected in meta["sha256"].items():
-            if _sha256(folder / name) != expected:
-                raise DamagedRun(f"{folder / name} was changed: delete {folder} and run again")
-        delta = safetensors.torch.load_file(folder / "delta.safetensors")["delta"]
-        history = pd.read_csv(folder / "history.csv")
-        cosines = np.load(folder / "cosines.npy")
+        delta = safetensors.torch.load(content["delta.safetensors"])["delta"]
+        history = pd.read_csv(io.BytesIO(content["history.csv"]))
+        cosines = np.load(io.BytesIO(content["cosines.npy"]), allow_pickle=False)
     except (OSError, KeyError, ValueError, SafetensorError) as error:
-        raise DamagedRun(f"{folder} is damaged ({error}): delete it and run again") from None
+        raise DamagedRun(f"{folder} is damaged ({first_line(error)}): {cure}") from None
+    if flaw := _flaw(delta, meta["config"]):
+        raise DamagedRun(f"{folder / 'delta.safetensors'} {flaw}: {cure}")
     return Run(delta, history, cosines, meta["config"], meta["seconds"], folder)
 
 
-def save_run(folder: Path, run: Run) -> None:
-    """Write beside, then rename: the folder appears whole or not at all."""
-    folder.parent.mkdir(parents=True, exist_ok=True)
-    temporary = Path(tempfile.mkdtemp(prefix=f".{folder.name}-", dir=folder.parent))
-    safetensors.torch.save_file({"delta": run.delta.contiguous()}, temporary / "delta.safetensors")
-    run.history.to_csv(temporary / "history.csv", index=False)
-    np.save(temporary / "cosines.npy", run.cosines)
-    meta = {
-        "config": run.config,
-        "seconds": round(run.seconds, 3),
-        "versions": {"python": platform.python_version(), "torch": torch.__version__},
-        "sha256": {f.name: _sha256(f) for f in sorted(temporary.iterdir())},
-    }
-    (temporary / "run.json").write_text(json.dumps(meta, indent=1))
-    try:
-        os.replace(temporary, folder)
-    except OSError:  # another process finished the same run first: same config, same bits
-        shutil.rmtree(temporary)
-
-
-def _sha256(path: Path) -> str:
-    return hashlib.sha256(path.read_bytes()).hexdigest()
-
-
-def save_state(path: Path, state: State, seconds: float) -> None:
-    """Keep where a run stands, and the seconds it took so far; atomic."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    temporary = path.with_suffix(".tmp")
-    torch.save(asdict(state) | {"seconds": seconds}, temporary)
-    os.replace(temporary, path)
-
-
-def load_state(path: Path) -> tuple[State | None, float]:
-    """The state and seconds kept in a file, or None and 0 where there is none.
+def read_meta(folder: Path) -> dict[str, Any]:
+    """What `run.json` says of a run: config, seconds, versions and sha256 of each other file.
 
     Raises
     ------
     DamagedRun
-        The file is not a whole state.
+        It cannot be read, lacks one of them, or the config is not the one the folder is named for.
     """
-    if not path.exists():
-        return None, 0.0
+    path, cure = folder / "run.json", f"delete {folder} and run again"
     try:
-        stored = torch.load(path, map_location="cpu", weights_only=True)
+        meta = json.loads(read_bytes(path, cure))
+        config, seconds, sums = meta["config"], meta["seconds"], meta["sha256"]
+        if not (set(sums) == FILES and math.isfinite(seconds) and seconds >= 0):
+            raise ValueError("a checksum or the time is missing")
+        found = run_hash(config)
+    except (KeyError, ValueError, TypeError, RecursionError) as error:
+        raise DamagedRun(f"{path} is damaged ({first_line(error)}): {cure}") from None
+    name = Path(folder.absolute()).name
+    if found != name:
+        raise DamagedRun(f"{path} is of run {found}, not {name}: rename the folder, or {cure}")
+    return meta
+
+
+def save_run(folder: Path, run: Run) -> None:
+    """Write a finished run; the folder appears whole or not at all.
+
+    Another process may have finished the same run first: same config, same bits, so that is fine.
+
+    Raises
+    ------
+    NotWritable
+        Full disk, no permission, or something at its place that is not this run.
+    """
+    if flaw := _flaw(run.delta, run.config):
+        raise ValueError(f"run {folder.name} cannot be kept: delta {flaw}")
+    cosines = io.BytesIO()
+    np.save(cosines, run.cosines)
+    content = {
+        "delta.safetensors": safetensors.torch.save({"delta": run.delta.contiguous()}),
+        "history.csv": run.history.to_csv(index=False).encode(),
+        "cosines.npy": cosines.getvalue(),
+    }
+    meta = {
+        "config": run.config,
+        "seconds": round(run.seconds, 3),
+        "versions": {"python": platform.python_version(), "torch": torch.__version__},
+        "sha256": {name: sha256(content[name]) for name in sorted(content)},
+    }
+    content["run.json"] = json.dumps(meta, indent=1).encode()
+    try:
+        with replacement(folder) as temporary:
+            temporary.mkdir()
+            for name, value in content.items():
+                (temporary / name).write_bytes(value)
+    except NotWritable as error:
+        if not _holds_a_run(folder):
+            partial = folder.with_suffix(".partial")
+            kept = f"; {partial} keeps what was computed: then run again" * partial.exists()
+            raise NotWritable(f"{error}{kept}") from None
+
+
+def _holds_a_run(folder: Path) -> bool:
+    try:
+        load_run(folder)
+    except (DamagedRun, NotFound):
+        return False
+    return True
+
+
+def _flaw(delta: Tensor, config: dict[str, Any]) -> str | None:
+    """What is wrong with a perturbation for its config, None if nothing.
+
+    The plain box is checked; of other budgets only finiteness is known here.
+    """
+    if delta.dim() != 4 or not delta.is_floating_point() or not delta.isfinite().all():
+        return f"is no finite tensor of four dimensions ({tuple(delta.shape)}, {delta.dtype})"
+    if config.get("budget", {"name": "box"})["name"] != "box":
+        return None
+    eps = config["loop"]["eps"]
+    over = delta.double().abs().max().item() - eps
+    return f"leaves the box of eps {eps} by {over:.2g}" if over > ROUNDING * eps else None
+
+
+def save_state(path: Path, state: State, seconds: float) -> None:
+    """Keep where a run stands, and the seconds it took so far; atomic."""
+    content = io.BytesIO()
+    torch.save(asdict(state) | {"seconds": seconds}, content)
+    write_sealed(path, content.getvalue())
+
+
+def load_state(path: Path, steps: int | None = None) -> tuple[State | None, float]:
+    """The state and seconds kept in a file, or None and 0 where there is none.
+
+    `steps` is how many the run has in all.
+
+    Raises
+    ------
+    DamagedRun
+        The file is not a whole state, or not of the run it is named for.
+    """
+    if not (path.exists() or path.is_symlink()):
+        return None, 0.0
+    content = read_sealed(path)
+    try:
+        stored = torch.load(io.BytesIO(content), map_location="cpu", weights_only=True)
         seconds = stored.pop("seconds")
-        return State(**stored), seconds
-    except (pickle.UnpicklingError, RuntimeError, EOFError, KeyError, TypeError) as error:
-        reason = (str(error) or type(error).__name__).splitlines()[0]
+        state = State(**stored)
+        if not 1 <= state.step <= (steps or state.step):
+            raise ValueError(f"step {state.step} of {steps}")
+        if not (state.delta.isfinite().all() and state.velocity.isfinite().all()):
+            raise ValueError("delta or velocity is not finite")
+    except (pickle.UnpicklingError, RuntimeError, EOFError, AttributeError, KeyError, TypeError,
+            ValueError) as error:  # fmt: skip
+        reason = first_line(error)
         raise DamagedRun(f"{path} is damaged ({reason}): delete it and run again") from None
+    return state, seconds

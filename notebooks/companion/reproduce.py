@@ -16,6 +16,7 @@ import torch
 from PIL import Image
 from tqdm.auto import tqdm
 
+from aef_core.atomic import replacement
 from aef_core.config import REPOSITORY, get_profile, home
 from aef_core.faces.pictures import open_picture
 
@@ -140,7 +141,8 @@ def keep_outputs(executed: Path, stored: Path) -> None:
             for data in (o.get("data", {}) for o in cell.outputs):
                 if "image/png" in data:
                     data["image/png"] = _lighter(data["image/png"])
-    nbformat.write(notebook, stored)
+    with replacement(stored) as temporary:
+        nbformat.write(notebook, temporary)
 
 
 def _lasts(data: dict) -> bool:

@@ -7,6 +7,7 @@ from pathlib import Path
 import pandas as pd
 import torch
 
+from aef_core.atomic import write_text
 from aef_core.errors import NotFound
 from aef_core.faces import FaceBatch
 from aef_core.perturbation import PerturbationConfig, perturb
@@ -80,7 +81,7 @@ def machine(device: torch.device) -> dict[str, str | int]:
 def keep(table: pd.DataFrame, setup: dict[str, str | int], path: Path = KEPT) -> None:
     """Write the kept file: ratios with their ranges, and what they were measured with."""
     kept = {"measured with": setup, "ratios": table.round(3).to_dict(orient="index")}
-    path.write_text(json.dumps(kept, indent=1) + "\n")
+    write_text(path, json.dumps(kept, indent=1) + "\n")
 
 
 def regressions(table: pd.DataFrame, path: Path = KEPT, tolerance: float = TOLERANCE) -> list[str]:

@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pandas as pd
 
+from aef_core.atomic import write_text
 from aef_core.config import REPOSITORY, home
 from companion.claims import seeds as s
 from companion.claims import verdicts as v
@@ -160,6 +161,5 @@ def markdown(rows: pd.DataFrame, profile: str) -> str:
 def keep(rows: pd.DataFrame, profile: str) -> Path:
     """Write the page: `docs/claims.md`, or beside the runs for the smoke profile's noise."""
     path = home() / "claims.md" if profile == "smoke" else REPOSITORY / "docs" / "claims.md"
-    path.parent.mkdir(parents=True, exist_ok=True)
-    path.write_text(markdown(rows, profile))
+    write_text(path, markdown(rows, profile))
     return path

@@ -13,6 +13,7 @@ import seaborn as sns
 import torch
 from matplotlib.figure import Figure
 
+from aef_core.atomic import replacement, write_text
 from aef_core.config import figures_dir
 from aef_core.plots import METHOD_LABELS as METHOD_LABELS
 from aef_core.plots import MODEL_COLOURS as MODEL_COLOURS
@@ -68,9 +69,10 @@ def save_figure(
         Whatever determined them: profile, method, seeds.
     """
     folder = figures_dir()
-    folder.mkdir(parents=True, exist_ok=True)
-    fig.savefig(folder / f"{name}.png")
-    fig.savefig(folder / f"{name}.pdf", metadata={"CreationDate": None})
+    with replacement(folder / f"{name}.png") as temporary:
+        fig.savefig(temporary)
+    with replacement(folder / f"{name}.pdf") as temporary:
+        fig.savefig(temporary, metadata={"CreationDate": None})
     sidecar = {
         "config": config,
         "config_hash": _config_hash(config),
@@ -78,7 +80,7 @@ def save_figure(
         "weights": weights(zoo),
         "data": _plain(data),
     }
-    (folder / f"{name}.json").write_text(json.dumps(sidecar, indent=1) + "\n")
+    write_text(folder / f"{name}.json", json.dumps(sidecar, indent=1) + "\n")
     return folder / f"{name}.png"
 
 

@@ -9,10 +9,9 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from aef_core.errors import BadInput
+from aef_core.faces.pixels import luma
 from aef_core.metrics import protect, psnr, ssim
 from aef_core.perturbation.budgets import Budget
-
-LUMA = (0.299, 0.587, 0.114)  # ITU-R BT.601: Y of YCbCr from RGB
 
 
 @dataclass(frozen=True)
@@ -152,10 +151,6 @@ def faded(images: Tensor, delta: Tensor, target: float, measure: str = "ssim") -
         low, high = (middle, high) if good(middle) else (low, middle)
     return low * delta
 
-
-def luma(x: Tensor) -> Tensor:
-    """BT.601 luma of RGB images, shape [B, 1, H, W], in the units of x."""
-    return (x * x.new_tensor(LUMA)[:, None, None]).sum(dim=1, keepdim=True)
 
 
 def _window_mean(y: Tensor, size: int = 5) -> Tensor:

@@ -13,6 +13,7 @@ from typing import Any
 
 import pandas as pd
 
+from aef_core.atomic import write_text
 from aef_core.errors import NotFound
 from aef_core.faces import FaceBatch
 from aef_core.jobs import Job, map_runs
@@ -215,9 +216,8 @@ def results_path(data: str) -> Path:
 
 def save_results(numbers: pd.DataFrame, path: Path, **provenance: Any) -> None:
     """Write the numbers, and above them what they were measured on, one `# key: value` a line."""
-    path.parent.mkdir(parents=True, exist_ok=True)
     head = "".join(f"# {key}: {value}\n" for key, value in provenance.items())
-    path.write_text(head + numbers.to_csv(index=False, float_format="%.6g"))
+    write_text(path, head + numbers.to_csv(index=False, float_format="%.6g"))
 
 
 def load_results(path: Path) -> tuple[dict[str, str], pd.DataFrame]:

@@ -8,6 +8,7 @@ from typing import Any
 import pandas as pd
 from torch import Tensor
 
+from aef_core.atomic import write_text
 from aef_core.config import Profile, get_profile, home
 from aef_core.errors import BadInput
 from aef_core.faces import FaceBatch, load_faces
@@ -208,7 +209,6 @@ def story(
 def keep_results(results: pd.DataFrame, profile: str) -> Path:
     """Keep the results table where `make reproduce` finds it to print."""
     path = home() / f"results-{profile}.txt"
-    path.parent.mkdir(parents=True, exist_ok=True)
     note = "mean L2_mask on unseen faces; eps 0.05 on [-1, 1] images"
-    path.write_text(f"{results.round(5).to_string()}\n({note}; profile {profile})\n")
+    write_text(path, f"{results.round(5).to_string()}\n({note}; profile {profile})\n")
     return path

@@ -8,6 +8,7 @@ import pandas as pd
 import torch
 from torch import Tensor
 
+from aef_core.atomic import replacement, write_text
 from aef_core.config import ASSETS
 from aef_core.faces import FaceBatch, load_faces
 from aef_core.faces.detection import detected
@@ -159,7 +160,7 @@ def report(
     print(table.round(3).to_string(na_rep=""))
     print("\n".join(verdicts(table, zoo)))
     if write:
-        path.write_text(table.round(4).to_json(indent=1) + "\n")
+        write_text(path, table.round(4).to_json(indent=1) + "\n")
         draw_edits(zoo, ASSETS / zoo / "edits.jpg")
 
 
@@ -183,4 +184,5 @@ def draw_edits(name: str, path: Path) -> None:
     faces = load_faces("embedded", "test", size=size)[SHOWN]
     plots.use_style()
     fig = plots.grids.edit_grid(edits_shown(zoo, faces))
-    fig.savefig(path, dpi=130, pil_kwargs={"quality": 90})
+    with replacement(path) as temporary:
+        fig.savefig(temporary, dpi=130, pil_kwargs={"quality": 90})

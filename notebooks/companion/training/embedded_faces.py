@@ -19,6 +19,7 @@ from PIL import Image
 from torch import Tensor
 from tqdm import tqdm
 
+from aef_core.atomic import replacement
 from aef_core.models.base import ATTRIBUTES
 from companion.training.backdrop import defocus
 from companion.training.face_gate import DARK, PER_SPLIT, TILE, WANTED, FaceFinder, Identity, choose
@@ -108,9 +109,11 @@ def report(split: str, chosen: list[Candidate], pool: Pool, identity: Identity) 
 
 def save(folder: Path, splits: dict[str, list[Candidate]]) -> None:
     """Contact sheets, and one row of labels per face."""
-    folder.mkdir(parents=True, exist_ok=True)
     size = len(next(iter(splits.values()))[0].tile)
-    with open(folder / f"faces{size}.csv", "w", newline="") as file:
+    with (
+        replacement(folder / f"faces{size}.csv") as temporary,
+        open(temporary, "w", newline="") as file,
+    ):
         writer = csv.writer(file, lineterminator="\n")
         writer.writerow(("split", "index", "name", *ATTRIBUTES))
         for split, chosen in splits.items():
@@ -127,7 +130,8 @@ def save(folder: Path, splits: dict[str, list[Candidate]]) -> None:
 
 def save_sheet(sheet: Image.Image, folder: Path, name: str) -> None:
     """WebP: a PNG would take a dozen megabytes."""
-    sheet.save(folder / f"{name}.webp", quality=92, method=6)
+    with replacement(folder / f"{name}.webp") as temporary:
+        sheet.save(temporary, quality=92, method=6)
 
 
 def main() -> None:

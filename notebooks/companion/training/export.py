@@ -13,6 +13,7 @@ import torch
 import typer
 from torch import Tensor
 
+from aef_core.atomic import replacement, write_bytes, write_text
 from aef_core.config import ASSETS
 from companion import plots
 from companion.training.curves import read_log
@@ -24,8 +25,7 @@ def save_half(path: Path, state: dict[str, Tensor], metadata: dict[str, Any]) ->
         k: (v.half() if v.is_floating_point() and v.dim() > 1 else v).contiguous().clone()
         for k, v in state.items()
     }
-    path.parent.mkdir(parents=True, exist_ok=True)
-    safetensors.torch.save_file(half, path, {"aef": json.dumps(metadata)})
+    write_bytes(path, safetensors.torch.save(half, {"aef": json.dumps(metadata)}))
 
 
 def save_table(folder: Path, entries: dict[str, tuple[str, dict, dict]], table: str) -> None:
@@ -45,7 +45,7 @@ def save_table(folder: Path, entries: dict[str, tuple[str, dict, dict]], table: 
             "sha256": hashlib.sha256(file.read_bytes()).hexdigest(),
             "training": training,
         }
-    path.write_text(json.dumps(known, indent=1) + "\n")
+    write_text(path, json.dumps(known, indent=1) + "\n")
 
 
 def main(
@@ -79,7 +79,8 @@ def main(
             logs[name] = read_log(log, config.phases)
     if logs:
         plots.use_style()
-        plots.training.training_curves(logs).savefig(out / "curves.png", dpi=100)
+        with replacement(out / "curves.png") as temporary:
+            plots.training.training_curves(logs).savefig(temporary, dpi=100)
     print(f"{out}: {sum(f.stat().st_size for f in out.iterdir()) / 1e6:.1f} MB")
 
 

@@ -6,6 +6,7 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
+from aef_core.atomic import replacement
 from aef_core.errors import BadInput
 from aef_core.faces import FaceBatch
 from aef_core.metrics import Evaluator
@@ -102,7 +103,5 @@ class Table:
         """Append a block and write the file anew, atomically."""
         block = pd.DataFrame([{**key, **m} for m in measures])
         self.rows = pd.concat([self.rows, block], ignore_index=True)
-        self.path.parent.mkdir(parents=True, exist_ok=True)
-        temporary = self.path.with_suffix(".tmp")
-        self.rows.to_csv(temporary, index=False, float_format="%.6g")
-        temporary.replace(self.path)
+        with replacement(self.path) as temporary:
+            self.rows.to_csv(temporary, index=False, float_format="%.6g")

@@ -7,7 +7,6 @@ iteration comes from (seed, iteration), so a resumed run draws what an uninterru
 """
 
 import json
-import os
 import time
 from collections.abc import Callable
 from copy import deepcopy
@@ -20,6 +19,7 @@ import typer
 from torch import Tensor
 from tqdm.auto import tqdm, trange
 
+from aef_core.atomic import replacement
 from aef_core.config import default_device
 from aef_core.faces import FaceBatch
 from aef_core.models import ARCHITECTURES, ATTRIBUTES, DeepfakeModel, HiSD
@@ -174,9 +174,9 @@ def _set_phase(
 
 def _save(path: Path, state: dict, iteration: int) -> None:
     """Atomic: a killed run leaves the previous checkpoint whole."""
-    temporary = path.with_suffix(".tmp")
-    torch.save({k: v.state_dict() for k, v in state.items()} | {"iteration": iteration}, temporary)
-    os.replace(temporary, path)
+    content = {k: v.state_dict() for k, v in state.items()} | {"iteration": iteration}
+    with replacement(path) as temporary:
+        torch.save(content, temporary)
 
 
 def _resume(path: Path, state: dict, device: torch.device) -> int | None:

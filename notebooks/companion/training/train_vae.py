@@ -8,7 +8,6 @@ chosen on training faces: these five succeed most often and still leave a face; 
 which the zoo offers too, come out right in six of ten.
 """
 
-import os
 from pathlib import Path
 from typing import Annotated
 
@@ -17,6 +16,7 @@ import typer
 from torch import Tensor
 from tqdm.auto import tqdm
 
+from aef_core.atomic import replacement
 from aef_core.faces import FaceBatch, load_faces
 from companion.config import ASSETS
 from companion.studies.unseen import VAE
@@ -65,9 +65,8 @@ def train(faces: FaceBatch, out: Path, steps: int = STEPS, every: int = 200) -> 
         schedule.step()
         if (step + 1) % every == 0 or step + 1 == steps:
             bar.write(f"{step + 1}: MSE {mse.item():.4f}, divergence {divergence.item():.0f} nats")
-            out.mkdir(parents=True, exist_ok=True)
-            torch.save([*(p.state_dict() for p in parts), step + 1], path.with_suffix(".tmp"))
-            os.replace(path.with_suffix(".tmp"), path)
+            with replacement(path) as temporary:
+                torch.save([*(p.state_dict() for p in parts), step + 1], temporary)
     return model.eval().requires_grad_(False)
 
 

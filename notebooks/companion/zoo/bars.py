@@ -15,6 +15,7 @@ import torch.nn.functional as F
 import typer
 from torch import Tensor, nn
 
+from aef_core.atomic import write_text
 from aef_core.faces.detection import detected
 from aef_core.models import DeepfakeModel
 from aef_core.models.base import attribute_index
@@ -206,7 +207,7 @@ def main(
     print(table.round(3).to_string(na_rep=""))
     print("\n".join(verdicts(table)))
     if out:
-        out.write_text(json.dumps(json.loads(table.round(4).to_json()), indent=1) + "\n")
+        write_text(out, json.dumps(json.loads(table.round(4).to_json()), indent=1) + "\n")
 
 
 if __name__ == "__main__":

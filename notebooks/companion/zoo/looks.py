@@ -7,6 +7,7 @@ import torch.nn.functional as F
 from PIL import Image
 from torch import Tensor
 
+from aef_core.atomic import replacement
 from aef_core.models import DeepfakeModel
 from aef_core.models.base import attribute_index
 from aef_core.models.judge import predict_attributes
@@ -103,4 +104,6 @@ def _save_grid(model: DeepfakeModel, photos: Photos, path: Path) -> None:
     grid = torch.cat([torch.cat(list(faces), 2) for faces in shown], 1).clamp(-1, 1)
     pixels = ((grid + 1) * 127.5).byte().permute(1, 2, 0).cpu().numpy()
     image = Image.fromarray(pixels)
-    image.resize((image.width * 2, image.height * 2), Image.Resampling.BICUBIC).save(path)
+    large = image.resize((image.width * 2, image.height * 2), Image.Resampling.BICUBIC)
+    with replacement(path) as temporary:
+        large.save(temporary)

@@ -7,7 +7,6 @@ does. Every checkpoint leaves a picture of held-out faces and a line of measurem
 """
 
 import json
-import os
 import time
 from copy import deepcopy
 from dataclasses import replace
@@ -20,6 +19,7 @@ import typer
 from torch import Tensor, nn
 from tqdm.auto import trange
 
+from aef_core.atomic import replacement
 from aef_core.config import default_device
 from aef_core.models import ARCHITECTURES, DeepfakeModel
 from aef_core.models.weights import load_weights
@@ -155,9 +155,8 @@ class Training:
     def save(self, path: Path) -> None:
         """Atomic: a killed run leaves the previous checkpoint whole."""
         state = {name: part.state_dict() for name, part in self._parts().items()}
-        temporary = path.with_suffix(".partial")
-        torch.save(state | {"iteration": self.iteration, "size": self.model.image_size}, temporary)
-        os.replace(temporary, path)
+        with replacement(path) as temporary:
+            torch.save(dict(state, iteration=self.iteration, size=self.model.image_size), temporary)
 
     def load(self, path: Path) -> None:
         stored = torch.load(path, map_location=self.device, weights_only=True)
