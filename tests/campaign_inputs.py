@@ -60,9 +60,14 @@ def weights(draw: np.random.Generator, n: int) -> Named:
     """Files that are called weights."""
     sound = {"a": torch.ones(3, 3), "b": torch.zeros(2)}
     yield from mutated(safetensors.torch.save(sound), draw, 3 * n)
-    for name, value in {"NaN": torch.tensor([float("nan")]),
-                        "infinity": torch.tensor([float("inf")]), "int": torch.ones(2, dtype=torch.int64), "bool": torch.ones(2) > 0,
-                        "complex": torch.ones(2, dtype=torch.complex64)}.items():  # fmt: skip
+    bad = {
+        "NaN": torch.tensor([float("nan")]),
+        "infinity": torch.tensor([float("inf")]),
+        "int": torch.ones(2, dtype=torch.int64),
+        "bool": torch.ones(2) > 0,
+        "complex": torch.ones(2, dtype=torch.complex64),
+    }
+    for name, value in bad.items():
         yield name, safetensors.torch.save(sound | {"c": value})
     yield "empty", b""
     yield "a header of 2 ** 60", (2**60).to_bytes(8, "little") + b"{}"
