@@ -14,7 +14,7 @@ from contextlib import contextmanager, suppress
 from itertools import count
 from pathlib import Path
 
-from aef_core.errors import AEFError, NotWritable
+from aef_core.errors import AEFError, NotFound, NotWritable
 
 PREFIX = ".aef-"  # of the private folders
 
@@ -144,13 +144,13 @@ def _private_folder(parent: Path) -> Iterator[Path]:
 
 
 def _locked(folder: Path) -> int:
-    """An open handle of a folder with a lock on it; FileNotFoundError if it is gone meanwhile."""
+    """An open handle of a folder with a lock on it; NotFound if it is gone meanwhile."""
     handle = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)
     with suppress(OSError):  # a file system without locks: then `remove_leaks` removes nothing
         fcntl.flock(handle, fcntl.LOCK_EX)
     if not folder.is_dir():
         os.close(handle)
-        raise FileNotFoundError(folder)
+        raise NotFound(f"{folder}: removed meanwhile")
     return handle
 
 

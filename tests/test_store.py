@@ -91,7 +91,7 @@ def test_a_delta_outside_its_budget_is_refused_whatever_its_checksum(value: floa
     delta = run.delta.clone()
     delta[0, 0, 0, 0] = value
     forge(run.path, delta)
-    with pytest.raises(DamagedRun, match=r"delta.safetensors (is no finite|leaves its budget)"):
+    with pytest.raises(DamagedRun, match=r"delta.safetensors (is no finite|leaves the box)"):
         load_run(run.path)
 
 

@@ -1,6 +1,7 @@
 """Leave-one-out, the floor, the shares; and the generator of another family."""
 
-import os
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
 
@@ -10,6 +11,7 @@ import pytest
 import torch
 from matplotlib import pyplot as plt
 
+from aef_core.atomic import replacement
 from aef_core.faces import load_faces
 from aef_core.metrics import Evaluator
 from aef_core.perturbation import PerturbationConfig
@@ -163,12 +165,14 @@ def test_training_the_vae_lowers_its_loss_and_goes_on_where_it_stopped(tmp_path,
     class Stop(Exception):
         pass
 
-    def stop(*paths: Path) -> None:
-        os.rename(*paths)
+    @contextmanager
+    def stop(path: Path) -> Iterator[Path]:
+        with replacement(path) as temporary:
+            yield temporary
         raise Stop
 
     with monkeypatch.context() as patch, pytest.raises(Stop):
-        patch.setattr(train_vae.os, "replace", stop)
+        patch.setattr(train_vae, "replacement", stop)
         train(faces, tmp_path / "twice", steps=12, every=6)
     assert torch.load(tmp_path / "twice" / "vae.ckpt", weights_only=True)[-1] == 6
     twice = train(faces, tmp_path / "twice", steps=12, every=6).state_dict()

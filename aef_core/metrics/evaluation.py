@@ -108,7 +108,7 @@ class Evaluator:
         blocks = []
         for name, edit in ((n, e) for n, model in self.zoo.items() for e in model.edits):
             forged, disturbed = self.forged(name, edit), self.forge(protected, name, edit)
-            values = l2_mask(forged, disturbed, originals).numpy()
+            values = l2_mask(forged, disturbed, originals).double().numpy()
             judged = {
                 "l2_mask": values,
                 "interrupted": values > SUCCESS_THRESHOLD,

@@ -9,6 +9,7 @@ import pandas as pd
 from torch import Tensor
 
 from aef_core.atomic import check_writable
+from aef_core.errors import BadInput
 from aef_core.metrics.evaluation import TABLE_FORMAT, Evaluator
 from aef_core.models.base import fingerprint
 from aef_core.perturbation.budgets import BOX, Budget
@@ -75,9 +76,9 @@ def _load(path: Path, evaluator: Evaluator, detect: bool) -> pd.DataFrame:
             encoding_errors="surrogateescape",
         )  # fmt: skip
         if set(table) != columns:
-            raise ValueError(f"columns {', '.join(table)}")
+            raise BadInput(f"columns {', '.join(table)}")
         if [*zip(table["image"], table["model"], table["edit"], strict=True)] != _rows(evaluator):
-            raise ValueError(f"{len(table)} rows that are not faces x edits x generators")
+            raise BadInput(f"{len(table)} rows that are not faces x edits x generators")
     except ValueError as error:
         reason = first_line(error)
         raise DamagedRun(f"{path} is damaged ({reason}): delete it and run again") from None

@@ -23,7 +23,7 @@ from safetensors import SafetensorError
 from torch import Tensor
 
 from aef_core.atomic import replacement
-from aef_core.errors import NotFound, NotWritable
+from aef_core.errors import BadInput, NotFound, NotWritable
 from aef_core.perturbation.sealed import (
     DamagedRun,
     first_line,
@@ -122,7 +122,7 @@ def read_meta(folder: Path) -> dict[str, Any]:
         meta = json.loads(read_bytes(path, cure))
         config, seconds, sums = meta["config"], meta["seconds"], meta["sha256"]
         if not (set(sums) == FILES and math.isfinite(seconds) and seconds >= 0):
-            raise ValueError("a checksum or the time is missing")
+            raise BadInput("a checksum or the time is missing")
         found = run_hash(config)
     except (KeyError, ValueError, TypeError, RecursionError) as error:
         raise DamagedRun(f"{path} is damaged ({first_line(error)}): {cure}") from None
@@ -143,7 +143,7 @@ def save_run(folder: Path, run: Run) -> None:
         Full disk, no permission, or something at its place that is not this run.
     """
     if flaw := _flaw(run.delta, run.config):
-        raise ValueError(f"run {folder.name} cannot be kept: delta {flaw}")
+        raise BadInput(f"run {folder.name} cannot be kept: delta {flaw}")
     cosines = io.BytesIO()
     np.save(cosines, run.cosines)
     content = {
@@ -217,9 +217,9 @@ def load_state(path: Path, steps: int | None = None) -> tuple[State | None, floa
         seconds = stored.pop("seconds")
         state = State(**stored)
         if not 1 <= state.step <= (steps or state.step):
-            raise ValueError(f"step {state.step} of {steps}")
+            raise BadInput(f"step {state.step} of {steps}")
         if not (state.delta.isfinite().all() and state.velocity.isfinite().all()):
-            raise ValueError("delta or velocity is not finite")
+            raise BadInput("delta or velocity is not finite")
     except (pickle.UnpicklingError, RuntimeError, EOFError, AttributeError, KeyError, TypeError,
             ValueError) as error:  # fmt: skip
         reason = first_line(error)
