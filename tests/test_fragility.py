@@ -19,7 +19,12 @@ from companion.studies.arms import (
     ratio_interval,
     summary,
 )
-from companion.studies.cycle import edit_success, kept_smoothing, kept_spectra, kept_ways_back
+from companion.studies.cycle import (
+    edit_success,
+    trained_smoothing,
+    trained_spectra,
+    trained_ways_back,
+)
 from companion.studies.hiding import (
     OCTAVES,
     Filtered,
@@ -242,9 +247,9 @@ def test_the_kept_numbers_can_be_read_and_compared() -> None:
     assert not rows.duplicated(["architecture", "seed", "arm", "iteration"]).any()
     for at in ("equal time", "equal success"):
         assert (summary(rows, at=at)["ratio"] > 0).all()
-    assert kept_ways_back(table)["added"].notna().all()
-    assert not kept_smoothing(table).empty
-    assert kept_spectra(table).sum(axis=1).to_numpy() == pytest.approx(1, abs=1e-4)
+    assert trained_ways_back(table)["added"].notna().all()
+    assert not trained_smoothing(table).empty
+    assert trained_spectra(table).sum(axis=1).to_numpy() == pytest.approx(1, abs=1e-4)
 
 
 def kept(values: list[tuple]) -> pd.DataFrame:

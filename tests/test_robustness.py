@@ -12,7 +12,7 @@ from aef_core.perturbation import PerturbationConfig
 from aef_core.perturbation.objective import Hooks, seeded
 from aef_core.perturbation.runs import fingerprint, optimize, run_hash, run_identity
 from companion.studies import robustness as R
-from companion.studies.attackers import estimate_universal, subtract, subtraction_attack
+from companion.studies.attackers import estimate_universal, subtraction_attack
 from companion.training.patching import LowRank, adapt, adapters, merged, retrain
 
 from .conftest import make_faces, tiny_zoo
@@ -110,10 +110,6 @@ def test_mean_residual_recovers_delta_exactly_when_the_clean_means_are_equal() -
     x, delta = make_faces(8).images * 0.5, pattern()
     estimate = estimate_universal(x + delta, x)
     torch.testing.assert_close(estimate, delta, atol=1e-6, rtol=0)
-    torch.testing.assert_close(subtract(x + delta, estimate), R.published(x), atol=1e-6, rtol=0)
-    torch.testing.assert_close(
-        subtract(x + delta, 0.1 * estimate, eps=0.05), R.published(x), atol=1e-6, rtol=0
-    )
 
 
 def test_high_pass_means_need_fewer_photos_of_other_people() -> None:

@@ -3,12 +3,12 @@
 import pytest
 from typer.testing import CliRunner
 
-from aef_core.__main__ import app
 from aef_core.config import get_profile
 from aef_core.metrics import Evaluator
 from aef_core.metrics.statistics import RANDOM, REFERENCE
 from aef_core.perturbation import PerturbationConfig
 from aef_core.weighting import RULES
+from companion.__main__ import app
 from companion.studies import study
 from companion.studies.rules import compare_rules, rules_view
 
@@ -23,7 +23,7 @@ def test_all_rules_meet_on_the_generators_under_one_loss() -> None:
     runs, table = compare_rules(lab)
     assert list(dict.fromkeys(table["method"])) == [REFERENCE, RANDOM, *RULES]
     assert {run.config["loop"]["feature_weight"] for run in runs.values()} == {0.0}
-    assert len(runs["max-min", 0].config["settings"]["ceilings"]) == 2
+    assert len(runs["max-min", 0].config["settings"]["single_model"]) == 2
     view = rules_view(table)
     assert set(view.index) == {RANDOM, *RULES}
     assert {"StarGAN", "HiSD", "worst share", "rank", "idle", "against uniform"} == set(view)

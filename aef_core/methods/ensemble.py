@@ -98,18 +98,18 @@ class MaxMin(Method):
 
     Parameters
     ----------
-    ceilings : tuple of K floats
-        c_k, the output MSE a specialist of each generator reaches, in the order of the zoo (see
-        `main_table.output_ceilings`); empty: a running estimate from the gradients.
+    single_model : tuple of K floats
+        c_k, the output MSE that a perturbation for each generator alone reaches, in the order of
+        the zoo; empty: a running estimate from the gradients.
     """
 
     name: ClassVar[str] = "max-min"
     rule: ClassVar[str] = "max-min"
-    idea: ClassVar[str] = "ours: worst case relative to each generator's ceiling, with integral"
-    ceilings: tuple[float, ...] = ()
+    idea: ClassVar[str] = "ours: worst case relative to single-model references, with integral"
+    single_model: tuple[float, ...] = ()
 
     def loop(self, config: PerturbationConfig, n: int, zoo: Zoo) -> PerturbationConfig:
         return replace(config, feature_steps=0, feature_weight=0.0, momentum=0.8, universal=True)
 
     def rule_settings(self) -> dict[str, Any]:
-        return {"ceilings": tuple(self.ceilings)}
+        return {"single_model": tuple(self.single_model)}

@@ -203,6 +203,26 @@ def evaluate(
     return Evaluator(zoo, faces, batch)(delta, detect)
 
 
+def nonempty_mean(
+    table: pd.DataFrame, by: str | list[str], column: str | list[str] = "l2_mask"
+) -> Any:
+    """Mean of a column (or several) per group, over the pairs whose mask is not empty.
+
+    Parameters
+    ----------
+    table : DataFrame
+        From `evaluate`, with a column `excluded`.
+    by : str or list of str
+        Columns that make a group, e.g. ["method", "model"].
+
+    Returns
+    -------
+    Series (DataFrame for several columns) indexed by group, in the table's order; a group whose
+    masks are all empty is left out.
+    """
+    return table[~table["excluded"]].groupby(by, sort=False)[column].mean()
+
+
 def per_model(table: pd.DataFrame) -> pd.DataFrame:
     """Mean L2_mask, SR_mask, edit survival, count of pairs per generator; no empty masks."""
     kept = table[~table["excluded"]].groupby("model", sort=False)

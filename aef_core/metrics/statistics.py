@@ -28,12 +28,12 @@ from scipy.stats import norm
 from scipy.stats import t as student
 
 from aef_core.errors import BadInput
-from aef_core.metrics.evaluation import balance
+from aef_core.metrics.evaluation import balance, nonempty_mean
 
 DRAWS = 1000
 BALANCE = ["min", "mean", "spread", "cv"]
 RANDOM = "random"  # label and method of the floor
-REFERENCE = "specialists"  # label of the single-model references: each generator attacked alone
+REFERENCE = "specialists"  # how stored tables label the single-model references
 SMALLEST_EFFECT = 0.05
 """Share of the single-model reference (above the floor) that a difference must reach to be named.
 
@@ -65,9 +65,8 @@ def bootstrap_means(
     DataFrame, rows (draw, seed), a column per group. Draw 0 holds the means as measured, draws 1
     to n those of resampled images; NaN where a seed has no rows of a group.
     """
-    kept = table[~table["excluded"]]
-    kept = kept.assign(seed=kept["seed"].fillna(0) if "seed" in kept else 0)
-    grouped = kept.groupby(["image", "seed", *by], sort=False)[column]
+    edited = with_seed(table[~table["excluded"]])
+    grouped = edited.groupby(["image", "seed", *by], sort=False)[column]
     sums = grouped.sum().unstack(["seed", *by], fill_value=0.0)
     counts = grouped.count().unstack(["seed", *by], fill_value=0)[sums.columns]
     draws = np.random.default_rng(seed).multinomial(len(sums), [1 / len(sums)] * len(sums), size=n)
@@ -76,6 +75,11 @@ def bootstrap_means(
         means = (weights @ sums.to_numpy()) / (weights @ counts.to_numpy())
     wide = pd.DataFrame(means, columns=sums.columns).rename_axis("draw")
     return wide.stack("seed", future_stack=True)[list(sums.columns.droplevel("seed").unique())]
+
+
+def with_seed(table: pd.DataFrame) -> pd.DataFrame:
+    """The table with a column `seed`, 0 where it says none."""
+    return table.assign(seed=table["seed"].fillna(0) if "seed" in table else 0)
 
 
 def interval(draws: pd.DataFrame, level: float = 0.95) -> pd.DataFrame:
@@ -173,9 +177,9 @@ def smallest_effects(table: pd.DataFrame, column: str = "l2_mask") -> pd.Series:
     `SMALLEST_EFFECT` of the reference above the floor: the least of the generators' for the worst
     one, their mean for mean and spread.
     """
-    kept = table[~table["excluded"] & table["method"].isin([RANDOM, REFERENCE])]
-    _judged(kept, column, RANDOM, REFERENCE)
-    level = kept.groupby(["method", "model"])[column].mean().unstack()
+    both = table[table["method"].isin([RANDOM, REFERENCE])]
+    _judged(both, column, RANDOM, REFERENCE)
+    level = nonempty_mean(both, ["method", "model"], column).unstack()
     reach = (level.loc[REFERENCE] - level.loc[RANDOM]).clip(lower=0)
     worth = {"min": reach.min(), "mean": reach.mean(), "spread": reach.mean(), "cv": 1.0}
     return SMALLEST_EFFECT * pd.Series(worth)
@@ -235,10 +239,8 @@ def _judged(table: pd.DataFrame, column: str, *needed: str) -> pd.DataFrame:
 def method_balance(table: pd.DataFrame) -> pd.DataFrame:
     """`metrics.balance` of the mean L2_mask per generator, per seed and then averaged.
 
-    One row a method.
+    One row per method.
     """
-    kept = table[~table["excluded"]]
-    kept = kept.assign(seed=kept["seed"].fillna(0) if "seed" in kept else 0)
-    means = kept.groupby(["method", "seed", "model"], sort=False)["l2_mask"].mean()
+    means = nonempty_mean(with_seed(table), ["method", "seed", "model"])
     seeds = means.groupby(["method", "seed"], sort=False).apply(lambda v: pd.Series(balance(v)))
     return seeds.unstack().groupby("method", sort=False).mean()[BALANCE]

@@ -39,8 +39,8 @@ def clean_references(zoo: Zoo, faces: FaceBatch, seed: int, batch: int) -> dict[
     references = {}
     for name, model in zoo.items():
         device = next(model.parameters()).device
-        # the draw depends on the name, not on the place in the zoo: a specialist run on one
-        # generator sees the same edits as a run on all
+        # the draw depends on the name, not on the place in the zoo: a run on one generator
+        # alone sees the same edits as a run on all
         generator = torch.Generator().manual_seed(seed + zlib.crc32(name.encode()))
         draws = torch.randint(len(model.edits), (len(faces),), generator=generator).tolist()
         attributes = faces.attributes.to(device)

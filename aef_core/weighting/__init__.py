@@ -14,7 +14,7 @@ from aef_core.weighting.base import Feedback, Weighting
 from aef_core.weighting.dynamics import AEF, APGDA, DWA, DWTThreshold, ExponentiatedGradient
 from aef_core.weighting.gradients import MGDA, CAGrad, GradNorm, PCGrad, UPGrad
 from aef_core.weighting.losses import OHEM, STCH, Focal, KPIFocal, Uniform
-from aef_core.weighting.maxmin import MaxMin, maxmin_gap
+from aef_core.weighting.maxmin import MaxMin
 
 __all__ = [
     "AEF",
@@ -37,7 +37,6 @@ __all__ = [
     "Uniform",
     "Weighting",
     "make_rule",
-    "maxmin_gap",
 ]
 
 RULES: dict[str, type[Weighting]] = {

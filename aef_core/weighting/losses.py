@@ -108,7 +108,8 @@ class STCH(Weighting):
     mu : float, > 0
         Smoothing in units of S / K; the paper tries 0.01, 0.1, 0.5 and 1.
     ideal : tuple of K floats
-        Best strength each generator could have (`ceilings`); empty: equal for all.
+        The best strength each generator could have, e.g. its single-model reference; empty: the
+        same for all.
     """
 
     name = "stch"

@@ -15,8 +15,8 @@ from torch import Tensor
 from aef_core.errors import BadInput
 from aef_core.weighting import Feedback, make_rule
 
-CEILING = 0.2  # no strength passes it
-OFFSET = 3.0  # at rest a strength is sigmoid(-3) = 5 % of the ceiling
+LIMIT = 0.2  # no strength passes it
+OFFSET = 3.0  # at rest a strength is sigmoid(-3) = 5 % of the limit
 MOMENTUM = 0.8
 
 
@@ -77,7 +77,7 @@ class Game:
         velocity, rows = torch.zeros_like(d), []
         for _ in range(self.steps):
             share = torch.sigmoid(scale * (directions @ d) - OFFSET)
-            strength = CEILING * share
+            strength = LIMIT * share
             gradients = (strength * (1 - share) * scale)[:, None] * directions
             size = gradients.abs().mean(dim=1)
             seen = Feedback(strength, size, gradients @ gradients.T, strength)

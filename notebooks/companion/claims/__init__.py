@@ -103,7 +103,7 @@ CLAIMS: tuple[Claim, ...] = (
           CORIT, "08, sections 1 and 5", s.gsnr_predicts),
     Claim("Detectors trained with SAM collapse beyond a critical radius; CoRIT mitigates it",
           CORIT, why="about training CLIP detectors: none here, no code is public"),
-    Claim("Max-min weights relative to ceilings give the best worst generator",
+    Claim("Max-min weights relative to single-model references give the best worst generator",
           OURS, "06, section 3", s.maxmin_best),
     Claim("Training for the way back (cycle consistency) makes a generator fragile",
           OURS, "09, section 1", s.cycle_makes_fragile),

@@ -22,7 +22,7 @@ from companion.studies.main_table import load_results, results_path
 
 
 def _shares(e: Evidence, method: str) -> tuple[pd.Series, pd.Series]:
-    """Share of its specialist's L2_mask, above random, that each generator reaches; the L2_mask."""
+    """Share of its reference that each generator reaches, above random; and its L2_mask."""
     table = e.table("01_imbalance")
     level = table.pivot(index="model", columns="method", values="value")
     if RANDOM not in level:
@@ -36,7 +36,7 @@ def _imbalanced(e: Evidence, method: str) -> Verdict:
     ratio = share.min() / share.max()
     fold = level.max() / level.min()
     numbers = (
-        f"{share.idxmax()} reaches {share.max():.0%} of its ceiling, {share.idxmin()} "
+        f"{share.idxmax()} reaches {share.max():.0%} of its reference, {share.idxmin()} "
         f"{share.min():.0%}; mean L2_mask of best and worst differ {fold:.1f}-fold"
     )
     return Verdict(grade(ratio < 0.5, ratio < 0.9), numbers)
@@ -44,7 +44,7 @@ def _imbalanced(e: Evidence, method: str) -> Verdict:
 
 def imbalance(e: Evidence) -> Verdict:
     """Under averaging the worst generator reaches less than half (in part: nine tenths) of the
-    share of its own ceiling that the best reaches."""
+    share of its single-model reference that the best reaches."""
     return _imbalanced(e, "uniform")
 
 

@@ -38,13 +38,6 @@ def estimate_universal(protected: Tensor, clean: Tensor, smooth: Transform | Non
     return mean_residual(protected) - mean_residual(clean)
 
 
-def subtract(protected: Tensor, estimate: Tensor, eps: float | None = None) -> Tensor:
-    """Photos with the estimate taken off, clamped and rounded; with `eps`, eps * sign(estimate):
-    an attacker who knows that sign steps saturate the box."""
-    guess = estimate if eps is None else eps * estimate.sign()
-    return published(protected - guess)
-
-
 def subtraction_attack(
     evaluator: Evaluator, delta: Tensor, photos: Tensor, clean: Tensor, counts: list[int]
 ) -> pd.DataFrame:

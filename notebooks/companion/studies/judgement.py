@@ -9,6 +9,7 @@ from typing import Any
 
 import pandas as pd
 
+from aef_core.metrics import nonempty_mean
 from aef_core.metrics.statistics import (
     ABOVE_NOTHING,
     REFERENCE,
@@ -63,8 +64,7 @@ def ranked(table: pd.DataFrame) -> pd.DataFrame:
     DataFrame indexed by method, best first: `min` (L2_mask, per seed and averaged), `rank` (1 is
     best; "not above random" in its place) and `idle`, the generators at that level.
     """
-    kept = table[~table["excluded"]]
-    seeds = kept.groupby(["method", "seed", "model"])["l2_mask"].mean().unstack()
+    seeds = nonempty_mean(table, ["method", "seed", "model"]).unstack()
     worst = seeds.min(axis=1).groupby("method").mean().drop(index=REFERENCE, errors="ignore")
     low = above_random(table)["low"].unstack("method")
     idle = {m: ", ".join(low.index[low[m] <= 0]) for m in worst.index}

@@ -2,8 +2,8 @@
 
 Equal computation for all universal methods, the same faces, edits, budget and judge; at least
 three seeds outside the smoke profile; intervals as `uncertainty` says. Per-image methods see the
-judged faces themselves, as in use, so they are a ceiling of another kind. Specialists are the
-ceilings, random signs are the floor.
+judged faces themselves, as in use, so they stand apart. Above all methods are the single-model
+references, random signs are the floor.
 """
 
 from collections.abc import Iterable, Mapping
@@ -30,13 +30,18 @@ from aef_core.metrics.statistics import (
 from aef_core.metrics.survival import survival_by_generator
 from aef_core.perturbation import PerturbationConfig
 from aef_core.perturbation.objective import Zoo
-from aef_core.perturbation.runs import Run, evaluate_run
+from aef_core.perturbation.runs import evaluate_run
 from companion.config import ASSETS
-from companion.studies.ceilings import reached
 from companion.studies.judgement import OVER, SHARE, judgement, paired, ranked, shares, tidy
+from companion.studies.references import (
+    evaluate_each,
+    levels_reached,
+    outputs_alone,
+    single_model,
+)
 from companion.studies.study import Runs, refuse_overlap
 
-__all__ = ["CEILING", "ENTRIES", "ONE_LOSS", "levels", "load_results", "main_table", "paired",
+__all__ = ["ENTRIES", "ONE_LOSS", "levels", "load_results", "main_table", "paired",
            "ranked", "results_path", "save_results", "shares", "summary", "view"]  # fmt: skip
 
 Entry = tuple[str, dict[str, Any]]
@@ -63,8 +68,7 @@ ONE_LOSS: dict[str, Entry] = {
     "AEF, outputs alone": ("aef", {"feature_weight": 0.0}),
     "max-min (ours)": ENTRIES["max-min (ours)"],
 }
-"""AEF with the loss of the specialists, beside what it is to be compared with."""
-CEILING = REFERENCE
+"""AEF with the loss of the references, beside what it is to be compared with."""
 BUDGETS = {"smoke": 2, "quick": 40, "paper": 480}  # plain steps a method may spend, by profile
 MEASURES = {"l2_mask": "L2_mask", "interrupted": "SR_mask"}
 
@@ -77,7 +81,7 @@ def main_table(
     seeds: Iterable[int] = (0, 1, 2),
     entries: Mapping[str, Entry] = ENTRIES,
 ) -> tuple[Runs, pd.DataFrame]:
-    """Optimise and judge every method with every seed, after the specialists.
+    """Optimise and judge every method with every seed, after the single-model references.
 
     Parameters
     ----------
@@ -88,20 +92,21 @@ def main_table(
 
     Returns
     -------
-    runs : dict of (label, seed) to Run; the specialists' are under ("specialists: NAME", seed).
+    runs : dict of (label, seed) to Run; references under (`REFERENCE: NAME`, seed).
     table : DataFrame
         As from `study.compare`: a row per method, seed, image, generator and edit.
     """
     refuse_overlap(train, evaluator.faces)
     seeds = tuple(seeds)
-    runs, tables = _ceilings(zoo, train, evaluator, replace(config, seed=seeds[0]))
-    alone = {name: runs[f"{CEILING}: {name}", seeds[0]] for name in zoo}
+    alone = single_model(zoo, train, outputs_alone(replace(config, seed=seeds[0])))
+    runs = {(f"{REFERENCE}: {name}", seeds[0]): run for name, run in alone.items()}
+    tables = [evaluate_each(alone, evaluator)]
     todo = [(label, s) for label in entries for s in (seeds if universal(entries[label]) else
                                                       seeds[:1])]  # fmt: skip
     for label, seed in tqdm(todo, desc="methods", unit="run", leave=False):
         name, settings = entries[label]
         if name == "max-min":
-            settings = {"ceilings": output_ceilings(alone), **settings}
+            settings = {"single_model": levels_reached(alone), **settings}
         faces = train if universal(entries[label]) else evaluator.faces
         run = protect_with(name, zoo, faces, replace(config, seed=seed), settings=settings)
         runs[label, seed] = run
@@ -113,24 +118,6 @@ def main_table(
 def universal(entry: Entry) -> bool:
     """Whether an entry makes one perturbation for all photos."""
     return entry[1].get("universal", True)
-
-
-def _ceilings(
-    zoo: Zoo, train: FaceBatch, evaluator: Evaluator, config: PerturbationConfig
-) -> tuple[Runs, list[pd.DataFrame]]:
-    """One perturbation per generator, for its outputs alone: what it can be interrupted at most."""
-    runs, tables = {}, []
-    for name, model in tqdm(zoo.items(), desc="specialists", unit="run", leave=False):
-        run = protect_with("mi-fgsm", {name: model}, train, config)
-        runs[f"{CEILING}: {name}", config.seed] = run
-        judge = Evaluator({name: model}, evaluator.faces, evaluator.batch)
-        tables.append(evaluate_run(run, judge).assign(method=CEILING, seed=config.seed))
-    return runs, tables
-
-
-def output_ceilings(alone: Mapping[str, Run]) -> tuple[float, ...]:
-    """Output MSE each specialist ended with (last quarter of its steps), in the zoo's order."""
-    return tuple(reached(run, "output", max(1, len(run.history) // 4)) for run in alone.values())
 
 
 def summary(table: pd.DataFrame, runs: Runs) -> pd.DataFrame:

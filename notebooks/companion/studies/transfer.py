@@ -12,12 +12,13 @@ from tqdm.auto import tqdm
 
 from aef_core.faces import FaceBatch
 from aef_core.methods import METHODS, protect_with
-from aef_core.metrics import Evaluator, balance
+from aef_core.metrics import Evaluator, balance, nonempty_mean
 from aef_core.metrics.statistics import RANDOM, bootstrap_means, interval
 from aef_core.perturbation import PerturbationConfig
 from aef_core.perturbation.objective import Zoo
 from aef_core.perturbation.runs import Run, evaluate_run, optimize
-from companion.studies.main_table import Entry, output_ceilings
+from companion.studies.main_table import Entry
+from companion.studies.references import levels_reached
 from companion.studies.study import refuse_overlap
 
 ENTRIES: dict[str, Entry] = {
@@ -38,19 +39,14 @@ def made_with(
 ) -> Run:
     """One run of a method or of a bare rule (on outputs, like the methods), found if it is there.
 
-    `alone` holds the specialists' runs, whose ceilings `max-min` balances against.
+    `alone` holds the single-model references that `max-min` balances against.
     """
     name, settings = entry
     if name == "max-min":
-        settings = {"ceilings": output_ceilings({k: alone[k] for k in zoo}), **settings}
+        settings = {"single_model": levels_reached({k: alone[k] for k in zoo}), **settings}
     if name in METHODS:
         return protect_with(name, zoo, train, config, settings=settings)
     return optimize(zoo, train, name, replace(config, feature_weight=0.0), **settings)
-
-
-def specialists(zoo: Zoo, train: FaceBatch, config: PerturbationConfig) -> dict[str, Run]:
-    """One perturbation per generator, for its outputs alone, as in `main_table`."""
-    return {k: protect_with("mi-fgsm", {k: model}, train, config) for k, model in zoo.items()}
 
 
 def on_all(
@@ -84,7 +80,7 @@ def leave_one_out(
     evaluator : Evaluator
         The zoo and the unseen faces.
     alone : mapping of generator to Run
-        The specialists (see `specialists`).
+        The single-model references.
     whole : mapping of (label, seed) to Run
         Runs on the whole zoo, for comparison; those with the seed of `config` are taken.
     entries : mapping of label to (method, settings)
@@ -204,7 +200,7 @@ def unseen_levels(
     ]
     table = pd.concat([*parts, floor], ignore_index=True)
     draws = bootstrap_means(table, ["method", "model"])
-    success = table[~table["excluded"]].groupby(["method", "model"])["interrupted"].mean()
+    success = nonempty_mean(table, ["method", "model"], "interrupted")
     rows = []
     for (method, name), row in interval(draws).iterrows():
         over = interval((draws[method] - draws[RANDOM])[[name]]).iloc[0]

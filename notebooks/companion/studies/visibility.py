@@ -9,11 +9,12 @@ import pandas as pd
 from torch import Tensor
 from tqdm.auto import tqdm
 
-from aef_core.metrics import SUCCESS_THRESHOLD, balance, protect
+from aef_core.metrics import SUCCESS_THRESHOLD, balance, nonempty_mean, protect
+from aef_core.metrics.equilibrium import late_means
 from aef_core.perturbation.budgets import Budget, faded
 from aef_core.perturbation.objective import Hooks
 from aef_core.perturbation.runs import Run, evaluate_run, optimize
-from companion.studies.resistance import late_weights, saturation
+from companion.studies.resistance import saturation
 from companion.studies.study import Lab
 
 Method = tuple[str, dict[str, Any]]  # rule and its settings
@@ -36,7 +37,7 @@ def radii(lab: Lab, method: Method, epsilons: Iterable[float]) -> pd.DataFrame:
         run = optimize(lab.zoo, lab.train, rule, config, **settings)
         table = evaluate_run(run, lab.evaluator)
         block = _per_model(table).assign(
-            weight=late_weights(run.history), saturation=saturation(run.delta, eps)
+            weight=late_means(run.history)["weight"], saturation=saturation(run.delta, eps)
         )
         blocks.append(block.assign(eps=eps).reset_index())
     return pd.concat(blocks, ignore_index=True)
@@ -155,6 +156,5 @@ def protected_faces(
 
 
 def _per_model(table: pd.DataFrame) -> pd.DataFrame:
-    kept = table[~table["excluded"]].groupby("model", sort=False)
-    means = kept[["l2_mask", "psnr", "ssim"]].mean()
-    return means.assign(sr_mask=kept["interrupted"].mean())
+    means = nonempty_mean(table, "model", ["l2_mask", "psnr", "ssim", "interrupted"])
+    return means.rename(columns={"interrupted": "sr_mask"})

@@ -11,13 +11,13 @@ from torch import Tensor
 from aef_core.config import ASSETS
 from aef_core.faces import FaceBatch, load_faces
 from aef_core.faces.detection import detected
-from aef_core.metrics import SUCCESS_THRESHOLD, Evaluator, psnr
+from aef_core.metrics import SUCCESS_THRESHOLD, Evaluator, per_model, psnr
 from aef_core.models import AttGAN, DeepfakeModel, HiSD
 from aef_core.models.base import attribute_index, columns
 from aef_core.models.judge import predict_attributes
 from aef_core.models.zoo import load_zoo, zoo_table
 from aef_core.perturbation import PerturbationConfig
-from aef_core.perturbation.runs import optimize
+from companion.studies.references import single_model
 from companion.studies.unseen import VAE
 
 BARS = {
@@ -33,7 +33,7 @@ NO_BAR = {("faces128", "specialist L2_mask", "AttGAN")}  # the resistant one, in
 REFERENCES = 4
 SHOWN = [13, 50, 3]  # rows of the embedded test faces in the model card's picture
 DETECT = 40  # faces per edit shown to MTCNN
-SPECIALIST = PerturbationConfig(step_size=2.5e-3, steps=100, batch=8, feature_weight=0.0)
+SINGLE_MODEL = PerturbationConfig(step_size=2.5e-3, steps=100, batch=8, feature_weight=0.0)
 
 
 @torch.no_grad()
@@ -117,15 +117,15 @@ def edits_shown(zoo: Mapping[str, DeepfakeModel], faces: FaceBatch) -> dict[str,
     }
 
 
-def specialist(name: str, model: DeepfakeModel, train: FaceBatch, test: FaceBatch) -> pd.Series:
+def interruption(name: str, model: DeepfakeModel, train: FaceBatch, test: FaceBatch) -> pd.Series:
     """Interruption by a perturbation made for this generator alone, on unseen faces."""
-    run = optimize({name: model}, train, "uniform", SPECIALIST)
+    run = single_model({name: model}, train, SINGLE_MODEL)[name]
     table = Evaluator({name: model}, test)(run.delta)
-    kept = table[~table["excluded"]]
+    means = per_model(table).loc[name]
     return pd.Series(
         {
-            "specialist L2_mask": kept["l2_mask"].mean(),
-            "specialist SR_mask": (kept["l2_mask"] > SUCCESS_THRESHOLD).mean(),
+            "specialist L2_mask": means["l2_mask"],
+            "specialist SR_mask": means["sr_mask"],
             "empty masks": table["excluded"].mean(),
         }
     )
@@ -142,7 +142,7 @@ def measure(
     test = load_faces(**source, split="test", n=n, size=size)
     return pd.DataFrame(
         {
-            name: pd.concat([edit_quality(model, test), specialist(name, model, train, test)])
+            name: pd.concat([edit_quality(model, test), interruption(name, model, train, test)])
             for name, model in zoo.items()
         }
     )
@@ -175,13 +175,13 @@ def report(
 
 
 def verdicts(table: pd.DataFrame, zoo: str) -> list[str]:
-    """Who clears which bar, a line each; a generator without a bar is not counted."""
+    """Who clears which bar, one line per bar; a generator without a bar is not counted."""
     lines = []
     for bar, least in BARS[zoo].items():
-        asked = [m for m in table if (zoo, bar, m) not in NO_BAR]
-        missed = [m for m in asked if table.loc[bar, m] < least]
-        passed, below = len(asked) - len(missed), ", ".join(missed) or "none"
-        lines.append(f"{bar} >= {least}: {passed} of {len(asked)}; below: {below}")
+        barred = [m for m in table if (zoo, bar, m) not in NO_BAR]
+        missed = [m for m in barred if table.loc[bar, m] < least]
+        passed, below = len(barred) - len(missed), ", ".join(missed) or "none"
+        lines.append(f"{bar} >= {least}: {passed} of {len(barred)}; below: {below}")
     return lines
 
 
