@@ -11,7 +11,7 @@ from aef_core import provenance
 from aef_core.models.zoo import load_zoo, zoo_table
 from companion import plots
 from companion.plots.style import MODEL_COLOURS, save_figure
-from companion.studies.qualitative import forgeries, rule_points, shown_numbers
+from companion.studies.qualitative import forgeries, picture_numbers, rule_points
 from companion.studies.unseen import load_unseen
 
 from .conftest import make_faces, tiny_zoo
@@ -83,7 +83,7 @@ def test_the_grid_has_a_block_a_generator_and_a_row_a_method() -> None:
     unmoved = (blocks["HiSD"]["none"] - blocks["HiSD"]["forged"]).abs().max()
     moved = (blocks["HiSD"]["noise"] - blocks["HiSD"]["forged"]).abs().max()
     assert unmoved < moved  # rounding to 8 bits against a perturbation
-    numbers = shown_numbers(blocks)
+    numbers = picture_numbers(blocks)
     assert len(numbers) == 4 * 2
     assert set(numbers) == {"model", "method", "l2_mask"}
     edits = {name: model.edits[-1] for name, model in zoo.items()}

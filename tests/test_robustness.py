@@ -36,7 +36,7 @@ def test_every_channel_keeps_shape_and_range_and_does_not_touch_its_input(name: 
 
 
 def test_jpeg_at_quality_100_is_nearly_the_identity_and_gets_coarser() -> None:
-    x = R.published(make_faces().images + pattern())
+    x = R.publish(make_faces().images + pattern())
     loss = [psnr(x, R.jpeg(x, q)).mean() for q in (100, 90, 50)]
     assert loss[0] > 45
     assert loss[0] > loss[1] > loss[2]

@@ -40,7 +40,7 @@ def folds(tmp_path_factory: pytest.TempPathFactory) -> tuple:
         whole = transfer.on_all(zoo, train_faces, CONFIG, alone, (0, 1), ENTRIES)
         table = transfer.leave_one_out(judge, train_faces, CONFIG, alone, whole, ENTRIES)
         left_out = {
-            left: transfer.made_with(
+            left: transfer.optimize_entry(
                 ENTRIES["grad-norm"], {k: m for k, m in zoo.items() if k != left},
                 train_faces, CONFIG, alone,
             )

@@ -1,12 +1,11 @@
 """How sure a number is, and whether it says anything: one standard for tables, figures, verdicts.
 
-**The interval.** A number varies with the faces it was judged on, of which there are dozens, and
-with the seed of the perturbation, of which there are three to five. Each gets what its count
-allows. Faces are resampled (paired bootstrap: a face with all its edits, generators, methods and
-seeds is drawn as one), which gives the standard error b of the mean over seeds. Seeds are too few
-to be resampled: the percentiles of three values never leave these three, and hold the truth in 75
-of 100 cases where they should in 95. They have the standard deviation s of the per-seed values, and
-Student's t, which knows how little three say of it. The two half-widths are added in squares:
+**The interval.** A number varies with the faces it was judged on (dozens) and with the seed of the
+perturbation (three to five). Faces are resampled (paired bootstrap: a face with all its edits,
+generators, methods and seeds is drawn as one), which gives the standard error b of the mean over
+seeds. Seeds are too few to be resampled: intervals from three resampled values hold the truth in 75
+of 100 cases instead of 95. They enter by the standard deviation s of the R per-seed values and
+Student's t, which is wide for small R. The squares of the two half-widths are added:
 
     value +- sqrt((t(R - 1) s / sqrt(R))^2 + (1.96 b)^2).
 
@@ -14,8 +13,8 @@ Simulated for three and five seeds, whichever source leads, it holds the truth i
 cases (pooling both variances under Welch's degrees of freedom: 92 to 95). One seed (methods per
 image, single-model references) has an interval over faces alone.
 
-**The floor.** Any pattern of this size moves a forgery a little. `RANDOM` is the method that does
-no more; what is not clearly above it is neither better nor worse than anything.
+**The floor.** Any pattern of this size changes a forgery a little. The method `RANDOM`, random
+signs, measures how much; a method not clearly above it is called neither better nor worse.
 
 **The smallest effect.** An interval off zero says that a difference is there, not that it matters:
 see `SMALLEST_EFFECT`.
@@ -86,7 +85,7 @@ def interval(draws: pd.DataFrame, level: float = 0.95) -> pd.DataFrame:
     """Value and interval of each column of `bootstrap_means` or of a function of its rows.
 
     The value is the mean over seeds as measured; the interval is that of the module's docstring,
-    symmetric, NaN where neither seeds nor images say anything.
+    symmetric, NaN where there is one seed and one image.
 
     Returns
     -------
@@ -114,9 +113,8 @@ def over_seeds(values: ArrayLike, level: float = 0.95) -> pd.Series:
 def balance_draws(table: pd.DataFrame, method: str, column: str = "l2_mask") -> pd.DataFrame:
     """`metrics.balance` of one method, as of `bootstrap_means`: columns min, mean, spread and cv.
 
-    A perturbation is one seed's: its balance is that of its own means, and seeds are averaged after
-    it. The means of several seeds are more even than any seed, since not the same generator leads
-    in each.
+    Computed per seed and then averaged: means over seeds would look more even than any perturbation
+    is, because another generator may lead in each seed.
     """
     draws = bootstrap_means(table, ["method", "model"], column)[method].dropna(axis=1, how="all")
     return pd.DataFrame(balance(draws.to_numpy()), index=draws.index)
@@ -150,9 +148,9 @@ def above_random(table: pd.DataFrame, column: str = "l2_mask") -> pd.DataFrame:
 def share_draws(table: pd.DataFrame, column: str = "l2_mask") -> pd.DataFrame:
     """Shares of the single-model reference, above the floor: (method - random) / (alone - random).
 
-    0 is what random signs do, 1 what a perturbation for this generator alone does. The criterion of
-    the max-min game: a level that is little for StarGAN is out of reach of AttGAN. Image by image
-    paired; reference and floor are the means of their seeds.
+    0 is what random signs do, 1 what a perturbation for this generator alone does. Shares can be
+    compared between generators where levels cannot: a level that is little for StarGAN is out of
+    reach for AttGAN. Paired on images; reference and floor are means over their seeds.
 
     Returns
     -------

@@ -28,7 +28,7 @@ class References:
     features: Tensor  # [N, C, h, w]
 
     def at(self, rows: Tensor) -> "References":
-        """Those of some rows, all where the conditions are and as precise, wherever kept."""
+        """The references of some rows, on the device and in the precision of the conditions."""
         c = self.conditions
         return References(c[rows], self.outputs[rows].to(c), self.features[rows].to(c))
 

@@ -12,14 +12,19 @@ import torch
 from torch import Tensor
 
 from aef_core.errors import BadInput
-from aef_core.weighting.base import Feedback, floats, normalised, per_generator
-from aef_core.weighting.dynamics import Remembering
+from aef_core.weighting.base import (
+    Feedback,
+    Stateful,
+    normalise,
+    per_generator,
+    positive_floats,
+)
 
 BALANCED = ("output", "strength")
 
 
 @dataclass
-class MaxMin(Remembering):
+class MaxMin(Stateful):
     """Worst-case weights from a proportional-integral controller on log relative strengths.
 
     Why: AEF's softmax(-E / tau) is proportional control: to keep unequal weights up it needs
@@ -45,7 +50,7 @@ class MaxMin(Remembering):
 
     Parameters
     ----------
-    single_model : tuple of K floats, > 0
+    single_model : tuple of K positive_floats, > 0
         c_k in units of B_k, in the order of the zoo. Empty: the largest N_k so far, since a
         generator that stayed linear could gain eps * sum|g_k|. That costs nothing and is exact in
         linear games, but far off where g_k is mostly the feature term: then give c_k. All 1: the
@@ -69,7 +74,7 @@ class MaxMin(Remembering):
     share: float = 0.01
 
     def __post_init__(self) -> None:
-        self.single_model = floats(self.single_model or (), "single_model")
+        self.single_model = positive_floats(self.single_model or (), "single_model")
         if self.balance not in BALANCED:
             raise BadInput(f"balance must be one of {', '.join(BALANCED)}, got {self.balance!r}")
         if not (0 <= self.rate < math.inf and 0 <= self.gain < math.inf):
@@ -95,7 +100,7 @@ class MaxMin(Remembering):
         self._memory = {"mass": mass, "peak": peak, "level": level, "integral": integral}
         strategy = torch.softmax(integral - self.gain * level, dim=0)
         strategy = (1 - self.share) * strategy + self.share / len(level)
-        return normalised(torch.where(mass > 0, strategy / mass.clamp_min(1e-30), 0))
+        return normalise(torch.where(mass > 0, strategy / mass.clamp_min(1e-30), 0))
 
 
 def _average(previous: Tensor | None, value: Tensor, memory: float) -> Tensor:

@@ -80,8 +80,7 @@ class Game:
             strength = LIMIT * share
             gradients = (strength * (1 - share) * scale)[:, None] * directions
             size = gradients.abs().mean(dim=1)
-            seen = Feedback(strength, size, gradients @ gradients.T, strength)
-            weights = weigh(seen)
+            weights = weigh(Feedback(strength, size, gradients @ gradients.T, strength))
             rows.append((strength, weights, size))
             step = weights @ gradients
             velocity = MOMENTUM * velocity + step / step.abs().mean().clamp_min(1e-300)
@@ -126,9 +125,9 @@ def replay(
     """
     wide = _wide(history, models)
     weigh = make_rule(rule, **settings)
-    seen = zip(*(wide[c] for c in ("strength", "grad_l1", "output_mse")), strict=True)
+    steps = zip(*(wide[c] for c in ("strength", "grad_l1", "output_mse")), strict=True)
     try:
-        weights = torch.stack([weigh(Feedback(s, g, output_mse=out)) for s, g, out in seen])
+        weights = torch.stack([weigh(Feedback(s, g, output_mse=out)) for s, g, out in steps])
     except ValueError as error:
         if "gramian" not in str(error):
             raise

@@ -64,10 +64,10 @@ def point(
     few = replace(faces, images=faces.images[:1], attributes=faces.attributes[:1],
                   names=faces.names[:1])  # fmt: skip
     one = map(execution.kept, clean_references(zoo, few, 0, 1).values())
-    kept = sum(r.outputs.nbytes + r.features.nbytes for r in one) * len(faces)
+    clean = sum(r.outputs.nbytes + r.features.nbytes for r in one) * len(faces)
     return {
         "seconds": times["seconds"].median(),
         "cpu_seconds": times["cpu_seconds"].median(),
         "step_mb": peak_memory(step, device) / 1e6,
-        "clean_mb": kept / 1e6,
+        "clean_mb": clean / 1e6,
     }

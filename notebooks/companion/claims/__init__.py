@@ -116,14 +116,14 @@ def ledger(evidence: Evidence, claims: tuple[Claim, ...] = CLAIMS) -> pd.DataFra
     """Every claim with its verdict: claim, source, tested in, verdict, numbers, criterion."""
     rows = []
     for claim in claims:
-        word, numbers = judged(claim, evidence)
+        word, numbers = judge(claim, evidence)
         criterion = " ".join(inspect.getdoc(claim.judge).split()) if claim.judge else ""
         rows.append({"claim": claim.text, "source": claim.source, "tested in": claim.tested,
                      "verdict": word, "numbers": numbers, "criterion": criterion})  # fmt: skip
     return pd.DataFrame(rows)
 
 
-def judged(claim: Claim, evidence: Evidence) -> w.Verdict:
+def judge(claim: Claim, evidence: Evidence) -> w.Verdict:
     """The verdict on one claim; `NotMeasured` and missing numbers become a word of their own."""
     if claim.judge is None:
         return w.Verdict(w.CANNOT, claim.why)

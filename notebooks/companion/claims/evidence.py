@@ -131,7 +131,7 @@ def equilibrium(runs: Runs) -> pd.DataFrame:
 
 
 def detection(lab: Lab, made: Runs, seed: int, n: int = 24) -> pd.DataFrame:
-    """MTCNN's scores on faces protected by AEF and by TSDF, one row a method."""
+    """MTCNN's scores on faces protected by AEF and by TSDF, one row per method."""
     faces = lab.test.images[:n]
     scores = {m: detection_scores(faces, made[m, seed].delta) for m in ("AEF", "TSDF")}
     return pd.DataFrame(scores).T

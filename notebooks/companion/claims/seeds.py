@@ -7,7 +7,7 @@ import pandas as pd
 
 from aef_core.metrics.statistics import NO_EFFECT, RANDOM, REFERENCE, SMALLEST_EFFECT, verdict
 from companion.claims.evidence import Evidence
-from companion.claims.words import Verdict, grade, graded
+from companion.claims.words import Verdict, grade, grade_all
 from companion.studies import arms
 from companion.studies.resistance import rank_correlations
 from companion.studies.transfer import INSIDE, OUTSIDE
@@ -53,7 +53,7 @@ def other_targets(e: Evidence) -> Verdict:
     better = [r for r, word in words.items() if word == "better"]
     aef = gains.loc["aef"]
     numbers = "AEF {value:+.3f} [{low:+.3f}, {high:+.3f}]".format(**aef)
-    word = grade("aef" in better, bool(better)) if better else graded(words)
+    word = grade("aef" in better, bool(better)) if better else grade_all(words)
     return Verdict(word, f"{numbers}; better: {', '.join(better) or 'none'}")
 
 
@@ -76,7 +76,7 @@ def conflict_projection(e: Evidence) -> Verdict:
     gains = e.table("11_gains").set_index("index")
     words = gains.loc[["pcgrad", "cagrad", "upgrad"], "word"]
     numbers = ", ".join(f"{r} {gains.loc[r, 'value']:+.3f} ({w})" for r, w in words.items())
-    return Verdict(graded(dict(words)), numbers)
+    return Verdict(grade_all(dict(words)), numbers)
 
 
 def gsnr_predicts(e: Evidence) -> Verdict:
@@ -136,7 +136,7 @@ def maxmin_best(e: Evidence) -> Verdict:
     low = rows[rows["measure"] == "min"].set_index("baseline")
     words = {m: verdict(row, "higher") for m, row in low.iterrows()}
     numbers = ", ".join(f"{m} {v:+.5f} ({words[m]})" for m, v in low["value"].items())
-    return Verdict(graded(words), f"against {numbers}")
+    return Verdict(grade_all(words), f"against {numbers}")
 
 
 def _effects(e: Evidence, loss: str) -> pd.DataFrame:

@@ -1,6 +1,6 @@
 """The arms of the fragility experiment compared: a cycle, an identity loss, both or neither.
 
-The numbers were measured on CelebA by `companion.training.fragility` and are kept in the package.
+`companion.training.fragility` measured the numbers on CelebA; they are stored in the package.
 """
 
 from pathlib import Path
@@ -86,7 +86,7 @@ def against(rows: pd.DataFrame, other: str = "identity", at: str = "equal time")
 
 
 def ratio_interval(values: pd.Series) -> pd.Series:
-    """Geometric mean of ratios over seeds, `uncertainty.over_seeds` of their logarithms.
+    """Geometric mean of ratios over seeds, `statistics.over_seeds` of their logarithms.
 
     One seed has no interval: low and high are NaN.
     """

@@ -135,9 +135,9 @@ def edit_success(model: DeepfakeModel, faces: FaceBatch) -> float:
     for edit in model.edits:
         column = attribute_index(edit)
         target = model.target_attributes(faces.attributes, edit)[:, column]
-        asked = target != faces.attributes[:, column]
-        if asked.any():
-            forged = model(faces.images[asked], model.conditions(faces.attributes[asked], edit))
-            seen = predict_attributes(forged)[:, column]
-            shares.append((seen == target[asked]).float().mean().item())
+        changes = target != faces.attributes[:, column]
+        if changes.any():
+            forged = model(faces.images[changes], model.conditions(faces.attributes[changes], edit))
+            found = predict_attributes(forged)[:, column]
+            shares.append((found == target[changes]).float().mean().item())
     return float(np.mean(shares))

@@ -1,7 +1,7 @@
 """The main table: every method against every generator, under one protocol.
 
-Equal computation for all universal methods, the same faces, edits, budget and judge; at least
-three seeds outside the smoke profile; intervals as `uncertainty` says. Per-image methods see the
+Equal computation for all universal methods, the same faces, edits, budget and judge; at least three
+seeds outside the smoke profile; intervals as `metrics.statistics` says. Per-image methods see the
 judged faces themselves, as in use, so they stand apart. Above all methods are the single-model
 references, random signs are the floor.
 """
@@ -136,9 +136,9 @@ def summary(table: pd.DataFrame, runs: Runs) -> pd.DataFrame:
             rows += tidy(method, measure, interval(both))
     for method, part in table.groupby("method", sort=False):
         rows += tidy(method, "edit survival", survival_by_generator(part))
-    seen = table.drop_duplicates(["method", "seed", "image", "model"]).assign(excluded=False)
+    photos = table.drop_duplicates(["method", "seed", "image", "model"]).assign(excluded=False)
     for measure in ("psnr", "ssim"):
-        values = interval(bootstrap_means(seen, ["method"], measure))
+        values = interval(bootstrap_means(photos, ["method"], measure))
         for method, row in values.iterrows():
             rows.append({"method": method, "measure": measure.upper(), "model": "", **row})
     for method in table["method"].unique():

@@ -166,7 +166,7 @@ def against(table: pd.DataFrame, baseline: str) -> pd.DataFrame:
     Returns
     -------
     DataFrame indexed by method: value, low, high and `smallest`, the share `SMALLEST_EFFECT` of
-    what the reference of the hardest classifier flips; see `uncertainty.verdict`.
+    what the reference of the hardest classifier flips; see `statistics.verdict`.
     """
     draws = bootstrap_means(table, ["method", "model"], "flipped")
     worst = {m: draws[m].min(axis=1) for m in table["method"].unique() if m != REFERENCE}

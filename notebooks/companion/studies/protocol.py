@@ -1,4 +1,4 @@
-"""What each sloppy choice of published evaluation code changes, measured on one perturbation."""
+"""How much each flaw in published evaluation code changes the numbers of one perturbation."""
 
 from collections.abc import Callable
 

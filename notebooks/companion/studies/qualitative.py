@@ -42,15 +42,15 @@ def forgeries(
     protected = {label: protect(faces.images, delta.cpu()) for label, delta in deltas.items()}
     blocks = {}
     for name in zoo:
-        asked = edit if isinstance(edit, str) else edit[name]
-        rows = {"original": faces.images, "forged": judge.forged(name, asked)}
+        wanted = edit if isinstance(edit, str) else edit[name]
+        rows = {"original": faces.images, "forged": judge.forged(name, wanted)}
         blocks[name] = rows | {
-            label: judge.forge(photos, name, asked) for label, photos in protected.items()
+            label: judge.forge(photos, name, wanted) for label, photos in protected.items()
         }
     return blocks
 
 
-def shown_numbers(blocks: Blocks) -> pd.DataFrame:
+def picture_numbers(blocks: Blocks) -> pd.DataFrame:
     """L2_mask of the pictures in `forgeries`, mean over the faces: model, method, l2_mask.
 
     NaN where a generator edits none of them.

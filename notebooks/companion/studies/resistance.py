@@ -1,4 +1,4 @@
-"""Why a generator resists: what its pixel gradient is like, and what of it predicts AEF's weights.
+"""Why a generator resists: properties of its pixel gradient, and which predict AEF's weights.
 
 A universal perturbation follows the gradient averaged over faces and edits. If the gradients of
 single faces disagree, little of them is left in the average, however large each of them is.

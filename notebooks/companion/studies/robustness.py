@@ -30,7 +30,7 @@ from aef_core.perturbation.objective import seeded
 Transform = Callable[[Tensor], Tensor]
 
 
-def published(x: Tensor) -> Tensor:
+def publish(x: Tensor) -> Tensor:
     """Clamped to [-1, 1] and rounded once to 8 bits: what saving without loss does."""
     return from_uint8(to_uint8(x))
 
@@ -94,16 +94,16 @@ def purify(x: Tensor, weight: float = 0.05) -> Tensor:
 # Every channel but the first starts from the 8-bit photo that is published.
 TRANSFORMS: dict[str, Transform] = {
     "unrounded": lambda x: x.clamp(-1, 1),
-    "8-bit": published,
+    "8-bit": publish,
     "JPEG 90": lambda x: jpeg(x, 90),
     "JPEG 75": lambda x: jpeg(x, 75),
     "JPEG 50": lambda x: jpeg(x, 50),
-    "resize 1/2": lambda x: resize(published(x), 0.5),
-    "blur 1 px": lambda x: blur(published(x), 1.0),
-    "noise 0.05": lambda x: noise(published(x), 0.05),
-    "crop 90 %": lambda x: crop(published(x), 0.9),
-    "median 3x3": lambda x: median(published(x)),
-    "TV purifier": lambda x: purify(published(x)),
+    "resize 1/2": lambda x: resize(publish(x), 0.5),
+    "blur 1 px": lambda x: blur(publish(x), 1.0),
+    "noise 0.05": lambda x: noise(publish(x), 0.05),
+    "crop 90 %": lambda x: crop(publish(x), 0.9),
+    "median 3x3": lambda x: median(publish(x)),
+    "TV purifier": lambda x: purify(publish(x)),
 }
 
 

@@ -34,10 +34,10 @@ ENTRIES: dict[str, Entry] = {
 INSIDE, OUTSIDE = "optimised on", "left out"
 
 
-def made_with(
+def optimize_entry(
     entry: Entry, zoo: Zoo, train: FaceBatch, config: PerturbationConfig, alone: Mapping[str, Run]
 ) -> Run:
-    """One run of a method or of a bare rule (on outputs, like the methods), found if it is there.
+    """One run of a method, or of a rule (on outputs alone, as the methods are); found if stored.
 
     `alone` holds the single-model references that `max-min` balances against.
     """
@@ -60,7 +60,7 @@ def on_all(
     """Every method with every seed on the whole zoo; those of notebook 06 are found again."""
     todo = [(label, seed) for label in entries for seed in seeds]
     return {
-        (label, seed): made_with(entries[label], zoo, train, replace(config, seed=seed), alone)
+        (label, seed): optimize_entry(entries[label], zoo, train, replace(config, seed=seed), alone)
         for label, seed in tqdm(todo, desc="methods", unit="run", leave=False)
     }
 
@@ -100,7 +100,7 @@ def leave_one_out(
     folds = [(label, left) for left in zoo for label in entries]
     for label, left in tqdm(folds, desc="left out", unit="run", leave=False):
         three = {name: model for name, model in zoo.items() if name != left}
-        run = made_with(entries[label], three, train, config, alone)
+        run = optimize_entry(entries[label], three, train, config, alone)
         judged = evaluate_run(run, judges[left])
         tables.append(judged.assign(method=label, role=OUTSIDE, seed=config.seed))
     table = pd.concat(tables, ignore_index=True)

@@ -115,8 +115,8 @@ def at_equal_visibility(
 
     Returns
     -------
-    DataFrame as from `under_budgets`. A perturbation that is stealthier than the target already
-    stays as it is, and shows by its own `ssim` or `psnr`.
+    DataFrame as from `under_budgets`. A perturbation already less visible than the target
+    stays as it is; its `ssim` or `psnr` says so.
     """
     images, blocks = lab.test.images, []
     for (name, label), run in runs.items():

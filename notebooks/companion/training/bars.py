@@ -49,11 +49,11 @@ def edit_quality(model: DeepfakeModel, faces: FaceBatch) -> pd.Series:
     for edit in model.edits:
         target = model.target_attributes(faces.attributes, edit)
         column = attribute_index(edit)
-        asked = (target != faces.attributes)[:, column]
+        changes = (target != faces.attributes)[:, column]
         forged = model(faces.images, model.conditions(faces.attributes, edit))
-        seen = predict_attributes(forged[asked])[:, column]
-        hits[edit] = (seen == target[asked, column]).float().mean().item()
-        change = (forged - faces.images)[asked].abs()
+        found = predict_attributes(forged[changes])[:, column]
+        hits[edit] = (found == target[changes, column]).float().mean().item()
+        change = (forged - faces.images)[changes].abs()
         changes.append(change.mean().item())
         outside = change.sum() - change[inside].sum()
         frames.append(outside.item() / (change.numel() - change[inside].numel()))
@@ -82,11 +82,11 @@ def glasses_of_others(model: HiSD, faces: FaceBatch) -> float:
     """
     column = attribute_index("Eyeglasses")
     wears = faces.attributes[:, column].bool()
-    plain, seen = faces[(~wears).nonzero().flatten()], []
+    plain, shares = faces[(~wears).nonzero().flatten()], []
     for i in wears.nonzero().flatten()[:REFERENCES].tolist():
         c = model.conditions(plain.attributes, "Eyeglasses", reference=faces.images[i : i + 1])
-        seen.append(predict_attributes(model(plain.images, c))[:, column].float().mean().item())
-    return sum(seen) / len(seen) if seen else float("nan")
+        shares.append(predict_attributes(model(plain.images, c))[:, column].float().mean().item())
+    return sum(shares) / len(shares) if shares else float("nan")
 
 
 def reconstruct(model: DeepfakeModel, faces: FaceBatch) -> Tensor:
