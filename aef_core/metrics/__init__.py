@@ -4,13 +4,13 @@
 their own and are imported by name.
 """
 
+from aef_core.metrics.equilibrium import equilibrium_residual
 from aef_core.metrics.evaluation import (
     MASK_THRESHOLD,
     SUCCESS_THRESHOLD,
     TABLE_FORMAT,
     Evaluator,
     balance,
-    equilibrium_residual,
     evaluate,
     l2_mask,
     nonempty_mean,

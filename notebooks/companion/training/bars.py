@@ -49,11 +49,11 @@ def edit_quality(model: DeepfakeModel, faces: FaceBatch) -> pd.Series:
     for edit in model.edits:
         target = model.target_attributes(faces.attributes, edit)
         column = attribute_index(edit)
-        changes = (target != faces.attributes)[:, column]
+        rows = (target != faces.attributes)[:, column]
         forged = model(faces.images, model.conditions(faces.attributes, edit))
-        found = predict_attributes(forged[changes])[:, column]
-        hits[edit] = (found == target[changes, column]).float().mean().item()
-        change = (forged - faces.images)[changes].abs()
+        found = predict_attributes(forged[rows])[:, column]
+        hits[edit] = (found == target[rows, column]).float().mean().item()
+        change = (forged - faces.images)[rows].abs()
         changes.append(change.mean().item())
         outside = change.sum() - change[inside].sum()
         frames.append(outside.item() / (change.numel() - change[inside].numel()))

@@ -170,7 +170,7 @@ class OptimisationPanel(View):
             )  # fmt: skip
             line = f"finished in {self.run.seconds:.0f} s and stored as {self.run.path.name}", False
         except Stopped:
-            line = f"stopped at step {self._step} and stored: Start goes on from there", False
+            line = f"stopped at step {self._step} and kept: Start goes on from there", False
         except Exception as error:
             line = str(error) or type(error).__name__, True
         self._progress("")
