@@ -19,17 +19,17 @@ class MaxMin(Method):
 
     Parameters
     ----------
-    ceilings : tuple of K floats
+    single_model : tuple of K floats
         c_k, the output MSE that a perturbation for each generator alone reaches, in the order of
-        the zoo (see `ceilings_of` in the companion); empty: a running estimate from the gradients.
+        the zoo; empty: a running estimate from the gradients.
     balance, rate, gain, memory, share
         Of the rule, see `weighting.MaxMin`.
     """
 
     name: ClassVar[str] = "max-min"
     rule: ClassVar[str] = "max-min"
-    idea: ClassVar[str] = "ours: worst case relative to each generator's ceiling, with integral"
-    ceilings: tuple[float, ...] = ()
+    idea: ClassVar[str] = "ours: worst case relative to single-model references, with integral"
+    single_model: tuple[float, ...] = ()
     balance: str = "output"
     rate: float = 0.1
     gain: float = 5.0
