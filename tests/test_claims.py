@@ -87,11 +87,11 @@ def test_numbers_of_another_profile_do_not_count(tmp_path) -> None:
     ("uniform", "word"),
     [((0.9, 0.2, 0.3, 0.4), w.HOLDS), ((0.9, 0.6, 0.8, 0.8), w.PART), ((0.9,) * 4, w.NOT)],
 )
-def test_imbalance_is_measured_against_ceilings(tmp_path, uniform, word) -> None:
+def test_imbalance_is_measured_against_references(tmp_path, uniform, word) -> None:
     write(tmp_path, "01_imbalance", levels(specialists=(1,) * 4, random=(0,) * 4, uniform=uniform))
     found = v.imbalance(Evidence("quick", tmp_path))
     assert found.word == word
-    assert "A reaches 90% of its ceiling" in found.numbers
+    assert "A reaches 90% of its reference" in found.numbers
 
 
 @pytest.mark.parametrize(
@@ -140,12 +140,12 @@ def test_a_worst_generator_at_the_floor_is_never_better(tmp_path) -> None:
     assert found.numbers == "AEF's worst generator is not above random"
 
 
-def test_shares_of_a_ceiling_are_taken_above_random(tmp_path) -> None:
+def test_shares_of_a_reference_are_taken_above_random(tmp_path) -> None:
     """0.2 of 1 under random: a generator at 0.3 is pushed to an eighth, not to a third."""
     table = levels(specialists=(1,) * 4, random=(0.2,) * 4, uniform=(0.9, 0.9, 0.9, 0.3))
     write(tmp_path, "01_imbalance", table)
     found = v.imbalance(Evidence("quick", tmp_path))
-    assert "A reaches 87% of its ceiling, D 12%" in found.numbers
+    assert "A reaches 87% of its reference, D 12%" in found.numbers
     write(tmp_path, "01_imbalance", table[table["method"] != "random"])
     with pytest.raises(NotMeasured, match="no random rows"):
         v.imbalance(Evidence("quick", tmp_path))
@@ -186,7 +186,7 @@ def test_the_paper_tau_is_measured_against_the_chosen_one_above_random(tmp_path)
 
 
 def test_the_floor_is_not_counted_as_transfer(tmp_path) -> None:
-    """Half of the specialist's level, nearly all of it what random signs do as well."""
+    """Half of the reference's level, nearly all of it what random signs do as well."""
     rows = [
         {"method": "AEF", "value": 0.5},
         {"method": "specialist of the VAE", "value": 1.0, "over_floor": 0.55},

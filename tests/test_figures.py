@@ -11,7 +11,7 @@ from aef_core import provenance
 from aef_core.models.zoo import load_zoo, zoo_table
 from companion import plots
 from companion.plots.style import MODEL_COLOURS, save_figure
-from companion.studies.qualitative import forgeries, rule_points, shown_numbers
+from companion.studies.qualitative import forgeries, picture_numbers, rule_points
 from companion.studies.unseen import load_unseen, unseen_table
 
 from .conftest import make_faces, tiny_zoo
@@ -37,10 +37,8 @@ def test_the_sidecar_names_the_weights_that_were_loaded_and_shown(monkeypatch) -
     """Not celeba64's under a figure of another zoo."""
     monkeypatch.setattr(provenance, "_LOADED", {})
     unseen, small = load_unseen("cpu"), load_zoo("celeba64", models=["HiSD"], device="cpu")
-    digits = {
-        "unseen": {"VAE": unseen_table()["VAE"]["sha256"][:8]},
-        "celeba64": {"HiSD": zoo_table("celeba64")["HiSD"]["sha256"][:8]},
-    }
+    tables = {"unseen": (unseen_table(), "VAE"), "celeba64": (zoo_table("celeba64"), "HiSD")}
+    digits = {zoo: {name: table[name]["sha256"][:8]} for zoo, (table, name) in tables.items()}
 
     def named(**shown) -> dict:
         path = save_figure(plt.figure(), "weights", [], **shown).with_suffix(".json")
@@ -85,7 +83,7 @@ def test_the_grid_has_a_block_a_generator_and_a_row_a_method() -> None:
     unmoved = (blocks["HiSD"]["none"] - blocks["HiSD"]["forged"]).abs().max()
     moved = (blocks["HiSD"]["noise"] - blocks["HiSD"]["forged"]).abs().max()
     assert unmoved < moved  # rounding to 8 bits against a perturbation
-    numbers = shown_numbers(blocks)
+    numbers = picture_numbers(blocks)
     assert len(numbers) == 4 * 2
     assert set(numbers) == {"model", "method", "l2_mask"}
     edits = {name: model.edits[-1] for name, model in zoo.items()}

@@ -19,12 +19,17 @@ from companion.studies.arms import (
     ratio_interval,
     summary,
 )
-from companion.studies.cycle import edit_success, kept_smoothing, kept_spectra, kept_ways_back
+from companion.studies.cycle import (
+    edit_success,
+    trained_smoothing,
+    trained_spectra,
+    trained_ways_back,
+)
 from companion.studies.hiding import (
     OCTAVES,
     Filtered,
     band_power,
-    damaged,
+    damage,
     low_pass,
     own_conditions,
     way_back,
@@ -85,11 +90,11 @@ def test_band_power_finds_the_stripe_and_sums_to_the_mean_square() -> None:
 
 def test_damages_by_hand() -> None:
     x = torch.linspace(-1, 1, 12).view(1, 3, 2, 2)
-    assert set(damaged(x, "levels", 2).unique().tolist()) == {-1.0, 1.0}
-    assert damaged(x, "none", 0.0) is x
-    assert torch.equal(damaged(x, "noise", 0.1), damaged(x, "noise", 0.1))
+    assert set(damage(x, "levels", 2).unique().tolist()) == {-1.0, 1.0}
+    assert damage(x, "none", 0.0) is x
+    assert torch.equal(damage(x, "noise", 0.1), damage(x, "noise", 0.1))
     with pytest.raises(ValueError, match="unknown damage 'ink'; known: none, noise"):
-        damaged(x, "ink", 1)
+        damage(x, "ink", 1)
 
 
 class Copier(DeepfakeModel):
@@ -114,7 +119,7 @@ def test_the_way_back_of_a_copier_costs_exactly_the_damage() -> None:
     table = way_back(Copier(), faces, {"none": (0.0,), "levels": (4,)})
     means = table.groupby(["damage", "of"])["error"].mean()
     assert means["none", "forgery"] == means["none", "photo"] == 0
-    lost = (damaged(faces.images, "levels", 4) - faces.images).abs().mean().item()
+    lost = (damage(faces.images, "levels", 4) - faces.images).abs().mean().item()
     assert means["levels", "forgery"] == pytest.approx(lost, rel=1e-5)
     assert means["levels", "photo"] == pytest.approx(lost, rel=1e-5)
 
@@ -242,9 +247,9 @@ def test_the_kept_numbers_can_be_read_and_compared() -> None:
     assert not rows.duplicated(["architecture", "seed", "arm", "iteration"]).any()
     for at in ("equal time", "equal success"):
         assert (summary(rows, at=at)["ratio"] > 0).all()
-    assert kept_ways_back(table)["added"].notna().all()
-    assert not kept_smoothing(table).empty
-    assert kept_spectra(table).sum(axis=1).to_numpy() == pytest.approx(1, abs=1e-4)
+    assert trained_ways_back(table)["added"].notna().all()
+    assert not trained_smoothing(table).empty
+    assert trained_spectra(table).sum(axis=1).to_numpy() == pytest.approx(1, abs=1e-4)
 
 
 def kept(values: list[tuple]) -> pd.DataFrame:

@@ -10,6 +10,7 @@ from matplotlib import pyplot as plt
 
 from aef_core.methods import make_method
 from aef_core.metrics import Evaluator, evaluate, protect
+from aef_core.metrics.statistics import REFERENCE
 from aef_core.perturbation import PerturbationConfig
 from companion.cli.methods import choose
 from companion.plots.methods import strength_and_balance
@@ -41,18 +42,18 @@ def made(tmp_path_factory: pytest.TempPathFactory) -> tuple[Runs, pd.DataFrame]:
         return mt.main_table(small_zoo(), make_faces(), judge, CONFIG, (0, 1), ENTRIES)
 
 
-def test_every_method_and_seed_is_judged_and_specialists_come_first(made) -> None:
+def test_every_method_and_seed_is_judged_and_the_references_come_first(made) -> None:
     runs, table = made
-    assert list(table["method"].unique()) == [mt.CEILING, *ENTRIES]
+    assert list(table["method"].unique()) == [REFERENCE, *ENTRIES]
     assert set(runs) == {
         ("specialists: StarGAN", 0), ("specialists: HiSD", 0), ("random", 0), ("random", 1),
         ("PGD", 0), ("PGD", 1),
         ("max-min (ours)", 0), ("max-min (ours)", 1), ("FGSM per image", 0),
     }  # fmt: skip
     assert runs["FGSM per image", 0].delta.shape[0] == 4
-    ceilings = runs["max-min (ours)", 0].config["settings"]["ceilings"]
+    levels = runs["max-min (ours)", 0].config["settings"]["single_model"]
     alone = [runs[f"specialists: {name}", 0].history["output_mse"].iloc[-1] for name in small_zoo()]
-    assert list(ceilings) == pytest.approx(alone)
+    assert list(levels) == pytest.approx(alone)
 
 
 def test_the_control_differs_from_aef_in_the_loss_only() -> None:
@@ -69,16 +70,16 @@ def test_the_faces_must_differ() -> None:
         mt.main_table(small_zoo(), make_faces(), judge, CONFIG, (0,), ENTRIES)
 
 
-def test_shares_are_levels_over_the_specialists(made) -> None:
+def test_shares_are_levels_over_the_references(made) -> None:
     _, table = made
     rows = mt.shares(table)
     kept = table[~table["excluded"]]
     means = kept.groupby(["method", "model"])["l2_mask"].mean().unstack()
     for model in means:
         over = means[model] - means.loc["random", model]
-        expected = over["PGD"] / over[mt.CEILING] if over[mt.CEILING] > 0 else np.nan
+        expected = over["PGD"] / over[REFERENCE] if over[REFERENCE] > 0 else np.nan
         assert rows.loc["PGD", model] == pytest.approx(expected, nan_ok=True)
-    assert mt.CEILING not in rows.index
+    assert REFERENCE not in rows.index
     assert (rows["worst"] <= rows[list(means)].min(axis=1) + 1e-9).all()  # per seed, then averaged
     assert rows["worst"].notna().all()
     assert (rows["low"] <= rows["worst"]).all()
@@ -104,17 +105,17 @@ def test_the_summary_holds_the_plain_numbers(made, tmp_path) -> None:
     assert survival["max"] == pytest.approx(shares.max())
     seconds = numbers[(numbers["measure"] == "seconds") & (numbers["method"] == "PGD")].iloc[0]
     assert seconds["value"] == pytest.approx(np.mean([runs["PGD", s].seconds for s in (0, 1)]))
-    alone = numbers[(numbers["measure"] == "seconds") & (numbers["method"] == mt.CEILING)].iloc[0]
-    both = [runs[f"{mt.CEILING}: {name}", 0].seconds for name in small_zoo()]
+    alone = numbers[(numbers["measure"] == "seconds") & (numbers["method"] == REFERENCE)].iloc[0]
+    both = [runs[f"{REFERENCE}: {name}", 0].seconds for name in small_zoo()]
     assert alone["value"] == pytest.approx(sum(both)), "all references together, not one of them"
     plain = numbers[numbers["model"].isin(small_zoo()) & (numbers["measure"] != "share")]
     assert (plain["low"] <= plain["value"] + 1e-9).all()
     assert (plain["value"] <= plain["high"] + 1e-9).all()
     shown = mt.view(numbers)
-    assert list(shown.index) == [mt.CEILING, *ENTRIES]
+    assert list(shown.index) == [REFERENCE, *ENTRIES]
     assert "[" in shown.loc["PGD", "L2_mask min"]
     assert shown.loc["random", "L2_mask HiSD"].endswith("not above random")
-    assert not shown.loc[mt.CEILING, "L2_mask StarGAN"].endswith("not above random")
+    assert not shown.loc[REFERENCE, "L2_mask StarGAN"].endswith("not above random")
     against = mt.paired(table, "PGD", ["max-min (ours)"])
     assert against.loc["max-min (ours)", "min"].split("] ")[1] in (
         "better", "worse", "no detectable effect", "not above random",

@@ -6,6 +6,7 @@ from matplotlib import pyplot as plt
 
 from aef_core.faces import load_faces
 from aef_core.metrics import protect
+from aef_core.metrics.statistics import REFERENCE
 from aef_core.models.base import columns
 from aef_core.perturbation import PerturbationConfig
 from companion import plots
@@ -67,9 +68,9 @@ def test_the_comparison_runs_every_rule_and_pairs_on_faces() -> None:
     )
     assert ("specialists: ViT", 0) in runs
     assert ("max-min", 1) in runs
-    ceilings = runs["max-min", 0].config["settings"]["ceilings"]
+    levels = runs["max-min", 0].config["settings"]["single_model"]
     alone = [runs[f"specialists: {n}", 0].history["strength"].iloc[-1] for n in tiny()]
-    assert list(ceilings) == pytest.approx(alone)
+    assert list(levels) == pytest.approx(alone)
     assert runs["aef", 0].config["objective"] == "doubt"
     success = other_targets.success(table)
     wide = success.pivot(index="method", columns="model", values="value")
@@ -78,7 +79,7 @@ def test_the_comparison_runs_every_rule_and_pairs_on_faces() -> None:
     assert wide.loc["aef", "min"] == pytest.approx(plain.loc["aef"].min())
     gains = other_targets.against(table, "uniform")
     assert gains.loc["uniform", ["value", "low", "high"]].abs().max() == 0
-    assert other_targets.SPECIALIST not in gains.index
+    assert REFERENCE not in gains.index
     gaps = other_targets.equilibrium_gaps(runs)
     assert gaps.between(0, 1).all()
     models = list(tiny())

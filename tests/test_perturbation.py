@@ -136,7 +136,7 @@ def test_nan_stops_with_step_and_generator() -> None:
         run(zoo=zoo)
 
 
-def test_a_specialist_sees_the_edits_of_the_joint_run() -> None:
+def test_a_run_on_one_generator_sees_the_edits_of_the_joint_run() -> None:
     zoo, faces = tiny_zoo(), make_faces()
     alone = clean_references({"AttGAN": zoo["AttGAN"]}, faces, 3, 4)["AttGAN"]
     joint = clean_references(zoo, faces, 3, 4)["AttGAN"]

@@ -12,7 +12,6 @@ from companion.studies.resistance import (
     alignment,
     gradient_table,
     gsnr,
-    late_weights,
     pixel_gradients,
     rank_correlations,
     saturation,
@@ -65,16 +64,13 @@ def test_gradients_of_single_faces_average_to_the_loops_gradient(
         torch.testing.assert_close(mean, whole.flatten(), atol=1e-6 * whole.abs().max(), rtol=1e-3)
     table = gradient_table(gradients, batch=3)
     assert list(table.index) == list(zoo)
-    assert table["kept"].between(0, 1).all()
+    assert table["share left"].between(0, 1).all()
     assert table["sign agreement"].between(0.5, 1).all()
 
 
-def test_alignment_leaves_the_diagonal_out_and_weights_are_late_ones() -> None:
+def test_alignment_leaves_the_diagonal_out() -> None:
     cosines = np.array([[[1.0, 0.2, 0.4], [0.2, 1.0, 0.0], [0.4, 0.0, 1.0]]] * 2)
     assert alignment(cosines, ["A", "B", "C"]).tolist() == pytest.approx([0.3, 0.1, 0.2])
-    rows = [{"step": s, "model": m, "weight": w} for s in range(5) for m, w in
-            (("A", s / 4), ("B", 1 - s / 4))]  # fmt: skip
-    assert late_weights(pd.DataFrame(rows)).to_dict() == {"A": 0.875, "B": 0.125}
 
 
 def test_rank_correlations_are_exact_and_four_generators_prove_nothing() -> None:

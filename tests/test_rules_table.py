@@ -23,7 +23,7 @@ def test_all_rules_meet_on_the_generators_under_one_loss() -> None:
     runs, table = compare_rules(lab)
     assert list(dict.fromkeys(table["method"])) == [REFERENCE, RANDOM, *RULES]
     assert {run.config["loop"]["feature_weight"] for run in runs.values()} == {0.0}
-    assert len(runs["max-min", 0].config["settings"]["ceilings"]) == 2
+    assert len(runs["max-min", 0].config["settings"]["single_model"]) == 2
     view = rules_view(table)
     assert set(view.index) == {RANDOM, *RULES}
     assert {"StarGAN", "HiSD", "worst share", "rank", "idle", "against uniform"} == set(view)

@@ -8,6 +8,7 @@ from aef_core.metrics import Evaluator
 from aef_core.perturbation import PerturbationConfig
 from companion import plots
 from companion.studies import study
+from companion.studies.references import evaluate_each, single_model
 from companion.studies.temperature import choose_tau
 
 from .conftest import make_faces, tiny_zoo
@@ -23,7 +24,8 @@ def compared(tmp_path_factory: pytest.TempPathFactory) -> tuple:
         judge = Evaluator(tiny_zoo(), make_faces(5, seed=1))
         runs, table = study.compare(tiny_zoo(), make_faces(), judge, METHODS, CONFIG, seeds=(0, 1))
         lab = study.Lab(get_profile("smoke"), judge.zoo, make_faces(), judge.faces, judge, CONFIG)
-        return runs, table, study.specialists(lab)[1]
+        alone = single_model(lab.zoo, lab.train, lab.config)
+        return runs, table, evaluate_each(alone, lab.evaluator)
 
 
 def test_every_method_seed_image_model_and_edit_is_judged(compared) -> None:

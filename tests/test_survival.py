@@ -176,8 +176,7 @@ def test_a_table_stored_without_these_columns_is_made_again() -> None:
 def test_the_results_table_has_it() -> None:
     zoo, config = tiny_zoo(), PerturbationConfig(steps=1, batch=4)
     judge = Evaluator(zoo, make_faces(3, seed=1))
-    runs, table = compare(
-        zoo, make_faces(), judge, {"AEF": ("aef", {}), "random": ("random", {})}, config
-    )
+    methods = {"AEF": ("aef", {}), "random": ("random", {})}
+    runs, table = compare(zoo, make_faces(), judge, methods, config)
     shares = table[~table["excluded"]].groupby("model")["survives"].mean()
     assert results_table(table, runs).loc["AEF", "edit survival"] == pytest.approx(shares.mean())

@@ -123,9 +123,9 @@ def test_only_a_phase_with_jitter_hides_the_face_from_the_critic() -> None:
     model = ARCHITECTURES["StarGAN"](**TINY["StarGAN"])
     recipe = build_recipe(model, 4)
     x = make_faces(4, size=16).images
-    assert recipe.seen(x) is x
+    assert recipe.critic_input(x) is x
     recipe.phase = Phase(0, jitter=True)
-    assert not torch.equal(recipe.seen(x), x)
+    assert not torch.equal(recipe.critic_input(x), x)
 
 
 def test_exported_weights_are_half_precision_and_named(tmp_path: Path) -> None:

@@ -1,7 +1,6 @@
 """Leave-one-out, the floor, the shares; and the generator of another family."""
 
-from collections.abc import Iterator
-from contextlib import contextmanager
+import os
 from dataclasses import replace
 from pathlib import Path
 
@@ -11,13 +10,13 @@ import pytest
 import torch
 from matplotlib import pyplot as plt
 
-from aef_core.atomic import replacement
 from aef_core.faces import load_faces
 from aef_core.metrics import Evaluator
 from aef_core.perturbation import PerturbationConfig
 from aef_core.runs import optimize
 from companion import plots
 from companion.studies import transfer
+from companion.studies.references import outputs_alone, single_model
 from companion.studies.unseen import VAE, load_unseen, unseen_table
 from companion.training.bars import edit_quality
 from companion.training.train_vae import attribute_vectors, loss_of, train
@@ -39,11 +38,11 @@ def folds(tmp_path_factory: pytest.TempPathFactory) -> tuple:
         patch.setenv("AEF_HOME", str(tmp_path_factory.mktemp("home")))
         zoo, train_faces = two(), make_faces()
         judge = Evaluator(zoo, make_faces(4, seed=1))
-        alone = transfer.specialists(zoo, train_faces, CONFIG)
+        alone = single_model(zoo, train_faces, outputs_alone(CONFIG))
         whole = transfer.on_all(zoo, train_faces, CONFIG, alone, (0, 1), ENTRIES)
         table = transfer.leave_one_out(judge, train_faces, CONFIG, alone, whole, ENTRIES)
         left_out = {
-            left: transfer.made_with(
+            left: transfer.optimize_entry(
                 ENTRIES["grad-norm"], {k: m for k, m in zoo.items() if k != left},
                 train_faces, CONFIG, alone,
             )
@@ -71,9 +70,9 @@ def test_grad_norm_is_judged_on_outputs_as_the_methods_are(folds) -> None:
     assert run.history["strength"].to_numpy() == pytest.approx(run.history["output_mse"].to_numpy())
 
 
-def test_ceilings_go_with_the_generators_that_are_left(folds) -> None:
+def test_references_go_with_the_generators_that_are_left(folds) -> None:
     whole = folds[1]["max-min (ours)", 1]
-    assert len(whole.config["settings"]["ceilings"]) == 2
+    assert len(whole.config["settings"]["single_model"]) == 2
 
 
 def test_shares_and_balance_are_the_plain_ratios(folds) -> None:
@@ -165,14 +164,12 @@ def test_training_the_vae_lowers_its_loss_and_goes_on_where_it_stopped(tmp_path,
     class Stop(Exception):
         pass
 
-    @contextmanager
-    def stop(path: Path) -> Iterator[Path]:
-        with replacement(path) as temporary:
-            yield temporary
+    def stop(*paths: Path) -> None:
+        os.rename(*paths)
         raise Stop
 
     with monkeypatch.context() as patch, pytest.raises(Stop):
-        patch.setattr(train_vae, "replacement", stop)
+        patch.setattr(os, "replace", stop)
         train(faces, tmp_path / "twice", steps=12, every=6)
     assert torch.load(tmp_path / "twice" / "vae.ckpt", weights_only=True)[-1] == 6
     twice = train(faces, tmp_path / "twice", steps=12, every=6).state_dict()

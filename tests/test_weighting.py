@@ -153,7 +153,7 @@ def test_every_rule_says_where_it_comes_from() -> None:
         ("dwt-threshold", {"every": 0}, "every must be 1 or more"),
         ("mgda", {"rows": "l3"}, "rows must be one of raw, l1, l2, got 'l3'"),
         ("cagrad", {"c": 1.0}, r"c must be in \[0, 1\)"),
-        ("max-min", {"ceilings": (0.1, 0.0)}, "ceilings must be positive numbers"),
+        ("max-min", {"single_model": (0.1, 0.0)}, "single_model must be positive numbers"),
         ("max-min", {"balance": "ssim"}, "balance must be one of output, strength"),
         ("max-min", {"rate": -1.0}, "rate and gain must be 0 or more"),
         ("max-min", {"share": 0.0}, r"share must be in \(0, 1\)"),
@@ -167,5 +167,5 @@ def test_bad_rules_are_refused_by_name(name: str, settings: dict, message: str) 
 def test_what_a_rule_needs_and_misses_is_named() -> None:
     with pytest.raises(ValueError, match=r"needs Feedback\.gramian"):
         make_rule("mgda")(Feedback(USUAL.strength, USUAL.grad_l1))
-    with pytest.raises(ValueError, match="ceilings has 2 entries for 4 generators"):
-        make_rule("max-min", ceilings=(0.1, 0.2))(USUAL)
+    with pytest.raises(ValueError, match="single_model has 2 entries for 4 generators"):
+        make_rule("max-min", single_model=(0.1, 0.2))(USUAL)

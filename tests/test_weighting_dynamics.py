@@ -10,7 +10,8 @@ import torch
 from scipy.optimize import linprog
 from torch import Tensor
 
-from aef_core.weighting import Feedback, Weighting, make_rule, maxmin_gap
+from aef_core.metrics.equilibrium import maxmin_gap
+from aef_core.weighting import Feedback, Weighting, make_rule
 
 EPS = 0.05
 Play = tuple[Tensor, pd.DataFrame]
@@ -35,13 +36,13 @@ class LinearGame:
         return self.b + self.a @ d, self.a
 
     @property
-    def ceilings(self) -> tuple[float, ...]:
+    def references(self) -> tuple[float, ...]:
         return tuple((self.b + self.a.abs().sum(1) * EPS).tolist())
 
     def solve(self) -> tuple[float, np.ndarray]:
         """max_d min_k S_k / c_k, and the multipliers of that minimum (the dual solution)."""
         k, n = self.a.shape
-        c = np.array(self.ceilings)[:, None]
+        c = np.array(self.references)[:, None]
         left = np.hstack([-self.a.numpy() / c, np.ones((k, 1))])
         cost = np.append(np.zeros(n), -1.0)
         bounds = [(-EPS, EPS)] * n + [(None, None)]
@@ -88,14 +89,14 @@ def share_of_value(name: str, seed: int, **settings: object) -> float:
     """min_k S_k / c_k reached, over the value of the game."""
     game = LinearGame.drawn(seed)
     strength, _ = game(play_linear(name, seed, **settings)[0])
-    return float((strength / torch.tensor(game.ceilings)).min() / game.solve()[0])
+    return float((strength / torch.tensor(game.references)).min() / game.solve()[0])
 
 
 @pytest.mark.parametrize("seed", [0, 1, 2])
 def test_max_min_reaches_the_value_of_linear_games(seed: int) -> None:
-    ceilings = LinearGame.drawn(seed).ceilings
-    assert share_of_value("max-min", seed, ceilings=ceilings) > 0.99
-    assert share_of_value("max-min", seed) > 0.99  # in a linear game |g| is the ceiling
+    references = LinearGame.drawn(seed).references
+    assert share_of_value("max-min", seed, single_model=references) > 0.99
+    assert share_of_value("max-min", seed) > 0.99  # in a linear game |g| is the reference
 
 
 @pytest.mark.parametrize(
@@ -123,12 +124,12 @@ def test_rules_that_see_raw_strengths_stop_elsewhere(
 def test_its_weights_are_the_multipliers_of_the_linear_program(seed: int) -> None:
     """w_k c_k, averaged over the last quarter, against the dual solution; and a small gap."""
     game = LinearGame.drawn(seed)
-    _, history = play_linear("max-min", seed, ceilings=game.ceilings)
+    _, history = play_linear("max-min", seed, single_model=game.references)
     value, dual = game.solve()
     late = history[history["step"] >= 112].groupby("model")["weight"].mean().to_numpy()
-    ours = late * np.array(game.ceilings)
+    ours = late * np.array(game.references)
     np.testing.assert_allclose(ours / ours.sum(), dual, atol=0.01)
-    gap = maxmin_gap(history, game.ceilings)
+    gap = maxmin_gap(history, game.references)
     assert gap["relative_gap"] < 0.01
     assert gap["worst"] <= value * (1 + 1e-9)
     assert gap["weighted"] == pytest.approx(value, rel=0.01)
@@ -136,10 +137,10 @@ def test_its_weights_are_the_multipliers_of_the_linear_program(seed: int) -> Non
 
 def test_without_the_proportional_term_the_weights_cycle() -> None:
     """The same game, the same rate: only the gain differs. It shows in the spread over time."""
-    ceilings = LinearGame.drawn(0).ceilings
+    references = LinearGame.drawn(0).references
 
     def swing(gain: float) -> float:
-        _, history = play_linear("max-min", 0, ceilings=ceilings, rate=0.3, gain=gain)
+        _, history = play_linear("max-min", 0, single_model=references, rate=0.3, gain=gain)
         late = history[history["step"] >= 75].assign(q=lambda h: h["weight"])
         return late.groupby("model")["q"].std().max()
 
@@ -148,11 +149,11 @@ def test_without_the_proportional_term_the_weights_cycle() -> None:
 
 def test_without_the_integral_term_a_residual_remains() -> None:
     """Proportional control needs unequal strengths to keep weights unequal: AEF's own limit."""
-    ceilings = LinearGame.drawn(0).ceilings
+    references = LinearGame.drawn(0).references
 
     def gap(rate: float, gain: float) -> float:
-        _, history = play_linear("max-min", 0, ceilings=ceilings, rate=rate, gain=gain)
-        return maxmin_gap(history, ceilings)["relative_gap"]
+        _, history = play_linear("max-min", 0, single_model=references, rate=rate, gain=gain)
+        return maxmin_gap(history, references)["relative_gap"]
 
     assert gap(0.0, 1.0) > 5 * gap(0.1, 5.0)
 
@@ -161,7 +162,7 @@ def test_without_the_integral_term_a_residual_remains() -> None:
 def test_two_hills_are_balanced_whatever_their_height(scale: float) -> None:
     """The answer is d = 0 with 3/4 each; plain averaging climbs the higher hill."""
     start = torch.tensor([0.9], dtype=torch.float64)
-    rule = make_rule("max-min", ceilings=(1.0, scale))
+    rule = make_rule("max-min", single_model=(1.0, scale))
     d, history = play(Hills((1.0, scale)), rule, start, 1.0, 0.01, 300)
     assert abs(d.item()) < 0.1
     assert maxmin_gap(history, (1.0, scale))["worst"] == pytest.approx(0.75, abs=0.05)
@@ -174,7 +175,7 @@ def test_a_generator_that_is_always_ahead_gets_only_its_share() -> None:
     """Its multiplier at the equilibrium is 0; the others share the rest."""
     game = LinearGame(torch.eye(3, 30).double(), torch.tensor([0.1, 0.1, 5.0]).double())
     start = torch.zeros(30, dtype=torch.float64)
-    rule = make_rule("max-min", ceilings=(1, 1, 1), share=0.03)
+    rule = make_rule("max-min", single_model=(1, 1, 1), share=0.03)
     _, history = play(game, rule, start, EPS, 1e-3, 100)
     last = history[history["step"] == 99]["weight"].to_numpy()
     np.testing.assert_allclose(last, [0.495, 0.495, 0.01], atol=0.01)

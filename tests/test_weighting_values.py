@@ -41,7 +41,7 @@ FIRST_STEP = {
     ("dwt-threshold", "threshold_db", 40.0): [0.25, 0.25, 0.25, 0.25],
     ("kpi-focal",): [0.200340, 0.266728, 0.365308, 0.167624],
     # u = log(S / c) all equal: p uniform, so 1 / mean|g|
-    ("max-min", "ceilings", (0.3, 0.103, 0.02, 0.5)): [0.106134, 0.102343, 0.622958, 0.168565],
+    ("max-min", "single_model", (0.3, 0.103, 0.02, 0.5)): [0.106134, 0.102343, 0.622958, 0.168565],
 }
 
 
@@ -139,7 +139,7 @@ def test_dwt_threshold_stops_when_all_are_broken() -> None:
 
 def test_max_min_two_steps_by_hand() -> None:
     """c = (1, 1), B = (e^2, 1), equal gradients; gain 1, rate 0.1, memory 0.5, share 0.02."""
-    rule = make_rule("max-min", ceilings=(1, 1), gain=1, rate=0.1, memory=0.5, share=0.02)
+    rule = make_rule("max-min", single_model=(1, 1), gain=1, rate=0.1, memory=0.5, share=0.02)
     e = torch.tensor(2.0).double().exp().item()
     seen = Feedback(tensor([e, 1.0]), tensor([1.0, 1.0]))
     # level (2, 0), integral (-0.1, 0.1), logits apart by 2.2

@@ -69,7 +69,7 @@ def test_bars_of_one_generator_leave_the_others_as_kept(
 ) -> None:
     shutil.copytree(ASSETS / "celeba64", tmp_path / "celeba64")
     monkeypatch.setattr(zoo_bars, "ASSETS", tmp_path)
-    monkeypatch.setattr(zoo_bars, "SPECIALIST", PerturbationConfig(steps=1, feature_weight=0.0))
+    monkeypatch.setattr(zoo_bars, "SINGLE_MODEL", PerturbationConfig(steps=1, feature_weight=0.0))
     bars = tmp_path / "celeba64" / "bars.json"
     before = json.loads(bars.read_text())
     zoo_bars.report(None, 4, write=True, models=["AttGAN"])
@@ -103,7 +103,7 @@ def test_hisd_takes_glasses_from_a_photo() -> None:
     assert math.isnan(glasses_of_others(hisd, plain)), "nobody lends any"
 
 
-def test_a_specialist_interrupts_what_noise_does_not() -> None:
+def test_a_reference_interrupts_what_noise_does_not() -> None:
     zoo = load_zoo("celeba64", models=["AttentionGAN"])
     config = PerturbationConfig(steps=15, step_size=1e-2, feature_weight=0.0)
     run = optimize(zoo, load_faces(n=16), "uniform", config, progress=False)

@@ -175,14 +175,15 @@ def summary(run: "Run") -> "pd.DataFrame":
     """Per generator: S at the first step and late, late weight and gradient of a run."""
     import pandas as pd
 
-    late = run.history["step"] >= run.history["step"].max() * 3 / 4
-    by_model = run.history.groupby("model", sort=False)
-    last = run.history[late].groupby("model", sort=False)
+    from aef_core.metrics.equilibrium import late_means
+
+    first = run.history.groupby("model", sort=False)["strength"].first()
+    late = late_means(run.history)
     return pd.DataFrame(
         {
-            "S first": by_model["strength"].first(),
-            "S late": last["strength"].mean(),
-            "weight": last["weight"].mean(),
-            "mean |gradient|": last["grad_l1"].mean(),
+            "S first": first,
+            "S late": late["strength"],
+            "weight": late["weight"],
+            "mean |gradient|": late["grad_l1"],
         }
     )

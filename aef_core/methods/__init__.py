@@ -9,13 +9,12 @@ from typing import Any
 
 import pandas as pd
 
-from aef_core.methods.aef import AEF
+from aef_core.methods.aef import AEF, MaxMin
 from aef_core.methods.base import Method, RuleMethod
 from aef_core.methods.cmua import CMUA
 from aef_core.methods.dwt import DWT
 from aef_core.methods.fgsm import FGSM, MIFGSM, PGD
 from aef_core.methods.found import FOUND
-from aef_core.methods.maxmin import MaxMin
 from aef_core.methods.random import Random
 from aef_core.methods.tsdf import TSDF
 from aef_core.perturbation.objective import Zoo

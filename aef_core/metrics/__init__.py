@@ -1,15 +1,16 @@
 """Metrics: what a perturbation does to forgeries, how evenly, how visibly, and how surely."""
 
 from aef_core.faces.pixels import protect, psnr, ssim
+from aef_core.metrics.equilibrium import equilibrium_residual
 from aef_core.metrics.evaluation import (
     MASK_THRESHOLD,
     SUCCESS_THRESHOLD,
     TABLE_FORMAT,
     Evaluator,
     balance,
-    equilibrium_residual,
     evaluate,
     l2_mask,
+    nonempty_mean,
     per_model,
 )
 
@@ -22,6 +23,7 @@ __all__ = [
     "equilibrium_residual",
     "evaluate",
     "l2_mask",
+    "nonempty_mean",
     "per_model",
     "protect",
     "psnr",

@@ -159,19 +159,22 @@ def evaluate(
     return Evaluator(zoo, faces, batch)(delta, detect)
 
 
+def nonempty_mean(
+    table: pd.DataFrame, by: str | list[str], column: str | list[str] = "l2_mask"
+) -> Any:
+    """Mean of a column (or several) per group, over the pairs whose mask is not empty.
+
+    Of a table from `evaluate`, in its order; groups with empty masks alone are left out.
+    """
+    return table[~table["excluded"]].groupby(by, sort=False)[column].mean()
+
+
 def per_model(table: pd.DataFrame) -> pd.DataFrame:
     """Mean L2_mask, SR_mask, edit survival, count of pairs per generator; no empty masks."""
-    kept = table[~table["excluded"]].groupby("model", sort=False)
-    summary = pd.DataFrame(
-        {
-            "l2_mask": kept["l2_mask"].mean(),
-            "sr_mask": kept["interrupted"].mean(),
-            "edit survival": kept["survives"].mean(),
-            "pairs": kept.size(),
-        }
-    )
-    excluded = table.groupby("model", sort=False)["excluded"].sum()
-    return summary.reindex(excluded.index).assign(excluded=excluded)
+    names = {"l2_mask": "l2_mask", "interrupted": "sr_mask", "survives": "edit survival"}
+    counts = table.groupby("model", sort=False)["excluded"].agg(["size", "sum"])
+    means = nonempty_mean(table, "model", list(names)).rename(columns=names).reindex(counts.index)
+    return means.assign(pairs=counts["size"] - counts["sum"], excluded=counts["sum"])
 
 
 def balance(values: ArrayLike) -> dict[str, Any]:
@@ -193,12 +196,3 @@ def balance(values: ArrayLike) -> dict[str, Any]:
         cv = np.where(mean > 0, v.std(axis=-1) / mean, np.nan)
     low, high = v.min(axis=-1), v.max(axis=-1)
     return {"min": low, "mean": mean, "spread": high - low, "cv": cv[()]}
-
-
-def equilibrium_residual(history: pd.DataFrame) -> pd.Series:
-    """<w, S> - min_k S_k per step: how far weights still sit on generators that are not the worst.
-
-    Zero at an exact max-min equilibrium. Units of S. `history` as in `Run.history`.
-    """
-    weighted = (history["weight"] * history["strength"]).groupby(history["step"]).sum()
-    return weighted - history.groupby("step")["strength"].min()

@@ -1,12 +1,11 @@
 """How sure a number is, and whether it says anything: one standard for tables, figures, verdicts.
 
-**The interval.** A number varies with the faces it was judged on, of which there are dozens, and
-with the seed of the perturbation, of which there are three to five. Each gets what its count
-allows. Faces are resampled (paired bootstrap: a face with all its edits, generators, methods and
-seeds is drawn as one), which gives the standard error b of the mean over seeds. Seeds are too few
-to be resampled: the percentiles of three values never leave these three, and hold the truth in 75
-of 100 cases where they should in 95. They have the standard deviation s of the per-seed values, and
-Student's t, which knows how little three say of it. The two half-widths are added in squares:
+**The interval.** A number varies with the faces it was judged on (dozens) and with the seed of the
+perturbation (three to five). Faces are resampled (paired bootstrap: a face with all its edits,
+generators, methods and seeds is drawn as one), which gives the standard error b of the mean over
+seeds. Seeds are too few to be resampled: intervals from three resampled values hold the truth in 75
+of 100 cases instead of 95. They enter by the standard deviation s of the R per-seed values and
+Student's t, which is wide for small R. The squares of the two half-widths are added:
 
     value +- sqrt((t(R - 1) s / sqrt(R))^2 + (1.96 b)^2).
 
@@ -14,8 +13,8 @@ Simulated for three and five seeds, whichever source leads, it holds the truth i
 cases (pooling both variances under Welch's degrees of freedom: 92 to 95). One seed (methods per
 image, single-model references) has an interval over faces alone.
 
-**The floor.** Any pattern of this size moves a forgery a little. `RANDOM` is the method that does
-no more; what is not clearly above it is neither better nor worse than anything.
+**The floor.** Any pattern of this size changes a forgery a little. The method `RANDOM`, random
+signs, measures how much; a method not clearly above it is called neither better nor worse.
 
 **The smallest effect.** An interval off zero says that a difference is there, not that it matters:
 see `SMALLEST_EFFECT`.
@@ -28,12 +27,12 @@ from scipy.stats import norm
 from scipy.stats import t as student
 
 from aef_core.errors import BadInput
-from aef_core.metrics.evaluation import balance
+from aef_core.metrics.evaluation import balance, nonempty_mean
 
 DRAWS = 1000
 BALANCE = ["min", "mean", "spread", "cv"]
 RANDOM = "random"  # label and method of the floor
-REFERENCE = "specialists"  # label of the single-model references: each generator attacked alone
+REFERENCE = "specialists"  # how stored tables label the single-model references
 SMALLEST_EFFECT = 0.05
 """Share of the single-model reference (above the floor) that a difference must reach to be named.
 
@@ -65,9 +64,8 @@ def bootstrap_means(
     DataFrame, rows (draw, seed), a column per group. Draw 0 holds the means as measured, draws 1
     to n those of resampled images; NaN where a seed has no rows of a group.
     """
-    kept = table[~table["excluded"]]
-    kept = kept.assign(seed=kept["seed"].fillna(0) if "seed" in kept else 0)
-    grouped = kept.groupby(["image", "seed", *by], sort=False)[column]
+    edited = with_seed(table[~table["excluded"]])
+    grouped = edited.groupby(["image", "seed", *by], sort=False)[column]
     sums = grouped.sum().unstack(["seed", *by], fill_value=0.0)
     counts = grouped.count().unstack(["seed", *by], fill_value=0)[sums.columns]
     draws = np.random.default_rng(seed).multinomial(len(sums), [1 / len(sums)] * len(sums), size=n)
@@ -78,11 +76,16 @@ def bootstrap_means(
     return wide.stack("seed", future_stack=True)[list(sums.columns.droplevel("seed").unique())]
 
 
+def with_seed(table: pd.DataFrame) -> pd.DataFrame:
+    """The table with a column `seed`, 0 where it says none."""
+    return table.assign(seed=table["seed"].fillna(0) if "seed" in table else 0)
+
+
 def interval(draws: pd.DataFrame, level: float = 0.95) -> pd.DataFrame:
     """Value and interval of each column of `bootstrap_means` or of a function of its rows.
 
     The value is the mean over seeds as measured; the interval is that of the module's docstring,
-    symmetric, NaN where neither seeds nor images say anything.
+    symmetric, NaN where there is one seed and one image.
 
     Returns
     -------
@@ -116,9 +119,8 @@ def over_seeds(values: ArrayLike, level: float = 0.95) -> pd.Series:
 def balance_draws(table: pd.DataFrame, method: str, column: str = "l2_mask") -> pd.DataFrame:
     """`metrics.balance` of one method, as of `bootstrap_means`: columns min, mean, spread and cv.
 
-    A perturbation is one seed's: its balance is that of its own means, and seeds are averaged after
-    it. The means of several seeds are more even than any seed, since not the same generator leads
-    in each.
+    Computed per seed and then averaged: means over seeds would look more even than any perturbation
+    is, because another generator may lead in each seed.
     """
     draws = bootstrap_means(table, ["method", "model"], column)[method].dropna(axis=1, how="all")
     return pd.DataFrame(balance(draws.to_numpy()), index=draws.index)
@@ -152,9 +154,9 @@ def above_random(table: pd.DataFrame, column: str = "l2_mask") -> pd.DataFrame:
 def share_draws(table: pd.DataFrame, column: str = "l2_mask") -> pd.DataFrame:
     """Shares of the single-model reference, above the floor: (method - random) / (alone - random).
 
-    0 is what random signs do, 1 what a perturbation for this generator alone does. The criterion of
-    the max-min game: a level that is little for StarGAN is out of reach of AttGAN. Image by image
-    paired; reference and floor are the means of their seeds.
+    0 is what random signs do, 1 what a perturbation for this generator alone does. Shares can be
+    compared between generators where levels cannot: a level that is little for StarGAN is out of
+    reach for AttGAN. Paired on images; reference and floor are means over their seeds.
 
     Returns
     -------
@@ -179,9 +181,9 @@ def smallest_effects(table: pd.DataFrame, column: str = "l2_mask") -> pd.Series:
     `SMALLEST_EFFECT` of the reference above the floor: the least of the generators' for the worst
     one, their mean for mean and spread.
     """
-    kept = table[~table["excluded"] & table["method"].isin([RANDOM, REFERENCE])]
-    _judged(kept, column, RANDOM, REFERENCE)
-    level = kept.groupby(["method", "model"])[column].mean().unstack()
+    both = table[table["method"].isin([RANDOM, REFERENCE])]
+    _judged(both, column, RANDOM, REFERENCE)
+    level = nonempty_mean(both, ["method", "model"], column).unstack()
     reach = (level.loc[REFERENCE] - level.loc[RANDOM]).clip(lower=0)
     worth = {"min": reach.min(), "mean": reach.mean(), "spread": reach.mean(), "cv": 1.0}
     return SMALLEST_EFFECT * pd.Series(worth)
@@ -241,10 +243,8 @@ def _judged(table: pd.DataFrame, column: str, *needed: str) -> pd.DataFrame:
 def method_balance(table: pd.DataFrame) -> pd.DataFrame:
     """`metrics.balance` of the mean L2_mask per generator, per seed and then averaged.
 
-    One row a method.
+    One row per method.
     """
-    kept = table[~table["excluded"]]
-    kept = kept.assign(seed=kept["seed"].fillna(0) if "seed" in kept else 0)
-    means = kept.groupby(["method", "seed", "model"], sort=False)["l2_mask"].mean()
+    means = nonempty_mean(with_seed(table), ["method", "seed", "model"])
     seeds = means.groupby(["method", "seed"], sort=False).apply(lambda v: pd.Series(balance(v)))
     return seeds.unstack().groupby("method", sort=False).mean()[BALANCE]

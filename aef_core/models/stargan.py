@@ -1,6 +1,7 @@
 """StarGAN (Choi et al., CVPR 2018): one generator for all edits, told what to do by label planes.
 
-AttentionGAN shares its trunk. State-dict keys and shapes equal those of the public checkpoints.
+AttentionGAN (Tang et al., IJCNN 2019, the multi-domain v1) shares its trunk; it paints a content
+image and says where to use it. State-dict keys and shapes equal those of the public checkpoints.
 """
 
 import torch
@@ -110,3 +111,19 @@ class StarGAN(LabelPlaneModel):
 
     def decode(self, codes: tuple[Tensor, ...], x: Tensor, c: Tensor) -> Tensor:
         return self.main[self._tap :](codes[0]).tanh()
+
+
+class AttentionGAN(LabelPlaneModel):
+    """AttentionGAN's generator: `content * attention + x * (1 - attention)`."""
+
+    name = "AttentionGAN"
+    out_channels = 4
+
+    def decode(self, codes: tuple[Tensor, ...], x: Tensor, c: Tensor) -> Tensor:
+        content, attention = self.content_and_attention(codes)
+        return content * attention + x * (1 - attention)
+
+    def content_and_attention(self, codes: tuple[Tensor, ...]) -> tuple[Tensor, Tensor]:
+        """Content, shape [B, 3, H, W] (unbounded), and attention, shape [B, 1, H, W] in [0, 1]."""
+        out = self.main[self._tap :](codes[0])
+        return out[:, 1:], out[:, :1].sigmoid()

@@ -29,7 +29,7 @@ class References:
     features: Tensor  # [N, C, h, w]
 
     def at(self, rows: Tensor) -> "References":
-        """Those of some rows, all where the conditions are and as precise, wherever kept."""
+        """The references of some rows, on the device and in the precision of the conditions."""
         c = self.conditions
         return References(c[rows], self.outputs[rows].to(c), self.features[rows].to(c))
 
@@ -40,8 +40,8 @@ def clean_references(zoo: Zoo, faces: FaceBatch, seed: int, batch: int) -> dict[
     references = {}
     for name, model in zoo.items():
         device = next(model.parameters()).device
-        # the draw depends on the name, not on the place in the zoo: a specialist run on one
-        # generator sees the same edits as a run on all
+        # the draw depends on the name, not on the place in the zoo: a run on one generator
+        # alone sees the same edits as a run on all
         generator = torch.Generator().manual_seed(seed + zlib.crc32(name.encode()))
         draws = torch.randint(len(model.edits), (len(faces),), generator=generator).tolist()
         attributes = faces.attributes.to(device)

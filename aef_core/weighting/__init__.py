@@ -1,10 +1,10 @@
-"""Weighting rules: from what each generator feels now to how much each counts in the next step.
+"""Weighting rules: from how far each generator is interrupted to how much it counts.
 
-A rule sees one `Feedback` a step and returns weights on the simplex. It knows nothing of images or
-networks, so swapping rules is one argument, and adding one is one class and one row in `RULES`.
+A rule sees one `Feedback` per step and returns weights on the simplex. It knows nothing of images
+or networks. To add one, write a class and a row in `RULES`.
 
-`aef.py`: the paper's rule; `losses.py`: rules that see strengths; `dynamics.py`: those among them
-with a memory; `gradients.py`: rules that see gradients; `maxmin.py`: ours.
+`aef.py`: the paper's rule; `losses.py`: rules that see strengths; `dynamics.py`: those with a
+memory; `gradients.py`: rules that see gradients; `maxmin.py`: ours.
 """
 
 from typing import Any
@@ -15,7 +15,7 @@ from aef_core.weighting.base import Feedback, Weighting
 from aef_core.weighting.dynamics import APGDA, DWA, DWTThreshold, ExponentiatedGradient
 from aef_core.weighting.gradients import MGDA, CAGrad, GradNorm, PCGrad, UPGrad
 from aef_core.weighting.losses import OHEM, STCH, Focal, KPIFocal, Uniform
-from aef_core.weighting.maxmin import MaxMin, maxmin_gap
+from aef_core.weighting.maxmin import MaxMin
 
 __all__ = [
     "AEF",
@@ -38,7 +38,6 @@ __all__ = [
     "Uniform",
     "Weighting",
     "make_rule",
-    "maxmin_gap",
 ]
 
 RULES: dict[str, type[Weighting]] = {

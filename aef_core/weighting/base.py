@@ -2,7 +2,7 @@
 
 import math
 from collections.abc import Iterable
-from dataclasses import dataclass, fields
+from dataclasses import dataclass, field, fields
 from typing import Any, ClassVar
 
 import torch
@@ -23,7 +23,7 @@ class Feedback:
         Mean absolute value of the gradient of S_k with respect to the perturbation.
     gramian : Tensor, shape [K, K], float64, optional
         Inner products <g_i, g_j> of those gradients, each flattened (with one perturbation per
-        image: over the whole batch). Only the rules of `gradients.py` ask for it.
+        image: over the whole batch). Only rules of `gradients.py` need it.
     output_mse : Tensor, shape [K], float64, >= 0, optional
         The output term of S_k alone, which is what the metrics judge; `max-min` can balance it.
     """
@@ -43,8 +43,8 @@ class Weighting:
     Attributes
     ----------
     solver_failed : bool
-        Whether the last weights are a plain average because a solver found none; always False for
-        rules that solve nothing. A run's history has it for every step.
+        Whether the last weights are equal because a solver found none; always False for rules
+        without a solver. A run's history has it for every step.
     """
 
     name: ClassVar[str]
@@ -58,14 +58,30 @@ class Weighting:
         return {f.name: getattr(self, f.name) for f in fields(self) if f.init}
 
     def state_dict(self) -> dict[str, Tensor]:
-        """State to resume from; empty for rules without memory."""
+        """The memory, to resume from; empty for rules without one."""
         return {}
 
     def load_state_dict(self, state: dict[str, Tensor]) -> None:
         """Continue from a `state_dict`."""
 
     def reset(self) -> None:
-        """Forget everything seen."""
+        """Back to the state before the first step."""
+
+
+@dataclass
+class Stateful(Weighting):
+    """A rule whose memory is one dict of tensors, empty before the first step."""
+
+    _memory: dict[str, Tensor] = field(default_factory=dict, init=False, repr=False)
+
+    def state_dict(self) -> dict[str, Tensor]:
+        return dict(self._memory)
+
+    def load_state_dict(self, state: dict[str, Tensor]) -> None:
+        self._memory = dict(state)
+
+    def reset(self) -> None:
+        self._memory = {}
 
 
 def uniform(like: Tensor) -> Tensor:
@@ -73,7 +89,7 @@ def uniform(like: Tensor) -> Tensor:
     return torch.full_like(like, 1 / len(like))
 
 
-def normalised(weights: Tensor) -> Tensor:
+def normalise(weights: Tensor) -> Tensor:
     """Non-negative numbers, shape [K], scaled to sum 1; uniform if they are all zero."""
     largest = weights.max()
     if not largest > 0:
@@ -82,16 +98,22 @@ def normalised(weights: Tensor) -> Tensor:
     return weights / weights.sum()
 
 
-def floats(values: Iterable[float], what: str) -> tuple[float, ...]:
+def positive_floats(values: Iterable[float], what: str) -> tuple[float, ...]:
     """A per-generator setting as a tuple, every entry positive and finite (ValueError if not)."""
     numbers = tuple(float(v) for v in values)
     if not all(0 < v < math.inf for v in numbers):
-        raise BadInput(f"{what} must be positive numbers, one a generator, got {numbers}")
+        raise BadInput(f"{what} must be positive numbers, one per generator, got {numbers}")
     return numbers
 
 
 def per_generator(values: tuple[float, ...], like: Tensor, what: str) -> Tensor:
-    """That setting as a tensor, shape [K]; an empty one means all ones."""
+    """A per-generator setting as a tensor, shape [K]; an empty setting means all ones.
+
+    Raises
+    ------
+    ValueError
+        The setting has another length than `like`.
+    """
     if not values:
         return torch.ones_like(like)
     if len(values) != len(like):

@@ -1,36 +1,20 @@
-"""Rules that see strengths and remember: moving averages, multipliers, thresholds.
+"""Rules that see strengths and have a memory: rates, multipliers, thresholds.
 
-All state is in `state_dict`, so that a resumed run keeps its bits.
+All of the memory is in `state_dict`, so that a resumed run gives the same bits.
 """
 
 import math
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 
 import torch
 from torch import Tensor
 
 from aef_core.errors import BadInput
-from aef_core.weighting.base import Feedback, Weighting, normalised, uniform
+from aef_core.weighting.base import Feedback, Stateful, normalise, uniform
 
 
 @dataclass
-class Remembering(Weighting):
-    """A rule whose memory is one dict of tensors, empty before the first step."""
-
-    _memory: dict[str, Tensor] = field(default_factory=dict, init=False, repr=False)
-
-    def state_dict(self) -> dict[str, Tensor]:
-        return dict(self._memory)
-
-    def load_state_dict(self, state: dict[str, Tensor]) -> None:
-        self._memory = dict(state)
-
-    def reset(self) -> None:
-        self._memory = {}
-
-
-@dataclass
-class DWA(Remembering):
+class DWA(Stateful):
     """Dynamic weight average: generators whose strength grows slowly get more weight.
 
     Formula: r_k = L_k(t-1) / L_k(t-2), L_k(t) the mean of epoch t; w = softmax(r / temperature).
@@ -72,10 +56,10 @@ class DWA(Remembering):
 
 
 @dataclass
-class APGDA(Remembering):
+class APGDA(Stateful):
     """Min-max with a quadratic regulariser: projected gradient steps on the weights.
 
-    Formula: min_w <w, S> + (gamma / 2) |w - 1/K|^2 over the simplex, one step each time:
+    Formula: min_w <w, S> + (gamma / 2) |w - 1/K|^2 over the simplex; every call makes one step
     w <- Proj(w - (S + gamma (w - 1/K)) / beta), from w = 1/K. gamma does what tau does in AEF.
     Source: Wang et al., NeurIPS 2021 (arXiv 1906.03563; github.com/wangjksjtu/minmax-adv).
 
@@ -114,14 +98,14 @@ def project_simplex(v: Tensor) -> Tensor:
     ordered = v.sort(descending=True).values
     excess = (ordered.cumsum(0) - 1) / torch.arange(1, len(v) + 1).to(v)
     shift = excess[(ordered > excess).sum() - 1]
-    return normalised((v - shift).clamp_min(0))
+    return normalise((v - shift).clamp_min(0))
 
 
 @dataclass
-class ExponentiatedGradient(Remembering):
-    """Multiplicative weights (Hedge): weight moves to whoever has been weak so far.
+class ExponentiatedGradient(Stateful):
+    """Multiplicative weights (Hedge): the less a generator was interrupted so far, the more weight.
 
-    Formula: w_k <- w_k exp(-rate S_k), renormalised, from w = 1/K: after t steps
+    Formula: w_k <- w_k exp(-rate S_k), scaled to sum 1, from w = 1/K. After t steps
     w = softmax(-rate sum_t S). Source: Kivinen & Warmuth 1997; Freund & Schapire 1999, where the
     *averages* of such play reach the equilibrium; the last iterate may cycle around it.
 
@@ -146,12 +130,12 @@ class ExponentiatedGradient(Remembering):
 
 
 @dataclass
-class DWTThreshold(Remembering):
-    """The threshold rule of the DWT defence: now and then a little more for one not yet broken.
+class DWTThreshold(Stateful):
+    """The threshold rule of the DWT defence: from time to time a little more for one generator.
 
-    Formula: every `every` steps the *first* generator, in the order of the zoo, whose output PSNR
-    10 log10(4 / MSE) is still above `threshold_db` gets +0.05, all others -0.005; clip at 0,
-    renormalise. Once all are below, weights stay. From w = 1/K.
+    Formula: from w = 1/K; every `every` steps the first generator, in the order of the zoo, whose
+    output PSNR 10 log10(4 / MSE) is still above `threshold_db` gets +0.05, all others -0.005; then
+    clip at 0 and scale to sum 1. Once all are below the threshold, weights stay.
     Source: Huang, Chen et al., JCADCG (doi 10.3724/SP.J.1089.2024-00316; code
     github.com/imagecbj/Proactive-Defense-Against-Facial-Editing-in-DWT): three generators from
     (0.3, 0.4, 0.3), every 5 epochs, 20 dB.
@@ -186,6 +170,6 @@ class DWTThreshold(Remembering):
         if steps % self.every == 0 and intact:
             change = torch.full_like(w, -0.005)
             change[intact[0]] = 0.05
-            w = normalised((w + change).clamp_min(0))
+            w = normalise((w + change).clamp_min(0))
         self._memory = {"weights": w, "steps": torch.tensor(steps)}
         return w

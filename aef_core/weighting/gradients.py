@@ -1,8 +1,8 @@
 """Rules that see gradients: their size, and (through the Gramian) how they agree.
 
-TorchJD does the solving; it is imported at first use, because it brings a whole convex-programming
-stack with it. Its solvers take a Gramian with a trace below 1e-4 for zero, and pixel gradients of
-a mean squared error are that small: so the Jacobian is rescaled to Frobenius norm 1 first.
+TorchJD solves; it is imported at first use, because it brings a convex-programming stack. Its
+solvers treat a Gramian with a trace below 1e-4 as zero, and gradients of a mean squared error with
+respect to pixels are that small: so the Gramian is scaled to trace 1 first.
 """
 
 from dataclasses import dataclass
@@ -12,22 +12,21 @@ import torch
 from torch import Tensor
 
 from aef_core.errors import BadInput
-from aef_core.weighting.base import Feedback, Weighting, normalised, uniform
-from aef_core.weighting.dynamics import Remembering
+from aef_core.weighting.base import Feedback, Stateful, Weighting, normalise, uniform
 
 ROWS = ("raw", "l1", "l2")
 
 
 @dataclass
 class GradNorm(Weighting):
-    """Static gradient normalisation: every generator pushes with the same gradient mass.
+    """Static gradient normalisation: every generator's weighted gradient has the same mean size.
 
     Formula: g = mean_k g_k / mean|g_k|, that is w_k proportional to 1 / mean|g_k| (the sign step
     that follows ignores the common factor). Source: stage 2 of FOUND (arXiv 2303.00200), the
     "static" strategy that AEF (arXiv 2605.00443) argues against. Not the GradNorm of Chen et al.
     (ICML 2018), which learns its weights.
 
-    A generator without any gradient cannot be moved; it gets the weight zero instead of all.
+    A generator without gradient gets weight 0 (the formula would give it all the weight).
     """
 
     name = "grad-norm"
@@ -83,9 +82,9 @@ def gramian_weights(feedback: Feedback, rows: str, weighting: Any) -> tuple[Tens
     scaled = scaled / scaled.diagonal().sum()
     found = weighting(scaled).clamp_min(0)
     failed = not (found.isfinite().all() and found.sum() > 0)
-    found = uniform(found) if failed else normalised(found)
+    found = uniform(found) if failed else normalise(found)
     weights = torch.zeros_like(feedback.strength)
-    weights[moves] = normalised(found / scale)
+    weights[moves] = normalise(found / scale)
     return weights, failed
 
 
@@ -123,12 +122,12 @@ class MGDA(Weighting):
 
 
 @dataclass
-class PCGrad(Remembering):
-    """Gradient surgery: each gradient loses what points against another, then all are added.
+class PCGrad(Stateful):
+    """Gradient surgery: what points against another gradient is removed, then all are added.
 
     Formula: for every i, over the others j in random order: if <g_i, g_j> < 0,
     g_i <- g_i - <g_i, g_j> / |g_j|^2 g_j; d = sum_i g_i.
-    Source: Yu et al., NeurIPS 2020 (arXiv 2001.06782); on L1-normalised gradients this is CRBP
+    Source: Yu et al., NeurIPS 2020 (arXiv 2001.06782); on L1-normalise gradients this is CRBP
     (github.com/hyy0731-zzz/CRBP). TorchJD's PCGradWeighting.
 
     Parameters
@@ -136,7 +135,8 @@ class PCGrad(Remembering):
     rows : {"raw", "l1", "l2"}
         Scale of the gradients before surgery; CRBP's is "l1".
     seed : int
-        The random orders come from (seed, calls so far), so that resumed runs keep their bits.
+        The random orders come from it and the number of calls so far, so that a resumed run gives
+        the same bits.
 
     Without any conflict this is grad-norm (rows "l1") or averaging ("raw").
     """
@@ -161,7 +161,7 @@ class PCGrad(Remembering):
 
 @dataclass
 class CAGrad(Weighting):
-    """Conflict-averse descent: the best worst-case gain near the mean gradient. Also our UVS.
+    """Conflict-averse descent: the best worst-case gain near the mean gradient.
 
     Formula: max_d min_k <g_k, d> with |d - g_0| <= c |g_0|, g_0 the mean; its dual is
     min_w <g_w, g_0> + c |g_0| |g_w| over the simplex, d = g_0 + c |g_0| g_w / |g_w|.

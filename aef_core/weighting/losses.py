@@ -1,6 +1,6 @@
-"""Rules that see strengths and have no memory: who lags behind gets more weight, at once.
+"""Rules that see strengths and have no memory: the less interrupted now, the more weight.
 
-The rules with memory are in `dynamics.py`. Strengths S_k are to be maximised; where a source
+Strengths S_k are to be maximised; where a source
 minimises losses L_k, read L_k = -S_k (or 1 / S_k where it needs them positive; it says so).
 """
 
@@ -13,9 +13,9 @@ from aef_core.errors import BadInput
 from aef_core.weighting.base import (
     Feedback,
     Weighting,
-    floats,
-    normalised,
+    normalise,
     per_generator,
+    positive_floats,
     uniform,
 )
 
@@ -35,7 +35,7 @@ class Uniform(Weighting):
 
 @dataclass
 class Focal(Weighting):
-    """Focal weights: a generator that is almost interrupted hardly counts any more.
+    """Focal weights: the nearer a generator is to being interrupted, the less it counts.
 
     Formula: q_k = min(1, S_k / target), w_k proportional to (1 - q_k)^gamma.
     Source: focal loss (Lin et al., ICCV 2017, arXiv 1708.02002), there (1 - p)^gamma on a class
@@ -63,21 +63,21 @@ class Focal(Weighting):
             raise BadInput(f"gamma must be 0 or more, got {self.gamma}")
 
     def __call__(self, feedback: Feedback) -> Tensor:
-        return normalised((1 - feedback.strength / self.target).clamp_min(0) ** self.gamma)
+        return normalise((1 - feedback.strength / self.target).clamp_min(0) ** self.gamma)
 
 
 @dataclass
 class OHEM(Weighting):
     """Online hard example mining over generators: only the least interrupted ones count.
 
-    Formula: w_k = 1 / keep for the `keep` smallest S_k, else 0; ties share what is left.
-    `keep` 1 is the hard max (the subgradient of min_k S_k), 2 of 4 the conditional value at risk
-    of 0.5. Source: OHEM (Shrivastava et al., CVPR 2016, arXiv 1604.03540), there over regions.
+    Formula: w_k = 1 / keep for the `keep` smallest S_k, else 0; equal strengths share. `keep` 1 is
+    the subgradient of min_k S_k, 2 of 4 that of the conditional value at risk at level 0.5.
+    Source: OHEM (Shrivastava et al., CVPR 2016, arXiv 1604.03540), there over regions.
 
     Parameters
     ----------
     keep : int, >= 1
-        Generators kept; all of them if there are fewer.
+        Generators that count; all of them if there are fewer.
     """
 
     name = "ohem"
@@ -97,10 +97,11 @@ class OHEM(Weighting):
 
 @dataclass
 class STCH(Weighting):
-    """Smooth Tchebycheff: the gradient of a soft maximum of what is missing to the ideal point.
+    """Smooth Tchebycheff: a soft maximum over generators of the distance to their ideal strength.
 
-    Formula: maximise -mu log sum_k exp(lam_k (ideal_k - S_k) / mu), lam_k = 1 / K; its gradient
-    weights are w = softmax((ideal - S) / (K mu)). AEF without memory, with tau = K mu.
+    Formula: minimise mu log sum_k exp(lam_k (ideal_k - S_k) / mu), lam_k = 1 / K. Its gradient is
+    that of sum_k w_k S_k with w = softmax((ideal - S) / (K mu)): with equal ideals, AEF without
+    memory and with tau = K mu.
     Source: Lin et al., ICML 2024 (arXiv 2402.19078); same form and lam as TorchJD's STCH.
 
     Parameters
@@ -108,7 +109,8 @@ class STCH(Weighting):
     mu : float, > 0
         Smoothing in units of S / K; the paper tries 0.01, 0.1, 0.5 and 1.
     ideal : tuple of K floats
-        Best strength each generator could have (`ceilings`); empty: equal for all.
+        The best strength each generator could have, e.g. its single-model reference; empty: the
+        same for all.
     """
 
     name = "stch"
@@ -118,7 +120,7 @@ class STCH(Weighting):
     def __post_init__(self) -> None:
         if not self.mu > 0:
             raise BadInput(f"mu must be positive, got {self.mu}")
-        self.ideal = floats(self.ideal, "ideal")
+        self.ideal = positive_floats(self.ideal, "ideal")
 
     def __call__(self, feedback: Feedback) -> Tensor:
         s = feedback.strength
@@ -138,7 +140,7 @@ class KPIFocal(Weighting):
     Parameters
     ----------
     gamma : float, >= 0
-    prior : tuple of K floats, > 0
+    prior : tuple of K positive_floats, > 0
         Fixed factors; empty: ones, since the published ones are tuned to its own generators.
 
     Departs from the code: S_k stands for the masked loss; weights are scaled to sum 1.
@@ -151,9 +153,9 @@ class KPIFocal(Weighting):
     def __post_init__(self) -> None:
         if not self.gamma >= 0:
             raise BadInput(f"gamma must be 0 or more, got {self.gamma}")
-        self.prior = floats(self.prior, "prior")
+        self.prior = positive_floats(self.prior, "prior")
 
     def __call__(self, feedback: Feedback) -> Tensor:
         kpi = feedback.strength.clamp(1e-13, 1)
         prior = per_generator(self.prior, kpi, "prior")
-        return normalised(-prior * (1 - kpi) ** self.gamma * kpi.log())
+        return normalise(-prior * (1 - kpi) ** self.gamma * kpi.log())

@@ -1,27 +1,30 @@
-"""Ours: a max-min solver on interruption relative to what each generator could reach at most.
+"""Ours: a max-min solver on interruption relative to each generator's single-model reference.
 
-The game is max_d min_k S_k(d) / c_k over the box, c_k the ceiling: the strength a perturbation made
-for generator k alone reaches at this budget (`companion.studies.ceilings`). Its solution is the
-Kalai-Smorodinsky point: all generators are as close to their ceilings as the worst one can be.
+The game is max_d min_k S_k(d) / c_k over the box, c_k the strength that a perturbation made for
+generator k alone reaches at this budget. Its solution is the Kalai-Smorodinsky point: no generator
+can get a larger share of its reference without the worst one getting a smaller.
 """
 
 import math
-from collections.abc import Iterable
 from dataclasses import dataclass
 
-import pandas as pd
 import torch
 from torch import Tensor
 
 from aef_core.errors import BadInput
-from aef_core.weighting.base import Feedback, floats, normalised, per_generator
-from aef_core.weighting.dynamics import Remembering
+from aef_core.weighting.base import (
+    Feedback,
+    Stateful,
+    normalise,
+    per_generator,
+    positive_floats,
+)
 
 BALANCED = ("output", "strength")
 
 
 @dataclass
-class MaxMin(Remembering):
+class MaxMin(Stateful):
     """Worst-case weights from a proportional-integral controller on log relative strengths.
 
     Why: AEF's softmax(-E / tau) is proportional control: to keep unequal weights up it needs
@@ -43,15 +46,15 @@ class MaxMin(Remembering):
     - 1 / N_k: from strategy to push. Without it p would first have to learn the scales of the
       gradients; the equilibrium is the same, since p is free to make up for any factor.
 
-    Shapes: all [K]. Only ratios of ceilings matter; so do only ratios of B and of g.
+    Shapes: all [K]. Common factors of all c_k, of all B_k and of all g_k cancel.
 
     Parameters
     ----------
-    ceilings : tuple of K floats, > 0
+    single_model : tuple of K floats, > 0
         c_k in units of B_k, in the order of the zoo. Empty: the largest N_k so far, since a
-        generator that stayed linear could gain eps * sum|g_k|. Free and exact in linear games,
-        but far off where g_k is mostly the feature term: then give ceilings. All 1: the absolute
-        max_d min_k B_k, which gives up the rest for the most resistant generator.
+        generator that stayed linear could gain eps * sum|g_k|. That costs nothing and is exact in
+        linear games, but far off where g_k is mostly the feature term: then give c_k. All 1: the
+        absolute max_d min_k B_k, which gives up the rest for the most resistant generator.
     balance : {"output", "strength"}
     rate, gain : float, >= 0
         Per step, and per e-fold of relative strength. (0, gain) is AEF on log strengths, (rate, 0)
@@ -63,7 +66,7 @@ class MaxMin(Remembering):
     """
 
     name = "max-min"
-    ceilings: tuple[float, ...] = ()
+    single_model: tuple[float, ...] = ()
     balance: str = "output"
     rate: float = 0.1
     gain: float = 5.0
@@ -71,7 +74,7 @@ class MaxMin(Remembering):
     share: float = 0.01
 
     def __post_init__(self) -> None:
-        self.ceilings = floats(self.ceilings or (), "ceilings")
+        self.single_model = positive_floats(self.single_model or (), "single_model")
         if self.balance not in BALANCED:
             raise BadInput(f"balance must be one of {', '.join(BALANCED)}, got {self.balance!r}")
         if not (0 <= self.rate < math.inf and 0 <= self.gain < math.inf):
@@ -82,14 +85,14 @@ class MaxMin(Remembering):
             raise BadInput(f"share must be in (0, 1), got {self.share}")
 
     def __call__(self, feedback: Feedback) -> Tensor:
-        seen, m = feedback.strength, self._memory
+        balanced, m = feedback.strength, self._memory
         if self.balance == "output" and feedback.output_mse is not None:
-            seen = feedback.output_mse
+            balanced = feedback.output_mse
         mass = _average(m.get("mass"), feedback.grad_l1, 0.9)
         peak = torch.maximum(mass, m.get("peak", mass).to(mass))
-        ceilings = per_generator(self.ceilings, peak, "ceilings") if self.ceilings else peak
-        ceilings = ceilings.clamp_min(1e-30)
-        level = _average(m.get("level"), (seen.clamp_min(1e-30) / ceilings).log(), self.memory)
+        c = per_generator(self.single_model, peak, "single_model") if self.single_model else peak
+        relative = balanced.clamp_min(1e-30) / c.clamp_min(1e-30)
+        level = _average(m.get("level"), relative.log(), self.memory)
         integral = m.get("integral", torch.zeros_like(level)).to(level)
         integral = integral - self.rate * (level - level.mean())
         integral = integral - integral.max()
@@ -97,53 +100,9 @@ class MaxMin(Remembering):
         self._memory = {"mass": mass, "peak": peak, "level": level, "integral": integral}
         strategy = torch.softmax(integral - self.gain * level, dim=0)
         strategy = (1 - self.share) * strategy + self.share / len(level)
-        return normalised(torch.where(mass > 0, strategy / mass.clamp_min(1e-30), 0))
+        return normalise(torch.where(mass > 0, strategy / mass.clamp_min(1e-30), 0))
 
 
 def _average(previous: Tensor | None, value: Tensor, memory: float) -> Tensor:
     """Moving average that starts at the first value, not at zero."""
     return value if previous is None else memory * previous.to(value) + (1 - memory) * value
-
-
-def maxmin_gap(
-    history: pd.DataFrame,
-    ceilings: Iterable[float] | None = None,
-    column: str = "strength",
-    last: float = 0.25,
-) -> dict[str, float]:
-    """How far a run ended from the equilibrium of max_d min_k S_k(d) / c_k, by any rule.
-
-    At an optimum some multipliers q on the simplex make sum_k q_k grad(S_k / c_k) point out of the
-    box, and q sits on the worst generators only. The step followed sum_k w_k g_k, so its
-    multipliers are q_k proportional to w_k c_k, and the residual of the second condition is
-    gap = <q, u> - min_k u_k, u_k = S_k / c_k. Zero at equilibrium. With equal ceilings this is
-    `metrics.equilibrium_residual` of averages: q and u are averaged over the last steps first,
-    because single batches are noisy.
-
-    Parameters
-    ----------
-    history : DataFrame
-        As in `Run.history`.
-    ceilings : K floats, in the order of the zoo; None: all 1.
-    column : {"strength", "output_mse"}
-        What is balanced, in the units of the ceilings.
-    last : float, in (0, 1]
-        Share of the steps that is averaged.
-
-    Returns
-    -------
-    dict with `worst` (min_k u_k), `weighted` (<q, u>), `gap` and `relative_gap` (gap / weighted,
-    in [0, 1]; 0 where nothing is interrupted).
-    """
-    models = list(history["model"].unique())
-    c = pd.Series([1.0] * len(models) if ceilings is None else list(ceilings), index=models)
-    steps = int(history["step"].max()) + 1
-    kept = history[history["step"] >= steps - math.ceil(last * steps)]
-    relative = kept.pivot(index="step", columns="model", values=column)[models] / c
-    multipliers = kept.pivot(index="step", columns="model", values="weight")[models] * c
-    q = multipliers.div(multipliers.sum(axis=1), axis=0).mean()
-    u = relative.mean()
-    worst, weighted = float(u.min()), float(q @ u)
-    gap = weighted - worst
-    relative_gap = gap / weighted if weighted > 0 else 0.0
-    return {"worst": worst, "weighted": weighted, "gap": gap, "relative_gap": relative_gap}

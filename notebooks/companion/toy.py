@@ -15,8 +15,8 @@ from torch import Tensor
 from aef_core.errors import BadInput
 from aef_core.weighting import Feedback, make_rule
 
-CEILING = 0.2  # no strength passes it
-OFFSET = 3.0  # at rest a strength is sigmoid(-3) = 5 % of the ceiling
+LIMIT = 0.2  # no strength passes it
+OFFSET = 3.0  # at rest a strength is sigmoid(-3) = 5 % of the limit
 MOMENTUM = 0.8
 
 
@@ -77,11 +77,10 @@ class Game:
         velocity, rows = torch.zeros_like(d), []
         for _ in range(self.steps):
             share = torch.sigmoid(scale * (directions @ d) - OFFSET)
-            strength = CEILING * share
+            strength = LIMIT * share
             gradients = (strength * (1 - share) * scale)[:, None] * directions
             size = gradients.abs().mean(dim=1)
-            seen = Feedback(strength, size, gradients @ gradients.T, strength)
-            weights = weigh(seen)
+            weights = weigh(Feedback(strength, size, gradients @ gradients.T, strength))
             rows.append((strength, weights, size))
             step = weights @ gradients
             velocity = MOMENTUM * velocity + step / step.abs().mean().clamp_min(1e-300)
@@ -126,9 +125,9 @@ def replay(
     """
     wide = _wide(history, models)
     weigh = make_rule(rule, **settings)
-    seen = zip(*(wide[c] for c in ("strength", "grad_l1", "output_mse")), strict=True)
+    steps = zip(*(wide[c] for c in ("strength", "grad_l1", "output_mse")), strict=True)
     try:
-        weights = torch.stack([weigh(Feedback(s, g, output_mse=out)) for s, g, out in seen])
+        weights = torch.stack([weigh(Feedback(s, g, output_mse=out)) for s, g, out in steps])
     except ValueError as error:
         if "gramian" not in str(error):
             raise

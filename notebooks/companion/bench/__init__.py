@@ -1,1 +1,1 @@
-"""How fast is a step, against what, and why: ratios measured in pairs, memory, growth, FLOPs."""
+"""How fast is a step, against what, and why: ratios measured in pairs, memory, growth."""

@@ -1,6 +1,5 @@
-"""Where the time of a step goes: habits of the published loop, weighting rules, the hardware."""
+"""Where the time of a step goes: habits of the published loop, and weighting rules."""
 
-import time
 from collections.abc import Iterable
 
 import pandas as pd
@@ -10,7 +9,7 @@ from aef_core.faces import FaceBatch
 from aef_core.perturbation import PerturbationConfig, perturb
 from aef_core.perturbation.objective import Problem, Zoo
 from aef_core.weighting import make_rule
-from companion.bench.measure import paired, ratio, stepper, synchronise
+from companion.bench.measure import paired, ratio, stepper
 from companion.bench.published import Habits, published_steps
 
 VARIANTS = {
@@ -59,7 +58,7 @@ def rule_costs(
 ) -> pd.DataFrame:
     """A step under each weighting rule over a step of plain averaging.
 
-    Every rule gets the same gradients, one a generator, so what differs is the rule's own work.
+    Every rule gets the same gradients, one per generator, so what differs is the rule's own work.
 
     Returns
     -------
@@ -73,19 +72,6 @@ def rule_costs(
     return pd.DataFrame(
         {name: ratio(times, name, "uniform", clock) for name in names if name != "uniform"}
     ).T
-
-
-def matmul_speed(device: torch.device, size: int = 2048, seconds: float = 0.5) -> float:
-    """FLOP/s of a square float32 matrix product here, the best of several: a practical roof."""
-    a = torch.randn(size, size, device=device)
-    best, until = 0.0, time.perf_counter() + seconds
-    while best == 0.0 or time.perf_counter() < until:
-        synchronise(device)
-        started = time.perf_counter()
-        a @ a
-        synchronise(device)
-        best = max(best, 2 * size**3 / (time.perf_counter() - started))
-    return best
 
 
 def device_of(zoo: Zoo) -> torch.device:

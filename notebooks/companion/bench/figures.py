@@ -40,7 +40,7 @@ def growth_curves(table: pd.DataFrame) -> Figure:
         part = table[table["axis"] == name]
         column[0].plot(part["value"], part["seconds"], "o-", color=METHOD_COLOURS["aef"], ms=4)
         for key, label, style in (("step_mb", "peak of a step", "o-"),
-                                  ("kept_mb", "clean outputs and features", "s--")):  # fmt: skip
+                                  ("clean_mb", "clean outputs and features", "s--")):  # fmt: skip
             column[1].plot(part["value"], part[key], style, ms=4, label=label)
         column[1].set_xlabel(name)
     for ax in axes.flat:

@@ -7,12 +7,10 @@ import pandas as pd
 import torch
 from tqdm.auto import tqdm
 
-from aef_core.faces import FaceBatch
 from aef_core.perturbation import PerturbationConfig, perturb
 from aef_core.perturbation.execution import PLAIN, Execution
-from aef_core.perturbation.objective import Problem, Zoo, clean_references
+from aef_core.perturbation.objective import Problem, clean_references
 from aef_core.weighting import make_rule
-from companion.bench.costs import device_of
 from companion.bench.measure import paired, peak_memory, stepper
 from companion.bench.subjects import noise_faces, random_zoo
 
@@ -38,8 +36,8 @@ def growth(
 
     Returns
     -------
-    DataFrame with columns axis, value, seconds and cpu_seconds (median per step), step_mb (peak of
-    a step beyond what is kept) and kept_mb (clean outputs and features), in MB of 10^6 bytes.
+    DataFrame with columns axis, value, seconds and cpu_seconds (median per step), step_mb (peak
+    of a step beyond these) and clean_mb (clean outputs and features), in MB of 10^6 bytes.
     """
     todo = [(axis, value) for axis, values in axes.items() for value in values]
     return pd.DataFrame(
@@ -47,13 +45,6 @@ def growth(
         | point({**base, axis: value}, size, execution, repetitions, device)
         for axis, value in tqdm(todo, desc="growth", unit="point", leave=False)
     )
-
-
-def time_of_step(zoo: Zoo, faces: FaceBatch, batch: int, repetitions: int = 3) -> float:
-    """Seconds of a plain AEF step, median."""
-    config = PerturbationConfig(steps=10_000, batch=batch)
-    step = stepper(perturb(Problem(zoo, faces), make_rule("aef"), config))
-    return paired({"step": step}, repetitions, device=device_of(zoo))["seconds"].median()
 
 
 def point(
@@ -72,10 +63,10 @@ def point(
     few = replace(faces, images=faces.images[:1], attributes=faces.attributes[:1],
                   names=faces.names[:1])  # fmt: skip
     one = map(execution.cached, clean_references(zoo, few, 0, 1).values())
-    kept = sum(r.outputs.nbytes + r.features.nbytes for r in one) * len(faces)
+    clean = sum(r.outputs.nbytes + r.features.nbytes for r in one) * len(faces)
     return {
         "seconds": times["seconds"].median(),
         "cpu_seconds": times["cpu_seconds"].median(),
         "step_mb": peak_memory(step, device) / 1e6,
-        "kept_mb": kept / 1e6,
+        "clean_mb": clean / 1e6,
     }

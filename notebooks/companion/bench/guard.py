@@ -80,8 +80,8 @@ def machine(device: torch.device) -> dict[str, str | int]:
 
 def keep(table: pd.DataFrame, setup: dict[str, str | int], path: Path = KEPT) -> None:
     """Write the kept file: ratios with their ranges, and what they were measured with."""
-    kept = {"measured with": setup, "ratios": table.round(3).to_dict(orient="index")}
-    write_text(path, json.dumps(kept, indent=1) + "\n")
+    record = {"measured with": setup, "ratios": table.round(3).to_dict(orient="index")}
+    write_text(path, json.dumps(record, indent=1) + "\n")
 
 
 def regressions(table: pd.DataFrame, path: Path = KEPT, tolerance: float = TOLERANCE) -> list[str]:
@@ -96,15 +96,15 @@ def regressions(table: pd.DataFrame, path: Path = KEPT, tolerance: float = TOLER
     """
     if not path.exists():
         raise NotFound(f"{path} is missing: make it with `python -m companion bench --write`")
-    kept, worse = json.loads(path.read_text())["ratios"], []
+    before, worse = json.loads(path.read_text())["ratios"], []
     for name, row in table.iterrows():
-        if name not in kept:
+        if name not in before:
             worse.append(f"{name} was never kept: keep it with `python -m companion bench --write`")
             continue
-        before, now = kept[name]["value"], row["value"]
-        slower = now / before if name.startswith("step") else before / now
+        old, now = before[name]["value"], row["value"]
+        slower = now / old if name.startswith("step") else old / now
         if slower > 1 + tolerance:
-            worse.append(f"{name} was {before:.2f}, is {now:.2f}")
+            worse.append(f"{name} was {old:.2f}, is {now:.2f}")
     return worse
 
 

@@ -13,7 +13,7 @@ Step = Callable[[], object]
 
 
 def stepper(loop: Iterator) -> Step:
-    """One step of an endless or long enough loop a call."""
+    """A function that does one step of the loop per call."""
     return lambda: next(loop)
 
 
@@ -24,20 +24,20 @@ def paired(
     warmup: int = 1,
     device: str | torch.device = "cpu",
 ) -> pd.DataFrame:
-    """Time every contender once per repetition, one after the other, the order turning.
+    """Time every contender once per repetition, in an order that rotates.
 
-    Whatever else the machine does then hits all contenders alike, and ratios within a repetition
-    stay comparable where seconds do not.
+    Other load on the machine then slows all contenders alike: their ratios within a repetition can
+    be compared, even where their seconds cannot.
 
     Parameters
     ----------
     contenders : mapping of name to a function that does one step
     repetitions : int
-        Rounds; ratios are taken within a round.
+        Every contender is timed once in each.
     steps : int
         Steps per measurement.
     warmup : int
-        Steps before the first round: caches, algorithm choice, compilation.
+        Steps before the first repetition: caches, algorithm choice, compilation.
 
     Returns
     -------
@@ -74,7 +74,7 @@ def _clocked(step: Step, steps: int, device: torch.device) -> tuple[float, float
 
 
 def synchronise(device: torch.device) -> None:
-    """Wait until the device has done what it was told; nothing to wait for on a CPU."""
+    """Wait until the device has finished; a CPU has."""
     if device.type == "cuda":
         torch.cuda.synchronize(device)
 
@@ -89,10 +89,10 @@ def ratio(times: pd.DataFrame, above: str, below: str, clock: str = "seconds") -
 
 
 def peak_memory(step: Step, device: str | torch.device = "cpu") -> int:
-    """Bytes of tensors a step holds at most, beyond what was there before it.
+    """The most bytes of tensors that a step allocates beyond those allocated before it.
 
     From the allocator's statistics on CUDA, from the profiler's record of every allocation on the
-    CPU. Weights, images and cached references are there before.
+    CPU. Weights, images and clean references do not count: they were there before.
     """
     device = torch.device(device)
     if device.type == "cuda":
@@ -117,12 +117,12 @@ def peak_memory(step: Step, device: str | torch.device = "cpu") -> int:
 
 @contextmanager
 def _without_stderr() -> Iterator[None]:
-    """The profiler's C++ part remarks on missing GPUs and on what was allocated before it began."""
-    kept, nowhere = os.dup(2), os.open(os.devnull, os.O_WRONLY)
+    """Without the profiler's remarks on missing GPUs and on earlier allocations."""
+    stderr, nowhere = os.dup(2), os.open(os.devnull, os.O_WRONLY)
     try:
         os.dup2(nowhere, 2)
         yield
     finally:
-        os.dup2(kept, 2)
-        os.close(kept)
+        os.dup2(stderr, 2)
+        os.close(stderr)
         os.close(nowhere)

@@ -77,7 +77,7 @@ class _Loop:
         self.velocity = torch.zeros_like(self.delta)
 
     def feature_step(self, rows: Tensor) -> None:
-        """All features pooled, no weights; `interruption.pooled` gives the same, cheaper."""
+        """All features pooled, no weights; `objective.pooled` gives the same, cheaper."""
         x, features = self._input(rows), []
         for name in self.zoo:
             features.append(self._pair(name, rows, x, self.habits.whole_generators)[1::2])
@@ -117,8 +117,8 @@ class _Loop:
             with torch.no_grad():
                 clean = run(self.images[rows])
         else:
-            kept = self.references[name].at(rows)
-            clean = (kept.outputs, kept.features)
+            stored = self.references[name].at(rows)
+            clean = (stored.outputs, stored.features)
         moved = run(x)
         model.zero_grad()
         return *clean, *moved

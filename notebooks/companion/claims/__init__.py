@@ -104,7 +104,7 @@ CLAIMS: tuple[Claim, ...] = (
           CORIT, "08, sections 1 and 5", s.gsnr_predicts),
     Claim("Detectors trained with SAM collapse beyond a critical radius; CoRIT mitigates it",
           CORIT, why="about training CLIP detectors: none here, no code is public"),
-    Claim("Max-min weights relative to ceilings give the best worst generator",
+    Claim("Max-min weights relative to single-model references give the best worst generator",
           OURS, "06, section 3", s.maxmin_best),
     Claim("Training for the way back (cycle consistency) makes a generator fragile",
           OURS, "09, section 1", s.cycle_makes_fragile),
@@ -117,14 +117,14 @@ def ledger(evidence: Evidence, claims: tuple[Claim, ...] = CLAIMS) -> pd.DataFra
     """Every claim with its verdict: claim, source, tested in, verdict, numbers, criterion."""
     rows = []
     for claim in claims:
-        word, numbers = judged(claim, evidence)
+        word, numbers = judge(claim, evidence)
         criterion = " ".join(inspect.getdoc(claim.judge).split()) if claim.judge else ""
         rows.append({"claim": claim.text, "source": claim.source, "tested in": claim.tested,
                      "verdict": word, "numbers": numbers, "criterion": criterion})  # fmt: skip
     return pd.DataFrame(rows)
 
 
-def judged(claim: Claim, evidence: Evidence) -> w.Verdict:
+def judge(claim: Claim, evidence: Evidence) -> w.Verdict:
     """The verdict on one claim; `NotMeasured` and missing numbers become a word of their own."""
     if claim.judge is None:
         return w.Verdict(w.CANNOT, claim.why)

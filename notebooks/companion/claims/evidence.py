@@ -15,12 +15,13 @@ from torch import Tensor
 from aef_core.config import figures_dir
 from aef_core.errors import AEFError
 from aef_core.metrics import Evaluator
+from aef_core.metrics.equilibrium import last_quarter, maxmin_gap
 from aef_core.metrics.statistics import RANDOM, difference
 from aef_core.runs import optimize
-from aef_core.weighting import maxmin_gap
 from companion.studies.detection import detection_scores
 from companion.studies.main_table import BUDGETS, ENTRIES, main_table
-from companion.studies.study import Lab, Runs, compare, method_balance, specialists
+from companion.studies.references import evaluate_each, single_model
+from companion.studies.study import Lab, Runs, compare, method_balance
 
 RIVALS = ("CMUA", "FOUND", "DWT", "TSDF")
 RULES = {name: (name, {}) for name in (RANDOM, "uniform", "grad-norm", "aef")}
@@ -87,7 +88,8 @@ def measure(lab: Lab) -> tuple[dict[str, pd.DataFrame], dict[str, Tensor]]:
     size = lab.profile.name
     seeds = lab.profile.seeds
     runs, table = compare(lab.zoo, lab.train, lab.evaluator, RULES, lab.config, seeds)
-    table = pd.concat([table, specialists(lab)[1]], ignore_index=True)
+    alone = single_model(lab.zoo, lab.train, lab.config)
+    table = pd.concat([table, evaluate_each(alone, lab.evaluator)], ignore_index=True)
     config = replace(lab.config, steps=BUDGETS[size], feature_steps=0)
     chosen = {m: ENTRIES[m] for m in (RANDOM, *RIVALS, "AEF", "max-min (ours)")}
     some = seeds if size != "smoke" else (0,)
@@ -120,16 +122,16 @@ def equilibrium(runs: Runs) -> pd.DataFrame:
         if method == RANDOM:
             continue
         weight = run.history.pivot(index="step", columns="model", values="weight")
-        late = weight.iloc[-max(2, len(weight) // 4) :]
-        restless = late.diff().abs().mean().mean()
+        late = last_quarter(run.history)["step"].unique()
+        restless = weight.diff().abs().loc[late].mean().mean()
         rows.append({"method": method, "relative gap": maxmin_gap(run.history)["relative_gap"],
-                     "restlessness": restless, "largest weight": late.mean().max(),
+                     "restlessness": restless, "largest weight": weight.loc[late].mean().max(),
                      "generators": weight.shape[1]})  # fmt: skip
     return pd.DataFrame(rows).groupby("method", sort=False).mean()
 
 
 def detection(lab: Lab, made: Runs, seed: int, n: int = 24) -> pd.DataFrame:
-    """MTCNN's scores on faces protected by AEF and by TSDF, one row a method."""
+    """MTCNN's scores on faces protected by AEF and by TSDF, one row per method."""
     faces = lab.test.images[:n]
     scores = {m: detection_scores(faces, made[m, seed].delta) for m in ("AEF", "TSDF")}
     return pd.DataFrame(scores).T

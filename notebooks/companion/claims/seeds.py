@@ -7,7 +7,7 @@ import pandas as pd
 
 from aef_core.metrics.statistics import NO_EFFECT, RANDOM, REFERENCE, SMALLEST_EFFECT, verdict
 from companion.claims.evidence import Evidence
-from companion.claims.words import Verdict, grade, graded
+from companion.claims.words import Verdict, grade, grade_all
 from companion.studies import arms
 from companion.studies.resistance import rank_correlations
 from companion.studies.transfer import INSIDE, OUTSIDE
@@ -32,12 +32,12 @@ def balance_transfers(e: Evidence) -> Verdict:
 
 def new_family(e: Evidence) -> Verdict:
     """Above random, AEF interrupts the VAE, a family it never saw, at least half as much as the
-    VAE's specialist (in part: clearly, and by 0.05 of the specialist)."""
+    VAE's single-model reference (in part: clearly, and by 0.05 of the reference)."""
     rows = e.table("10_unseen").set_index("method")
     aef, alone = rows.loc["AEF"], rows.loc["specialist of the VAE"]
     share = aef["over_floor"] / alone["over_floor"]
     numbers = (
-        f"L2_mask {aef['value']:.5f}; random {rows.loc[RANDOM, 'value']:.5f}, specialist "
+        f"L2_mask {aef['value']:.5f}; random {rows.loc[RANDOM, 'value']:.5f}, reference "
         f"{alone['value']:.5f}; share above random {share:.0%}"
     )
     if not (aef["over_low"] > 0 and share >= SMALLEST_EFFECT):
@@ -53,7 +53,7 @@ def other_targets(e: Evidence) -> Verdict:
     better = [r for r, word in words.items() if word == "better"]
     aef = gains.loc["aef"]
     numbers = "AEF {value:+.3f} [{low:+.3f}, {high:+.3f}]".format(**aef)
-    word = grade("aef" in better, bool(better)) if better else graded(words)
+    word = grade("aef" in better, bool(better)) if better else grade_all(words)
     return Verdict(word, f"{numbers}; better: {', '.join(better) or 'none'}")
 
 
@@ -76,17 +76,17 @@ def conflict_projection(e: Evidence) -> Verdict:
     gains = e.table("11_gains").set_index("index")
     words = gains.loc[["pcgrad", "cagrad", "upgrad"], "word"]
     numbers = ", ".join(f"{r} {gains.loc[r, 'value']:+.3f} ({w})" for r, w in words.items())
-    return Verdict(graded(dict(words)), numbers)
+    return Verdict(grade_all(dict(words)), numbers)
 
 
 def gsnr_predicts(e: Evidence) -> Verdict:
-    """The gradient signal-to-noise ratio ranks the generators as their specialists' L2_mask does
-    (in part: but for two neighbours, a rank correlation of 0.8). Four generators can refute, not
-    establish: in one of six random orders this much would hold in part."""
+    """The gradient signal-to-noise ratio ranks the generators as the L2_mask of their single-model
+    references does (in part: but for two neighbours, a rank correlation of 0.8). Four generators
+    can refute, not establish: in one of six random orders this much would hold in part."""
     gsnr = e.table("08_gradients").set_index("index")[["gsnr"]]
     table = e.table("01_imbalance")
-    ceiling = table[table["method"] == REFERENCE].set_index("model")["value"]
-    row = rank_correlations(gsnr, ceiling).iloc[0]
+    alone = table[table["method"] == REFERENCE].set_index("model")["value"]
+    row = rank_correlations(gsnr, alone).iloc[0]
     numbers = f"rho {row['rho']:+.2f}, p {row['p']:.2f}"
     return Verdict(grade(row["rho"] > 0.999, row["rho"] > 0.799), numbers)
 
@@ -136,7 +136,7 @@ def maxmin_best(e: Evidence) -> Verdict:
     low = rows[rows["measure"] == "min"].set_index("baseline")
     words = {m: verdict(row, "higher") for m, row in low.iterrows()}
     numbers = ", ".join(f"{m} {v:+.5f} ({words[m]})" for m, v in low["value"].items())
-    return Verdict(graded(words), f"against {numbers}")
+    return Verdict(grade_all(words), f"against {numbers}")
 
 
 def _effects(e: Evidence, loss: str) -> pd.DataFrame:
@@ -145,8 +145,9 @@ def _effects(e: Evidence, loss: str) -> pd.DataFrame:
     return rows[names.str.startswith(f"{loss}, ")]
 
 
-def _told(rows: pd.DataFrame) -> str:
-    return "; ".join(f"{a}, {effect}: {arms.told(row)}" for (a, effect), row in rows.iterrows())
+def _ratios(rows: pd.DataFrame) -> str:
+    words = {key: arms.ratio_words(row) for key, row in rows.iterrows()}
+    return "; ".join(f"{name}, {effect}: {w}" for (name, effect), w in words.items())
 
 
 def cycle_makes_fragile(e: Evidence) -> Verdict:
@@ -155,7 +156,7 @@ def cycle_makes_fragile(e: Evidence) -> Verdict:
     above 1."""
     rows = _effects(e, "cycle")
     clear = (rows["low"] > 1) & (rows["ratio"] >= 1 + SMALLEST_EFFECT)
-    return Verdict(grade(clear.any() and clear.all(), clear.any()), _told(rows))
+    return Verdict(grade(clear.any() and clear.all(), clear.any()), _ratios(rows))
 
 
 def identity_protects(e: Evidence) -> Verdict:
@@ -164,4 +165,4 @@ def identity_protects(e: Evidence) -> Verdict:
     below 1."""
     rows = _effects(e, "identity")
     clear = (rows["high"] < 1) & (rows["ratio"] <= 1 - SMALLEST_EFFECT)
-    return Verdict(grade(clear.any() and clear.all(), clear.any()), _told(rows))
+    return Verdict(grade(clear.any() and clear.all(), clear.any()), _ratios(rows))

@@ -1,7 +1,7 @@
 """One judgement per claim of the paper: an explicit criterion, applied to what was measured.
 
 Each function's docstring is its criterion, as the ledger prints it. "Better" and "higher" are words
-of `uncertainty.verdict`; numbers without an interval must differ by `SMALLEST_EFFECT`.
+of `statistics.verdict`; numbers without an interval must differ by `SMALLEST_EFFECT`.
 """
 
 import numpy as np
@@ -16,13 +16,13 @@ from aef_core.metrics.statistics import (
     verdict,
 )
 from companion.claims.evidence import RIVALS, Evidence, NotMeasured
-from companion.claims.words import CANNOT, OPEN, Verdict, grade, graded
+from companion.claims.words import CANNOT, OPEN, Verdict, grade, grade_all
 from companion.studies.judgement import AHEAD, OVER, SMALLEST
 from companion.studies.main_table import load_results, results_path
 
 
 def _shares(e: Evidence, method: str) -> tuple[pd.Series, pd.Series]:
-    """Share of its specialist's L2_mask, above random, that each generator reaches; the L2_mask."""
+    """Share of its reference that each generator reaches, above random; and its L2_mask."""
     table = e.table("01_imbalance")
     level = table.pivot(index="model", columns="method", values="value")
     if RANDOM not in level:
@@ -36,7 +36,7 @@ def _imbalanced(e: Evidence, method: str) -> Verdict:
     ratio = share.min() / share.max()
     fold = level.max() / level.min()
     numbers = (
-        f"{share.idxmax()} reaches {share.max():.0%} of its ceiling, {share.idxmin()} "
+        f"{share.idxmax()} reaches {share.max():.0%} of its reference, {share.idxmin()} "
         f"{share.min():.0%}; mean L2_mask of best and worst differ {fold:.1f}-fold"
     )
     return Verdict(grade(ratio < 0.5, ratio < 0.9), numbers)
@@ -44,7 +44,7 @@ def _imbalanced(e: Evidence, method: str) -> Verdict:
 
 def imbalance(e: Evidence) -> Verdict:
     """Under averaging the worst generator reaches less than half (in part: nine tenths) of the
-    share of its own ceiling that the best reaches."""
+    share of its single-model reference that the best reaches."""
     return _imbalanced(e, "uniform")
 
 
@@ -96,7 +96,7 @@ def _against(e: Evidence, name: str, baseline: str) -> tuple[dict[str, str], str
 
 def _better_than(e: Evidence, baseline: str) -> Verdict:
     words, numbers = _against(e, "rules", baseline)
-    return Verdict(graded(words), numbers)
+    return Verdict(grade_all(words), numbers)
 
 
 def beats_averaging(e: Evidence) -> Verdict:
@@ -119,7 +119,7 @@ def beats_methods(e: Evidence) -> Verdict:
     numbers = f"higher than {', '.join(better) or 'none'}; lower than {', '.join(worse) or 'none'}"
     if ABOVE_NOTHING in words.values():
         numbers = f"AEF's worst generator is {ABOVE_NOTHING}"
-    return Verdict(graded(words), numbers)
+    return Verdict(grade_all(words), numbers)
 
 
 def uniform_success(e: Evidence) -> Verdict:
@@ -149,16 +149,16 @@ def high_and_uniform(e: Evidence) -> Verdict:
     rows = e.table("rules")
     rows = rows[rows["baseline"] == "uniform"].set_index("measure")
     word = verdict(rows.loc["min"], "higher")
-    kept = verdict(rows.loc["mean"], "higher") != "worse"
+    mean_holds = verdict(rows.loc["mean"], "higher") != "worse"
     rate = _measure(e, "SR_mask").loc["AEF", "min"]
     numbers = (
         f"worst {rows.loc['min', 'value']:+.5f}, mean {rows.loc['mean', 'value']:+.5f} against "
         f"averaging; success rate of the worst {rate:.2f}"
     )
-    if word in (NO_EFFECT, ABOVE_NOTHING) and kept:
+    if word in (NO_EFFECT, ABOVE_NOTHING) and mean_holds:
         return Verdict(NO_EFFECT, numbers)
     up = word == "better"
-    return Verdict(grade(up and kept and rate >= 0.5, up and kept), numbers)
+    return Verdict(grade(up and mean_holds and rate >= 0.5, up and mean_holds), numbers)
 
 
 def equilibrium_reached(e: Evidence) -> Verdict:
@@ -238,4 +238,4 @@ def other_faces(e: Evidence) -> Verdict:
         beaten = [m for m in RIVALS if words[data, m] == "better"]
         worst = least.loc[("L2_mask", "AEF"), "value"]
         said.append(f"{data} {worst:.4f}, higher than {', '.join(beaten) or 'none'}")
-    return Verdict(graded(words), "; ".join(said))
+    return Verdict(grade_all(words), "; ".join(said))

@@ -22,7 +22,7 @@ def grade(full: bool, part: bool) -> str:
     return HOLDS if full else PART if part else NOT
 
 
-def graded(words: Mapping[Any, str]) -> str:
+def grade_all(words: Mapping[Any, str]) -> str:
     """The word for a criterion that asks for "better" everywhere, in part: somewhere.
 
     Where nothing came out better or worse, there was no detectable effect.

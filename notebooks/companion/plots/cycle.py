@@ -49,7 +49,7 @@ def growth(rows: pd.DataFrame) -> Figure:
             ax.set(yscale="log", xlabel=x)
         column[0].set_title(name)
     for ax in axes[:, 0]:
-        ax.set_ylabel("specialist's L2_mask")
+        ax.set_ylabel("L2_mask of the single-model reference")
     axes[0, -1].legend(loc="upper left", bbox_to_anchor=(1.02, 1))
     return fig
 
@@ -60,7 +60,7 @@ def ways_back(table: pd.DataFrame) -> Figure:
     Parameters
     ----------
     table : DataFrame
-        From `cycle.growth_of_ways_back` or `kept_ways_back`.
+        From `cycle.growth_of_ways_back` or `trained_ways_back`.
     """
     shown = table[table["damage"] != "none"]
     names = list(shown["panel"].unique())
@@ -90,7 +90,7 @@ def ways_back(table: pd.DataFrame) -> Figure:
 
 
 def spectrum(table: pd.DataFrame) -> Figure:
-    """Share of a perturbation's power per octave of spatial frequency, one line a generator.
+    """Share of a perturbation's power per octave of spatial frequency, one line per generator.
 
     Parameters
     ----------

@@ -6,6 +6,7 @@ from matplotlib import pyplot as plt
 from matplotlib.figure import Figure
 
 from aef_core.metrics import SUCCESS_THRESHOLD
+from aef_core.metrics.statistics import REFERENCE
 
 AXES = {
     "mean": "mean L2_mask over generators (strength)",
@@ -22,7 +23,7 @@ def strength_and_balance(numbers: pd.DataFrame, threshold: float = SUCCESS_THRES
     Parameters
     ----------
     numbers : DataFrame
-        From `main_table.summary`. Per-image methods are hollow, specialists a star.
+        From `main_table.summary`. Per-image methods are hollow, single-model references a star.
     threshold : float
         The line above which an image counts as interrupted; drawn where it is within reach.
 
@@ -36,7 +37,7 @@ def strength_and_balance(numbers: pd.DataFrame, threshold: float = SUCCESS_THRES
     ]
     palette = sns.color_palette("colorblind", 10)  # marker and colour both differ from neighbours
     looks = {m: (MARKERS[i % len(MARKERS)], palette[i % 10]) for i, m in enumerate(methods)}
-    looks |= {m: ("*", "0.2") for m in methods if m == "specialists"}
+    looks |= {m: ("*", "0.2") for m in methods if m == REFERENCE}
     fig, axes = plt.subplots(1, 2, figsize=(10.4, 4.2), sharey=True)
     for ax, x in zip(axes, ("mean", "SSIM"), strict=True):
         for method in methods:

@@ -23,15 +23,15 @@ def _log(ax: Axes) -> None:
     ax.set_xlim(low, high)
 
 
-def in_and_out(shares: pd.DataFrame, floor: pd.Series, ceiling: pd.Series) -> Figure:
+def in_and_out(shares: pd.DataFrame, floor: pd.Series, reference: pd.Series) -> Figure:
     """Per generator and method: interruption when optimised on (filled) and when left out (hollow).
 
     Parameters
     ----------
     shares : DataFrame
         From `transfer.shares_left`.
-    floor, ceiling : Series of generator to L2_mask
-        Of random patterns (dotted) and of the specialist (star).
+    floor, reference : Series of generator to L2_mask
+        Of random patterns (dotted) and of the single-model reference (star).
     """
     methods, models = list(shares["method"].unique()), list(shares["model"].unique())
     rows = np.arange(len(methods))[::-1]
@@ -46,12 +46,12 @@ def in_and_out(shares: pd.DataFrame, floor: pd.Series, ceiling: pd.Series) -> Fi
         ax.errorbar(part["outside"], rows, xerr=arms, fmt="o", color=colour, mfc="white", lw=1,
                     capsize=2, label="left out")  # fmt: skip
         ax.plot(part["inside"], rows, "o", color=colour, label="optimised on")
-        ax.plot(ceiling[model], len(methods), "*", color=colour, ms=10, clip_on=False)
+        ax.plot(reference[model], len(methods), "*", color=colour, ms=10, clip_on=False)
         ax.axvline(floor[model], color="0.3", lw=1, ls=":")
         ax.set(title=model, xlabel="mean L2_mask", ylim=(-0.6, len(methods) + 0.3))
         _log(ax)
     first = np.atleast_1d(axes)[0]
-    first.set_yticks([*rows, len(methods)], [*methods, "specialist"])
+    first.set_yticks([*rows, len(methods)], [*methods, "reference"])
     np.atleast_1d(axes)[-1].legend(loc="upper left", bbox_to_anchor=(1.02, 1))
     return fig
 

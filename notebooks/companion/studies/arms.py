@@ -1,6 +1,6 @@
 """The arms of the fragility experiment compared: a cycle, an identity loss, both or neither.
 
-The numbers were measured on CelebA by `companion.training.fragility` and are kept in the package.
+`companion.training.fragility` measured the numbers on CelebA; they are stored in the package.
 """
 
 from pathlib import Path
@@ -18,7 +18,7 @@ FRAGILITY, SUCCESS = "specialist L2_mask", "edit success"
 
 
 def load_results(folder: Path = RESULTS) -> pd.DataFrame:
-    """The kept numbers, tidy: one row a checkpoint and measure (value, and low, high over images).
+    """The stored numbers, tidy: one row per checkpoint and measure (value, low, high over images).
 
     Columns: architecture, seed, arm, cycle (its weight), iteration, measure, setting, value, low,
     high. `iteration` counts the shipped generator's, with which every arm starts.
@@ -27,7 +27,7 @@ def load_results(folder: Path = RESULTS) -> pd.DataFrame:
 
 
 def checkpoints(table: pd.DataFrame) -> pd.DataFrame:
-    """One row a checkpoint: `RUN`, edit success, and L2_mask with its interval over images."""
+    """One row per checkpoint: `RUN`, edit success, and L2_mask with its interval over images."""
     fragile = table[table["measure"] == FRAGILITY].set_index(RUN)[["value", "low", "high"]]
     success = table[table["measure"] == SUCCESS].set_index(RUN)["value"]
     named = fragile.rename(columns={"value": "l2_mask"})
@@ -86,7 +86,7 @@ def against(rows: pd.DataFrame, other: str = "identity", at: str = "equal time")
 
 
 def ratio_interval(values: pd.Series) -> pd.Series:
-    """Geometric mean of ratios over seeds, `uncertainty.over_seeds` of their logarithms.
+    """Geometric mean of ratios over seeds, `statistics.over_seeds` of their logarithms.
 
     One seed has no interval: low and high are NaN.
     """
@@ -94,7 +94,7 @@ def ratio_interval(values: pd.Series) -> pd.Series:
     return pd.Series({"seeds": len(values), **found.rename({"value": "ratio"})})
 
 
-def told(row: pd.Series) -> str:
+def ratio_words(row: pd.Series) -> str:
     """A ratio in words, with its interval if there is one."""
     if not np.isfinite(row["low"]):
         return f"x {row['ratio']:.2f} (one seed, no interval)"

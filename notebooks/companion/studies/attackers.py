@@ -8,7 +8,7 @@ from tqdm.auto import tqdm
 
 from aef_core.errors import BadInput
 from aef_core.metrics import Evaluator, l2_mask
-from companion.studies.robustness import Transform, blur, published
+from companion.studies.robustness import Transform, blur, publish
 
 
 def estimate_universal(protected: Tensor, clean: Tensor, smooth: Transform | None = None) -> Tensor:
@@ -38,22 +38,15 @@ def estimate_universal(protected: Tensor, clean: Tensor, smooth: Transform | Non
     return mean_residual(protected) - mean_residual(clean)
 
 
-def subtract(protected: Tensor, estimate: Tensor, eps: float | None = None) -> Tensor:
-    """Photos with the estimate taken off, clamped and rounded; with `eps`, eps * sign(estimate):
-    an attacker who knows that sign steps saturate the box."""
-    guess = estimate if eps is None else eps * estimate.sign()
-    return published(protected - guess)
-
-
 def subtraction_attack(
     evaluator: Evaluator, delta: Tensor, photos: Tensor, clean: Tensor, counts: list[int]
 ) -> pd.DataFrame:
     """Interruption left after the attacker averaged n published photos and subtracted.
 
-    The reference is G(x) of the untouched photo, since that is what the attacker wants back. For
-    the attacker's cause the estimate is the better of raw and high-pass (blur of 1 px) means,
-    amplitude kept or sign times max|d| (four variants), judged by the cosine with d: an upper
-    bound, since a real attacker must guess which variant is best.
+    The reference is G(x) of the untouched photo, since that is what the attacker wants back. The
+    estimate is the best of four by its cosine with d: the raw or the high-pass mean (blur of 1 px),
+    as it is or its sign times max|d|. That is an upper bound, since a real attacker must guess
+    which of the four is best.
 
     Parameters
     ----------
@@ -74,10 +67,10 @@ def subtraction_attack(
     if max(counts) > len(photos):
         raise BadInput(f"the attacker has {len(photos)} photos, {max(counts)} were asked for")
     images, rows = evaluator.faces.images, []
-    protected, collected = published(images + delta), published(photos + delta)
+    protected, collected = publish(images + delta), publish(photos + delta)
     for n in tqdm(counts, desc="subtraction", leave=False):
         variant, guess, cosine = _best_guess(collected[:n], clean, delta) if n else ("none", 0, 0.0)
-        attacked = published(protected - guess)
+        attacked = publish(protected - guess)
         for model, generator in evaluator.zoo.items():
             values = torch.cat(
                 [

@@ -5,32 +5,32 @@ import pandas as pd
 import torch
 
 from aef_core.faces import FaceBatch
-from aef_core.metrics import evaluate
+from aef_core.metrics import evaluate, nonempty_mean
 from aef_core.models import DeepfakeModel
 from aef_core.models.base import attribute_index
 from aef_core.models.judge import predict_attributes
 from aef_core.perturbation.objective import Zoo
 from aef_core.perturbation.store import Run
-from aef_core.runs import optimize
 from companion.studies.arms import FRAGILITY, SUCCESS
 from companion.studies.hiding import OCTAVES, Filtered, band_power, way_back
+from companion.studies.references import single_model
 from companion.studies.study import Lab
 
 
-def kept_ways_back(table: pd.DataFrame) -> pd.DataFrame:
+def trained_ways_back(table: pd.DataFrame) -> pd.DataFrame:
     """What damages add to the ways back of the trained arms, as `growth_of_ways_back` has it.
 
     Mean over seeds; column panel names architecture and arm.
     """
-    told = table["measure"].str.extract(r"way back of (?P<of>\w+): (?P<damage>.+)")
-    rows = table.join(told).dropna(subset=["of"])
+    parts = table["measure"].str.extract(r"way back of (?P<of>\w+): (?P<damage>.+)")
+    rows = table.join(parts).dropna(subset=["of"])
     rows = rows.assign(panel=rows["architecture"] + ", " + rows["arm"], level=rows["setting"])
     by = ["panel", "damage", "level", "of"]
     return _added(rows.groupby(by, sort=False)["value"].mean().rename("error").reset_index())
 
 
-def kept_spectra(table: pd.DataFrame) -> pd.DataFrame:
-    """Shares of a specialist's power per octave, mean over seeds; a row a trained arm.
+def trained_spectra(table: pd.DataFrame) -> pd.DataFrame:
+    """Shares of a single-model reference's power per octave, mean over seeds; one row per arm.
 
     Columns: the octave's lower edge, in cycles per pixel.
     """
@@ -40,7 +40,7 @@ def kept_spectra(table: pd.DataFrame) -> pd.DataFrame:
     return means.rename_axis(columns="from, cycles per pixel")
 
 
-def kept_smoothing(table: pd.DataFrame) -> pd.DataFrame:
+def trained_smoothing(table: pd.DataFrame) -> pd.DataFrame:
     """L2_mask and edit success of the trained arms under a smoothing forger, mean over seeds.
 
     Of seeds measured with every cutoff; the defender is aware of the filter. Columns: a pair per
@@ -84,7 +84,7 @@ def _added(rows: pd.DataFrame) -> pd.DataFrame:
 
 
 def spectra(runs: dict[str, Run]) -> pd.DataFrame:
-    """Share of each specialist's power per octave of frequency: model, low, high, share.
+    """Share of each perturbation's power per octave of frequency: model, low, high, share.
 
     The row "random" is a pattern of random signs: what a perturbation without preference has.
     """
@@ -102,7 +102,7 @@ def spectra(runs: dict[str, Run]) -> pd.DataFrame:
 def smoothing_forger(lab: Lab, cutoffs: tuple[float, ...], runs: dict[str, Run]) -> pd.DataFrame:
     """A forger who low-pass filters photos first, against two defenders.
 
-    "unaware" publishes the plain specialist of `runs`; "aware" optimises through the same filter.
+    "unaware" publishes the plain reference of `runs`; "aware" optimises through the same filter.
 
     Returns
     -------
@@ -117,10 +117,10 @@ def smoothing_forger(lab: Lab, cutoffs: tuple[float, ...], runs: dict[str, Run])
             setting["success"] = edit_success(smooth[name], lab.test)
             tries = {"unaware": runs[name]}
             if np.isfinite(cutoff):
-                tries["aware"] = optimize(smooth, lab.train, "uniform", lab.config)
+                tries |= {"aware": single_model(smooth, lab.train, lab.config)[name]}
             for defender, run in tries.items():
                 table = evaluate(smooth, lab.test, run.delta)
-                value = table.loc[~table["excluded"], "l2_mask"].mean()
+                value = nonempty_mean(table, "model").get(name, float("nan"))
                 rows.append({**setting, "defender": defender, "l2_mask": value})
     return pd.DataFrame(rows)
 
@@ -135,9 +135,9 @@ def edit_success(model: DeepfakeModel, faces: FaceBatch) -> float:
     for edit in model.edits:
         column = attribute_index(edit)
         target = model.target_attributes(faces.attributes, edit)[:, column]
-        asked = target != faces.attributes[:, column]
-        if asked.any():
-            forged = model(faces.images[asked], model.conditions(faces.attributes[asked], edit))
-            seen = predict_attributes(forged)[:, column]
-            shares.append((seen == target[asked]).float().mean().item())
+        changes = target != faces.attributes[:, column]
+        if changes.any():
+            forged = model(faces.images[changes], model.conditions(faces.attributes[changes], edit))
+            found = predict_attributes(forged)[:, column]
+            shares.append((found == target[changes]).float().mean().item())
     return float(np.mean(shares))

@@ -1,8 +1,9 @@
-"""What a generator hides in its forgeries, and at which frequencies.
+"""What a generator hides in its forgeries, and at which spatial frequencies.
 
-A cycle-trained generator must be able to undo its edit, so what the edit destroys has to survive
-somewhere in the forgery: in faint patterns (Chu et al., "CycleGAN, a Master of Steganography",
-arXiv 1712.02950). Damage the forgery faintly, and the way back shows how much it leaned on them.
+A cycle-trained generator must be able to undo its edit, so what the edit destroys has to survive in
+the forgery, as faint patterns (Chu et al., "CycleGAN, a Master of Steganography", arXiv
+1712.02950). Damage the forgery a little, and the error of the way back shows how much it relied on
+them.
 """
 
 import math
@@ -62,8 +63,8 @@ def band_power(x: Tensor, edges: Sequence[float] = OCTAVES) -> Tensor:
     return torch.stack([power[(radius >= low) & (radius < high)].sum() for low, high in pairs])
 
 
-def damaged(images: Tensor, kind: str, level: float, seed: int = 0) -> Tensor:
-    """Forgeries after a faint damage: one of `DAMAGES`.
+def damage(images: Tensor, kind: str, level: float, seed: int = 0) -> Tensor:
+    """The images after a faint damage, one of `DAMAGES`.
 
     Raises
     ------
@@ -84,7 +85,7 @@ def damaged(images: Tensor, kind: str, level: float, seed: int = 0) -> Tensor:
 
 
 def mixed_conditions(model: DeepfakeModel, attributes: Tensor) -> Tensor:
-    """One edit a face, the generator's edits in turn; shape [N, c]."""
+    """Conditions of one edit per face, taking the generator's edits in turn; shape [N, c]."""
     edits = [model.edits[i % len(model.edits)] for i in range(len(attributes))]
     rows = [model.conditions(attributes[i : i + 1], edit) for i, edit in enumerate(edits)]
     return torch.cat(rows)
@@ -113,13 +114,13 @@ def way_back(
 ) -> pd.DataFrame:
     """Error of undoing an edit when the forgery was damaged, and of returning a damaged photo.
 
-    The second is the control: what the damage costs a generator that was asked to change nothing,
-    hidden patterns or not.
+    The second is the control: the error that damage causes without anything hidden, since nothing
+    was edited.
 
     Returns
     -------
     DataFrame with columns damage, level, of ("forgery" or "photo") and error: mean |G(.) - x| over
-    pixels, one row a face and setting; column image names the face.
+    pixels, one row per face and setting; column image names the face.
     """
     x, attributes = faces.images, faces.attributes
     own = own_conditions(model, x, attributes)
@@ -127,7 +128,7 @@ def way_back(
     rows = []
     for kind, level in ((k, v) for k, levels in damages.items() for v in levels):
         for of, images in (("forgery", forged), ("photo", x)):
-            back = model(damaged(images, kind, level), own)
+            back = model(damage(images, kind, level), own)
             errors = (back - x).abs().mean(dim=(1, 2, 3)).tolist()
             setting = {"damage": kind, "level": level, "of": of}
             rows += [

@@ -1,7 +1,7 @@
-"""What the levels of a table of methods mean: above the floor, as a share, ahead of another or not.
+"""What the numbers of a table of methods mean: above the floor? what share? ahead of which other?
 
 Every function takes a table as from `study.compare`, with `random` and the single-model references
-among its methods; see `uncertainty` for intervals, floor and smallest effect.
+among its methods; see `metrics.statistics` for intervals, floor and smallest effect.
 """
 
 from collections.abc import Iterable
@@ -9,6 +9,7 @@ from typing import Any
 
 import pandas as pd
 
+from aef_core.metrics import nonempty_mean
 from aef_core.metrics.statistics import (
     ABOVE_NOTHING,
     REFERENCE,
@@ -63,8 +64,7 @@ def ranked(table: pd.DataFrame) -> pd.DataFrame:
     DataFrame indexed by method, best first: `min` (L2_mask, per seed and averaged), `rank` (1 is
     best; "not above random" in its place) and `idle`, the generators at that level.
     """
-    kept = table[~table["excluded"]]
-    seeds = kept.groupby(["method", "seed", "model"])["l2_mask"].mean().unstack()
+    seeds = nonempty_mean(table, ["method", "seed", "model"]).unstack()
     worst = seeds.min(axis=1).groupby("method").mean().drop(index=REFERENCE, errors="ignore")
     low = above_random(table)["low"].unstack("method")
     idle = {m: ", ".join(low.index[low[m] <= 0]) for m in worst.index}
@@ -78,11 +78,11 @@ def ranked(table: pd.DataFrame) -> pd.DataFrame:
 
 
 def judgement(table: pd.DataFrame) -> list[dict[str, Any]]:
-    """The same as long rows for a kept table: method, measure, model, value, low, high.
+    """The same as long rows for a stored table: method, measure, model, value, low, high.
 
-    `OVER`: the difference to random (its min: of the generator least clearly above). `SHARE`: see
-    `shares` (its min: `worst`). `AHEAD`: AEF's min and spread minus the method's. `SMALLEST`: what
-    such a difference must reach to be named.
+    `OVER`: the difference to random (`min`: of the generator least clearly above it). `SHARE`: as
+    in `shares` (`min`: its `worst`). `AHEAD`: AEF's min and spread minus the method's. `SMALLEST`:
+    the smallest such difference that counts.
     """
     rows, over, parts = [], above_random(table)[["value", "low", "high"]], shares(table)
     for method in dict.fromkeys(table["method"]):

@@ -1,9 +1,9 @@
 """The main table: every method against every generator, under one protocol.
 
-Equal computation for all universal methods, the same faces, edits, budget and judge; at least
-three seeds outside the smoke profile; intervals as `uncertainty` says. Per-image methods see the
-judged faces themselves, as in use, so they are a ceiling of another kind. Specialists are the
-ceilings, random signs are the floor.
+Equal computation for all universal methods, the same faces, edits, budget and judge; at least three
+seeds outside the smoke profile; intervals as `metrics.statistics` says. Per-image methods see the
+judged faces themselves, as in use, so they stand apart. Above all methods are the single-model
+references, random signs are the floor.
 """
 
 from collections.abc import Iterable, Mapping
@@ -30,13 +30,17 @@ from aef_core.metrics.statistics import (
 from aef_core.metrics.survival import survival_by_generator
 from aef_core.perturbation import PerturbationConfig
 from aef_core.perturbation.objective import Zoo
-from aef_core.perturbation.store import Run
 from companion.config import ASSETS
-from companion.studies.ceilings import reached
 from companion.studies.judgement import OVER, SHARE, judgement, paired, ranked, shares, tidy
+from companion.studies.references import (
+    evaluate_each,
+    levels_reached,
+    outputs_alone,
+    single_model,
+)
 from companion.studies.study import Runs, labelled, refuse_overlap
 
-__all__ = ["CEILING", "ENTRIES", "ONE_LOSS", "levels", "load_results", "main_table", "paired",
+__all__ = ["ENTRIES", "ONE_LOSS", "levels", "load_results", "main_table", "paired",
            "ranked", "results_path", "save_results", "shares", "summary", "view"]  # fmt: skip
 
 Entry = tuple[str, dict[str, Any]]
@@ -63,8 +67,7 @@ ONE_LOSS: dict[str, Entry] = {
     "AEF, outputs alone": ("aef", {"feature_weight": 0.0}),
     "max-min (ours)": ENTRIES["max-min (ours)"],
 }
-"""AEF with the loss of the specialists, beside what it is to be compared with."""
-CEILING = REFERENCE
+"""AEF with the loss of the references, beside what it is to be compared with."""
 BUDGETS = {"smoke": 2, "quick": 40, "paper": 480}  # plain steps a method may spend, by profile
 MEASURES = {"l2_mask": "L2_mask", "interrupted": "SR_mask"}
 
@@ -78,7 +81,7 @@ def main_table(
     entries: Mapping[str, Entry] = ENTRIES,
     scheduler: str | None = None,
 ) -> tuple[Runs, pd.DataFrame]:
-    """Optimise and judge every method with every seed, after the specialists.
+    """Optimise and judge every method with every seed, after the single-model references.
 
     Parameters
     ----------
@@ -91,21 +94,20 @@ def main_table(
 
     Returns
     -------
-    runs : dict of (label, seed) to Run; the specialists' are under ("specialists: NAME", seed).
+    runs : dict of (label, seed) to Run; references under (`REFERENCE: NAME`, seed).
     table : DataFrame
         As from `study.compare`: a row per method, seed, image, generator and edit.
     """
     refuse_overlap(train, evaluator.faces)
     seeds = tuple(seeds)
-    runs, reference = _ceilings(
-        zoo, train, evaluator, replace(config, seed=seeds[0]), scheduler
-    )
-    alone = {name: runs[f"{CEILING}: {name}", seeds[0]] for name in zoo}
-    ceilings = {"ceilings": output_ceilings(alone)}
+    first = outputs_alone(replace(config, seed=seeds[0]))
+    alone = single_model(zoo, train, first, scheduler=scheduler)
+    references = {(f"{REFERENCE}: {name}", seeds[0]): run for name, run in alone.items()}
+    levels_alone = {"single_model": levels_reached(alone)}
     jobs = [
         Job(
             method,
-            (ceilings if method == "max-min" else {}) | settings,
+            (levels_alone if method == "max-min" else {}) | settings,
             replace(config, seed=seed),
             label,
             faces=None if universal(entries[label]) else evaluator.faces,
@@ -113,35 +115,13 @@ def main_table(
         for label, (method, settings) in entries.items()
         for seed in (seeds if universal(entries[label]) else seeds[:1])
     ]
-    made, table = labelled(
-        jobs, *map_runs(zoo, train, jobs, evaluator, scheduler=scheduler)
-    )
-    return runs | made, pd.concat([reference, table], ignore_index=True)
+    runs, table = labelled(jobs, *map_runs(zoo, train, jobs, evaluator, scheduler=scheduler))
+    return references | runs, pd.concat([evaluate_each(alone, evaluator), table], ignore_index=True)
 
 
 def universal(entry: Entry) -> bool:
     """Whether an entry makes one perturbation for all photos."""
     return entry[1].get("universal", True)
-
-
-def _ceilings(
-    zoo: Zoo,
-    train: FaceBatch,
-    evaluator: Evaluator,
-    config: PerturbationConfig,
-    scheduler: str | None,
-) -> tuple[Runs, pd.DataFrame]:
-    """One perturbation per generator, for its outputs alone: what it can be interrupted at most."""
-    jobs = [Job("mi-fgsm", {}, config, f"{CEILING}: {name}", models=(name,)) for name in zoo]
-    runs, table = labelled(
-        jobs, *map_runs(zoo, train, jobs, evaluator, scheduler=scheduler)
-    )
-    return runs, table.assign(method=CEILING)
-
-
-def output_ceilings(alone: Mapping[str, Run]) -> tuple[float, ...]:
-    """Output MSE each specialist ended with (last quarter of its steps), in the zoo's order."""
-    return tuple(reached(run, "output", max(1, len(run.history) // 4)) for run in alone.values())
 
 
 def summary(table: pd.DataFrame, runs: Runs) -> pd.DataFrame:
@@ -160,9 +140,9 @@ def summary(table: pd.DataFrame, runs: Runs) -> pd.DataFrame:
             rows += tidy(method, measure, interval(both))
     for method, part in table.groupby("method", sort=False):
         rows += tidy(method, "edit survival", survival_by_generator(part))
-    seen = table.drop_duplicates(["method", "seed", "image", "model"]).assign(excluded=False)
+    photos = table.drop_duplicates(["method", "seed", "image", "model"]).assign(excluded=False)
     for measure in ("psnr", "ssim"):
-        values = interval(bootstrap_means(seen, ["method"], measure))
+        values = interval(bootstrap_means(photos, ["method"], measure))
         for method, row in values.iterrows():
             rows.append({"method": method, "measure": measure.upper(), "model": "", **row})
     for method in table["method"].unique():

@@ -14,18 +14,19 @@ from tqdm.auto import tqdm
 
 from aef_core.faces import FaceBatch
 from aef_core.metrics import protect
+from aef_core.metrics.equilibrium import maxmin_gap
 from aef_core.metrics.statistics import REFERENCE, SMALLEST_EFFECT, bootstrap_means, interval
 from aef_core.models.base import columns
 from aef_core.perturbation import PerturbationConfig
 from aef_core.perturbation.objective import Objective, References
 from aef_core.perturbation.store import Run
 from aef_core.runs import optimize
-from aef_core.weighting import RULES, maxmin_gap
+from aef_core.weighting import RULES
 from companion.studies.ensemble import ATTRIBUTES
+from companion.studies.references import levels_reached, single_model
 from companion.studies.study import refuse_overlap
 
 Ensemble = Mapping[str, nn.Module]
-SPECIALIST = REFERENCE
 
 
 @torch.no_grad()
@@ -66,17 +67,11 @@ def attack(
     **settings: Any,
 ) -> Run:
     """Optimise one perturbation for all faces and classifiers with a rule of `RULES`."""
-    plain = replace(config, feature_weight=0.0, feature_steps=0)
-    return optimize(ensemble, faces, rule, plain, objective=DOUBT, settings=settings)
+    return optimize(ensemble, faces, rule, _plain(config), objective=DOUBT, settings=settings)
 
 
-def ceilings(
-    ensemble: Ensemble, faces: FaceBatch, config: PerturbationConfig
-) -> tuple[dict[str, Run], tuple[float, ...]]:
-    """A perturbation per classifier, and the strength it ended with (last quarter of its steps)."""
-    runs = {k: attack({k: model}, faces, "uniform", config) for k, model in ensemble.items()}
-    last = max(1, config.steps // 4)
-    return runs, tuple(float(r.history["strength"].iloc[-last:].mean()) for r in runs.values())
+def _plain(config: PerturbationConfig) -> PerturbationConfig:
+    return replace(config, feature_weight=0.0, feature_steps=0)
 
 
 @torch.no_grad()
@@ -121,26 +116,28 @@ def compare_rules(
     seeds: Iterable[int],
     rules: Iterable[str] = tuple(RULES),
 ) -> tuple[dict[tuple[str, int], Run], pd.DataFrame]:
-    """Every rule with every seed, after a specialist per classifier; judged on unseen faces.
+    """Every rule with every seed, after the single-model references; judged on unseen faces.
 
-    `max-min` gets the specialists' ceilings, every other rule its default settings.
+    `max-min` gets what the references reach, every other rule its default settings.
 
     Returns
     -------
-    runs : dict of (rule, seed) to Run; the specialists' under ("specialists: NAME", seed)
+    runs : dict of (rule, seed) to Run; references under (`REFERENCE: NAME`, seed)
     table : DataFrame
         As from `flips`, with columns method and seed.
     """
     refuse_overlap(train, test)
     seeds, tables, runs = tuple(seeds), [], {}
-    alone, level = ceilings(ensemble, train, replace(config, seed=seeds[0]))
+    plain = _plain(replace(config, seed=seeds[0]))
+    alone = single_model(ensemble, train, plain, objective=DOUBT)
+    level = levels_reached(alone, "strength")
     for name, run in alone.items():
-        runs[f"{SPECIALIST}: {name}", seeds[0]] = run
+        runs[f"{REFERENCE}: {name}", seeds[0]] = run
         judged = flips({name: ensemble[name]}, test, run.delta)
-        tables.append(judged.assign(method=SPECIALIST, seed=seeds[0]))
+        tables.append(judged.assign(method=REFERENCE, seed=seeds[0]))
     todo = [(rule, seed) for rule in rules for seed in seeds]
     for rule, seed in tqdm(todo, desc="rules", unit="run", leave=False):
-        settings = {"ceilings": level} if rule == "max-min" else {}
+        settings = {"single_model": level} if rule == "max-min" else {}
         run = attack(ensemble, train, rule, replace(config, seed=seed), **settings)
         runs[rule, seed] = run
         tables.append(flips(ensemble, test, run.delta).assign(method=rule, seed=seed))
@@ -170,12 +167,12 @@ def against(table: pd.DataFrame, baseline: str) -> pd.DataFrame:
     Returns
     -------
     DataFrame indexed by method: value, low, high and `smallest`, the share `SMALLEST_EFFECT` of
-    what the specialist of the hardest classifier flips; see `uncertainty.verdict`.
+    what the reference of the hardest classifier flips; see `statistics.verdict`.
     """
     draws = bootstrap_means(table, ["method", "model"], "flipped")
-    worst = {m: draws[m].min(axis=1) for m in table["method"].unique() if m != SPECIALIST}
+    worst = {m: draws[m].min(axis=1) for m in table["method"].unique() if m != REFERENCE}
     found = interval(pd.DataFrame({m: v - worst[baseline] for m, v in worst.items()}))
-    alone = interval(draws[SPECIALIST])["value"].min()
+    alone = interval(draws[REFERENCE])["value"].min()
     return found.assign(smallest=SMALLEST_EFFECT * alone)
 
 
@@ -187,7 +184,7 @@ def equilibrium_gaps(
         [
             {"method": m, "gap": maxmin_gap(run.history, level)["relative_gap"]}
             for (m, _), run in runs.items()
-            if not m.startswith(SPECIALIST)
+            if not m.startswith(REFERENCE)
         ]
     )
     return gaps.groupby("method", sort=False)["gap"].mean()

@@ -11,10 +11,11 @@ import pandas as pd
 from aef_core.faces import FaceBatch
 from aef_core.methods import make_method
 from aef_core.metrics import Evaluator
+from aef_core.metrics.statistics import REFERENCE
 from aef_core.perturbation import PerturbationConfig, perturb
 from aef_core.perturbation.objective import Problem, Zoo
 from aef_core.weighting import make_rule
-from companion.studies.main_table import CEILING, Entry, universal
+from companion.studies.main_table import Entry, universal
 
 
 def planned_steps(
@@ -29,7 +30,7 @@ def planned_steps(
     n_test = len(judge.faces)
     pairs = n_test * sum(len(model.edits) for model in judge.zoo.values())
     judging = pairs / (3 * len(judge.zoo) * config.batch)
-    cost = {CEILING: config.steps + judging}
+    cost = {REFERENCE: config.steps + judging}
     for label, entry in entries.items():
         method, one = make_method(entry[0], **entry[1]), universal(entry)
         loop = method.loop(config, n_train if one else n_test, judge.zoo)

@@ -1,4 +1,4 @@
-"""What each sloppy choice of published evaluation code changes, measured on one perturbation."""
+"""How much each flaw in published evaluation code changes the numbers of one perturbation."""
 
 from collections.abc import Callable
 
@@ -9,7 +9,15 @@ from skimage.metrics import structural_similarity
 from torch import Tensor
 
 from aef_core.faces import FaceBatch
-from aef_core.metrics import MASK_THRESHOLD, SUCCESS_THRESHOLD, Evaluator, l2_mask, protect, ssim
+from aef_core.metrics import (
+    MASK_THRESHOLD,
+    SUCCESS_THRESHOLD,
+    Evaluator,
+    l2_mask,
+    nonempty_mean,
+    protect,
+    ssim,
+)
 from aef_core.perturbation.objective import Zoo
 
 Judge = Callable[[Tensor, Tensor, Tensor], Tensor]
@@ -46,12 +54,12 @@ def contrast(zoo: Zoo, train: FaceBatch, test: FaceBatch, delta: Tensor) -> pd.D
     x = test.images
     published = protect(x, delta)
     turned = FaceBatch(x, test.attributes.roll(2, dims=0), test.names, test.source)
-    seen = train[: len(test)]
+    optimised_on = train[: len(test)]
     honest = _judged(judge, published)
     tables = {
         "honest": honest,
         "judged on the optimising faces": _judged(
-            Evaluator(zoo, seen), protect(seen.images, delta)
+            Evaluator(zoo, optimised_on), protect(optimised_on.images, delta)
         ),
         "no 8-bit rounding": _judged(judge, (x + delta).clamp(-1, 1)),
         "no clamp": _judged(judge, x + delta),
@@ -99,7 +107,7 @@ def _judged(judge: Evaluator, protected: Tensor, measure: Judge = l2_mask) -> pd
 
 
 def _summary(table: pd.DataFrame) -> dict[str, float]:
-    kept = table[~table["excluded"]]
-    levels = kept.groupby("model", sort=False)["l2_mask"].mean()
-    success = (kept["l2_mask"] > SUCCESS_THRESHOLD).groupby(kept["model"], sort=False).mean()
+    levels = nonempty_mean(table, "model")
+    above = table.assign(interrupted=table["l2_mask"] > SUCCESS_THRESHOLD)
+    success = nonempty_mean(above, "model", "interrupted")
     return {"L2_mask": levels.mean(), "worst": levels.min(), "SR_mask": success.mean()}

@@ -3,7 +3,6 @@
 For any `FaceBatch`: the embedded faces, CelebA, LFW, FF++ frames or a folder, at the zoo's size.
 """
 
-
 import pandas as pd
 
 from aef_core.metrics import balance, l2_mask
@@ -13,7 +12,8 @@ from companion.studies.study import model_means
 
 STATIC = ("uniform", "grad-norm")
 
-def shown_numbers(blocks: Blocks) -> pd.DataFrame:
+
+def picture_numbers(blocks: Blocks) -> pd.DataFrame:
     """L2_mask of the pictures in `forgeries`, mean over the faces: model, method, l2_mask.
 
     NaN where a generator edits none of them.

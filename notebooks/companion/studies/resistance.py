@@ -1,16 +1,15 @@
-"""Why a generator resists: what its pixel gradient is like, and what of it predicts AEF's weights.
+"""Why a generator resists: properties of its pixel gradient, and which predict AEF's weights.
 
 A universal perturbation follows the gradient averaged over faces and edits. If the gradients of
 single faces disagree, little of them is left in the average, however large each of them is.
 """
 
 from collections.abc import Mapping
-from itertools import permutations
 
 import numpy as np
 import pandas as pd
 import torch
-from scipy.stats import rankdata
+from scipy.stats import permutation_test, spearmanr
 from torch import Tensor
 
 from aef_core.errors import BadInput
@@ -108,9 +107,9 @@ def saturation(delta: Tensor, eps: float, tolerance: float = 1e-3) -> float:
 
 
 def gradient_table(gradients: Mapping[str, Tensor], batch: int = 8) -> pd.DataFrame:
-    """The gradient lenses in one view, one row a generator.
+    """Size, agreement and signal-to-noise ratio of the gradients: one row per generator.
 
-    Columns: `gradient of a face` (mean |g|), `gradient left in the mean` (mean |E g|), `kept`
+    Columns: `gradient of a face` (mean |g|), `gradient left in the mean` (mean |E g|), `share left`
     (their ratio: what agreement leaves), `gsnr` (median over pixels), `sign agreement`.
     """
     rows = {}
@@ -119,7 +118,7 @@ def gradient_table(gradients: Mapping[str, Tensor], batch: int = 8) -> pd.DataFr
         rows[name] = {
             "gradient of a face": single,
             "gradient left in the mean": mean,
-            "kept": mean / single if single > 0 else float("nan"),
+            "share left": mean / single if single > 0 else float("nan"),
             "gsnr": gsnr(g).median().item(),
             "sign agreement": sign_agreement(g, batch),
         }
@@ -139,34 +138,22 @@ def alignment(cosines: np.ndarray, models: list[str]) -> pd.Series:
     return pd.Series((mean.sum(axis=1) - mean.diagonal()) / max(1, k - 1), index=models)
 
 
-def late_weights(history: pd.DataFrame) -> pd.Series:
-    """Mean weight of each generator over the last quarter of a run: where the rule settled."""
-    late = history[history["step"] >= history["step"].max() * 3 / 4]
-    return late.groupby("model", sort=False)["weight"].mean()
-
-
 def rank_correlations(predictors: pd.DataFrame, target: pd.Series) -> pd.DataFrame:
     """Spearman correlation of every column with a target, over generators, and its exact p-value.
 
-    The p-value is the share of all orders of the target that correlate at least as much, either
-    way. With four generators there are 24 orders, so even a perfect correlation has p = 2 / 24 =
-    0.083: four generators can refute a predictor but never establish one.
+    The p-value (two-sided) is over all orders of the target. Four generators have 24 orders, so
+    even a perfect correlation has p = 2 / 24 = 0.083: they can refute a predictor but never
+    establish one.
 
     Returns
     -------
     DataFrame indexed by predictor, strongest first: rho, p. NaN for a constant column.
     """
-    goal = target.loc[predictors.index].to_numpy(float)
-    rows = {}
-    for name, column in predictors.items():
-        rho = _spearman(column.to_numpy(float), goal)
-        others = [_spearman(column.to_numpy(float), np.array(p)) for p in permutations(goal)]
-        p = float(np.mean(np.abs(others) >= abs(rho) - 1e-9)) if np.isfinite(rho) else np.nan
-        rows[name] = {"rho": rho, "p": p}
+    goal, rows = target.loc[predictors.index].to_numpy(float), {}
+    for name, column in predictors.astype(float).items():
+        rows[name] = {"rho": np.nan, "p": np.nan}
+        if column.nunique() > 1:
+            test = permutation_test((column,), lambda order: spearmanr(order, goal).statistic,
+                                    permutation_type="pairings", n_resamples=np.inf)  # fmt: skip
+            rows[name] = {"rho": test.statistic, "p": test.pvalue}
     return pd.DataFrame(rows).T.sort_values("rho", key=abs, ascending=False)
-
-
-def _spearman(a: np.ndarray, b: np.ndarray) -> float:
-    x, y = rankdata(a) - (len(a) + 1) / 2, rankdata(b) - (len(b) + 1) / 2
-    scale = np.sqrt((x @ x) * (y @ y))
-    return float(x @ y / scale) if scale > 0 else float("nan")

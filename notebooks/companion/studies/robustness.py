@@ -15,9 +15,10 @@ import pandas as pd
 import torch
 import torch.nn.functional as F
 from PIL import Image
+from scipy.ndimage import median_filter
 from skimage.restoration import denoise_tv_chambolle
 from torch import Tensor
-from torchvision.transforms.functional import gaussian_blur
+from torchvision.transforms.functional import center_crop, gaussian_blur
 from tqdm.auto import tqdm
 
 from aef_core.errors import BadInput
@@ -30,7 +31,7 @@ from aef_core.perturbation.objective import seeded
 Transform = Callable[[Tensor], Tensor]
 
 
-def published(x: Tensor) -> Tensor:
+def publish(x: Tensor) -> Tensor:
     """Clamped to [-1, 1] and rounded once to 8 bits: what saving without loss does."""
     return from_uint8(to_uint8(x))
 
@@ -70,16 +71,14 @@ def noise(x: Tensor, std: float, generator: torch.Generator | None = None) -> Te
 
 def crop(x: Tensor, share: float) -> Tensor:
     """The central `share` of the side, enlarged back to size: a photo framed anew."""
-    height, width = (round(side * share) for side in x.shape[-2:])
-    top, left = (x.shape[-2] - height) // 2, (x.shape[-1] - width) // 2
-    x_cropped = x[..., top : top + height, left : left + width]
-    return F.interpolate(x_cropped, size=x.shape[-2:], mode="bilinear")
+    middle = center_crop(x, [round(side * share) for side in x.shape[-2:]])
+    return F.interpolate(middle, size=x.shape[-2:], mode="bilinear")
 
 
 def median(x: Tensor, size: int = 3) -> Tensor:
     """Median filter, `size` odd, per channel: a purifier against isolated pixels."""
-    windows = F.pad(x, [size // 2] * 4, mode="reflect").unfold(2, size, 1).unfold(3, size, 1)
-    return windows.flatten(-2).median(dim=-1).values
+    smooth = median_filter(x.cpu().numpy(), size=(1, 1, size, size), mode="mirror")
+    return torch.from_numpy(smooth).to(x)
 
 
 def purify(x: Tensor, weight: float = 0.05) -> Tensor:
@@ -96,16 +95,16 @@ def purify(x: Tensor, weight: float = 0.05) -> Tensor:
 # Every channel but the first starts from the 8-bit photo that is published.
 TRANSFORMS: dict[str, Transform] = {
     "unrounded": lambda x: x.clamp(-1, 1),
-    "8-bit": published,
+    "8-bit": publish,
     "JPEG 90": lambda x: jpeg(x, 90),
     "JPEG 75": lambda x: jpeg(x, 75),
     "JPEG 50": lambda x: jpeg(x, 50),
-    "resize 1/2": lambda x: resize(published(x), 0.5),
-    "blur 1 px": lambda x: blur(published(x), 1.0),
-    "noise 0.05": lambda x: noise(published(x), 0.05),
-    "crop 90 %": lambda x: crop(published(x), 0.9),
-    "median 3x3": lambda x: median(published(x)),
-    "TV purifier": lambda x: purify(published(x)),
+    "resize 1/2": lambda x: resize(publish(x), 0.5),
+    "blur 1 px": lambda x: blur(publish(x), 1.0),
+    "noise 0.05": lambda x: noise(publish(x), 0.05),
+    "crop 90 %": lambda x: crop(publish(x), 0.9),
+    "median 3x3": lambda x: median(publish(x)),
+    "TV purifier": lambda x: purify(publish(x)),
 }
 
 

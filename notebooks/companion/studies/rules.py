@@ -1,7 +1,7 @@
 """All weighting rules on the generators, in one table, between the floor and the references.
 
 One loss for all, the outputs that the judge looks at, so that rules differ in their weights alone.
-Rules have their default settings; `max-min` is given the references' ceilings.
+Rules have their default settings; `max-min` is given the levels of the references.
 """
 
 from collections.abc import Iterable
@@ -12,8 +12,8 @@ import pandas as pd
 from aef_core.metrics.statistics import RANDOM
 from aef_core.weighting import RULES
 from companion.studies.judgement import paired, ranked, shares
-from companion.studies.main_table import output_ceilings
-from companion.studies.study import Lab, Runs, compare, model_means, specialists
+from companion.studies.references import evaluate_each, levels_reached, single_model
+from companion.studies.study import Lab, Runs, compare, model_means
 
 
 def compare_rules(
@@ -28,10 +28,11 @@ def compare_rules(
         As from `study.compare`, the single-model references among the methods.
     """
     lab = replace(lab, config=replace(lab.config, feature_weight=0.0, feature_steps=0))
-    alone, reference = specialists(lab)
+    alone = single_model(lab.zoo, lab.train, lab.config)
+    reference = evaluate_each(alone, lab.evaluator)
     methods = {name: (name, {}) for name in (RANDOM, *rules)}
     if "max-min" in methods:
-        methods["max-min"] = ("max-min", {"ceilings": output_ceilings(alone)})
+        methods["max-min"] = ("max-min", {"single_model": levels_reached(alone)})
     runs, table = compare(lab.zoo, lab.train, lab.evaluator, methods, lab.config, seeds)
     return runs, pd.concat([reference, table], ignore_index=True)
 

@@ -13,9 +13,9 @@ from aef_core.config import Profile, get_profile, home
 from aef_core.errors import BadInput
 from aef_core.faces import FaceBatch, load_faces
 from aef_core.jobs import Job, grid, map_runs
-from aef_core.metrics import Evaluator, equilibrium_residual, protect
+from aef_core.metrics import Evaluator, equilibrium_residual, nonempty_mean, protect
+from aef_core.metrics.equilibrium import last_quarter, late_means
 from aef_core.metrics.statistics import (
-    REFERENCE,
     above_random,
     method_balance,
 )
@@ -87,40 +87,28 @@ def refuse_overlap(train: FaceBatch, test: FaceBatch) -> None:
 
 def model_means(table: pd.DataFrame, column: str = "l2_mask") -> pd.Series:
     """Mean of a column per method and generator, empty masks left out."""
-    kept = table[~table["excluded"]]
-    return kept.groupby(["method", "model"], sort=False)[column].mean()
+    return nonempty_mean(table, ["method", "model"], column)
 
 
 def results_table(table: pd.DataFrame, runs: Runs) -> pd.DataFrame:
     """The results in one view: per generator L2_mask, then SR, balance, residual, visibility.
 
-    One row a method; means over images, edits and seeds. `edit survival` is the mean over
+    One row per method; means over images, edits and seeds. `edit survival` is the mean over
     generators, `residual` the equilibrium residual of S over the last quarter of the steps;
     `not above random` names the generators a method leaves there (the table needs the random rows).
     """
     rows = model_means(table).unstack(sort=False)
     low = above_random(table)["low"].unstack("method")
     idle = pd.Series({m: ", ".join(low.index[low[m] <= 0]) for m in rows.index})
-    kept = table[~table["excluded"]]
-    by_model = kept.groupby(["method", "model"], sort=False)["interrupted"].mean().unstack()
+    by_model = model_means(table, "interrupted").unstack()
     survival = model_means(table, "survives").groupby("method", sort=False).mean()
     view = rows.assign(
         **method_balance(table), **{"min SR": by_model.min(axis=1), "edit survival": survival}
     )
     visible = table.groupby("method", sort=False)[["psnr", "ssim"]].mean()
-    residuals = pd.Series(
-        {
-            method: sum(_late_residual(r) for (m, _), r in runs.items() if m == method)
-            / sum(m == method for m, _ in runs)
-            for method in view.index
-        }
-    )
-    return view.join(visible).assign(residual=residuals, **{"not above random": idle})
-
-
-def _late_residual(run: Run) -> float:
-    residual = equilibrium_residual(run.history)
-    return residual.iloc[-max(1, len(residual) // 4) :].mean()
+    late = [(m, equilibrium_residual(last_quarter(r.history)).mean()) for (m, _), r in runs.items()]
+    residuals = pd.DataFrame(late, columns=["method", "residual"]).groupby("method").mean()
+    return view.join(visible).join(residuals).assign(**{"not above random": idle})
 
 
 def sweep(
@@ -142,9 +130,9 @@ def sweep(
     runs, table = compare(zoo, train, evaluator, methods, config)
     rows = model_means(table).rename("l2_mask").reset_index()
     late = {
-        (label, model): part["weight"].iloc[-max(1, len(part) // 4) :].mean()
+        (label, model): weight
         for (label, _), run in runs.items()
-        for model, part in run.history.groupby("model")
+        for model, weight in late_means(run.history)["weight"].items()
     }
     rows["weight"] = [late[key] for key in zip(rows["method"], rows["model"], strict=True)]
     rows.insert(0, setting, rows.pop("method").astype(float))
@@ -180,21 +168,6 @@ def open_lab(profile: str | None = None, zoo: str = "celeba64") -> Lab:
     test = load_faces("embedded", "test", n=p.n_test, size=size)
     config = PerturbationConfig(steps=p.steps, step_size=p.step_size, feature_steps=p.feature_steps)
     return Lab(p, zoo, train, test, Evaluator(zoo, test), config)
-
-
-def specialists(lab: Lab) -> tuple[dict[str, Run], pd.DataFrame]:
-    """One perturbation per generator, made for it alone: what it could be interrupted at most.
-
-    Returns
-    -------
-    runs : dict of generator to Run
-    table : DataFrame
-        Evaluations, method `uncertainty.REFERENCE`.
-    """
-    jobs = [Job("uniform", config=lab.config, models=(name,)) for name in lab.zoo]
-    runs, tables = map_runs(lab.zoo, lab.train, jobs, lab.evaluator)
-    table = pd.concat(tables, ignore_index=True).assign(method=REFERENCE, seed=0)
-    return dict(zip(lab.zoo, runs, strict=True)), table
 
 
 def story(

@@ -1,4 +1,4 @@
-"""AEF's temperature, chosen where nothing is judged."""
+"""AEF's temperature, chosen on a slice of the training faces."""
 
 import pandas as pd
 
@@ -21,6 +21,6 @@ def sweep_on_slice(lab: Lab) -> pd.DataFrame:
 def choose_tau(lab: Lab) -> float:
     """The temperature whose worst generator has the highest mean L2_mask on a slice of `lab.train`.
 
-    The judged faces have no part in it: a setting chosen on them would be judged by its own luck.
+    The evaluation faces stay unseen: a setting chosen on them would be judged too kindly.
     """
     return float(sweep_on_slice(lab).groupby("tau")["l2_mask"].min().idxmax())

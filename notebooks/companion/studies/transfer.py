@@ -12,14 +12,15 @@ from tqdm.auto import tqdm
 
 from aef_core.faces import FaceBatch
 from aef_core.methods import PUBLISHED
-from aef_core.metrics import Evaluator, balance
+from aef_core.metrics import Evaluator, balance, nonempty_mean
 from aef_core.metrics.evaluations import evaluate_run
 from aef_core.metrics.statistics import RANDOM, bootstrap_means, interval
 from aef_core.perturbation import PerturbationConfig
 from aef_core.perturbation.objective import Zoo
 from aef_core.perturbation.store import Run
 from aef_core.runs import optimize
-from companion.studies.main_table import Entry, output_ceilings
+from companion.studies.main_table import Entry
+from companion.studies.references import levels_reached
 from companion.studies.study import refuse_overlap
 
 ENTRIES: dict[str, Entry] = {
@@ -35,23 +36,18 @@ ENTRIES: dict[str, Entry] = {
 INSIDE, OUTSIDE = "optimised on", "left out"
 
 
-def made_with(
+def optimize_entry(
     entry: Entry, zoo: Zoo, train: FaceBatch, config: PerturbationConfig, alone: Mapping[str, Run]
 ) -> Run:
-    """One run of a method or of a bare rule (on outputs, like the methods), found if it is there.
+    """One run of a method, or of a rule (on outputs alone, as the methods are); found if stored.
 
-    `alone` holds the specialists' runs, whose ceilings `max-min` balances against.
+    `alone` holds the single-model references that `max-min` balances against.
     """
     name, settings = entry
     if name == "max-min":
-        settings = {"ceilings": output_ceilings({k: alone[k] for k in zoo}), **settings}
+        settings = {"single_model": levels_reached({k: alone[k] for k in zoo}), **settings}
     config = config if name in PUBLISHED else replace(config, feature_weight=0.0)
     return optimize(zoo, train, name, config, settings=settings)
-
-
-def specialists(zoo: Zoo, train: FaceBatch, config: PerturbationConfig) -> dict[str, Run]:
-    """One perturbation per generator, for its outputs alone, as in `main_table`."""
-    return {k: optimize({k: model}, train, "mi-fgsm", config) for k, model in zoo.items()}
 
 
 def on_all(
@@ -65,7 +61,7 @@ def on_all(
     """Every method with every seed on the whole zoo; those of notebook 06 are found again."""
     todo = [(label, seed) for label in entries for seed in seeds]
     return {
-        (label, seed): made_with(entries[label], zoo, train, replace(config, seed=seed), alone)
+        (label, seed): optimize_entry(entries[label], zoo, train, replace(config, seed=seed), alone)
         for label, seed in tqdm(todo, desc="methods", unit="run", leave=False)
     }
 
@@ -85,7 +81,7 @@ def leave_one_out(
     evaluator : Evaluator
         The zoo and the unseen faces.
     alone : mapping of generator to Run
-        The specialists (see `specialists`).
+        The single-model references.
     whole : mapping of (label, seed) to Run
         Runs on the whole zoo, for comparison; those with the seed of `config` are taken.
     entries : mapping of label to (method, settings)
@@ -105,7 +101,7 @@ def leave_one_out(
     folds = [(label, left) for left in zoo for label in entries]
     for label, left in tqdm(folds, desc="left out", unit="run", leave=False):
         three = {name: model for name, model in zoo.items() if name != left}
-        run = made_with(entries[label], three, train, config, alone)
+        run = optimize_entry(entries[label], three, train, config, alone)
         judged = evaluate_run(run, judges[left])
         tables.append(judged.assign(method=label, role=OUTSIDE, seed=config.seed))
     table = pd.concat(tables, ignore_index=True)
@@ -205,7 +201,7 @@ def unseen_levels(
     ]
     table = pd.concat([*parts, floor], ignore_index=True)
     draws = bootstrap_means(table, ["method", "model"])
-    success = table[~table["excluded"]].groupby(["method", "model"])["interrupted"].mean()
+    success = nonempty_mean(table, ["method", "model"], "interrupted")
     rows = []
     for (method, name), row in interval(draws).iterrows():
         over = interval((draws[method] - draws[RANDOM])[[name]]).iloc[0]

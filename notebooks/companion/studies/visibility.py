@@ -9,13 +9,14 @@ import pandas as pd
 from torch import Tensor
 from tqdm.auto import tqdm
 
-from aef_core.metrics import SUCCESS_THRESHOLD, balance, protect
+from aef_core.metrics import SUCCESS_THRESHOLD, balance, nonempty_mean, protect
+from aef_core.metrics.equilibrium import late_means
 from aef_core.metrics.evaluations import evaluate_run
 from aef_core.perturbation.budgets import Budget
 from aef_core.perturbation.store import Run
 from aef_core.runs import optimize
 from companion.studies.budgets import faded
-from companion.studies.resistance import late_weights, saturation
+from companion.studies.resistance import saturation
 from companion.studies.study import Lab
 
 Method = tuple[str, dict[str, Any]]  # rule and its settings
@@ -38,7 +39,7 @@ def radii(lab: Lab, method: Method, epsilons: Iterable[float]) -> pd.DataFrame:
         run = optimize(lab.zoo, lab.train, rule, config, settings=settings)
         table = evaluate_run(run, lab.evaluator)
         block = _per_model(table).assign(
-            weight=late_weights(run.history), saturation=saturation(run.delta, eps)
+            weight=late_means(run.history)["weight"], saturation=saturation(run.delta, eps)
         )
         blocks.append(block.assign(eps=eps).reset_index())
     return pd.concat(blocks, ignore_index=True)
@@ -116,8 +117,8 @@ def at_equal_visibility(
 
     Returns
     -------
-    DataFrame as from `under_budgets`. A perturbation that is stealthier than the target already
-    stays as it is, and shows by its own `ssim` or `psnr`.
+    DataFrame as from `under_budgets`. A perturbation already less visible than the target
+    stays as it is; its `ssim` or `psnr` says so.
     """
     images, blocks = lab.test.images, []
     for (name, label), run in runs.items():
@@ -157,6 +158,5 @@ def protected_faces(
 
 
 def _per_model(table: pd.DataFrame) -> pd.DataFrame:
-    kept = table[~table["excluded"]].groupby("model", sort=False)
-    means = kept[["l2_mask", "psnr", "ssim"]].mean()
-    return means.assign(sr_mask=kept["interrupted"].mean())
+    means = nonempty_mean(table, "model", ["l2_mask", "psnr", "ssim", "interrupted"])
+    return means.rename(columns={"interrupted": "sr_mask"})

@@ -12,13 +12,13 @@ from aef_core.atomic import replacement, write_text
 from aef_core.config import ASSETS
 from aef_core.faces import FaceBatch, load_faces
 from aef_core.faces.detection import detected
-from aef_core.metrics import SUCCESS_THRESHOLD, Evaluator, psnr
+from aef_core.metrics import SUCCESS_THRESHOLD, Evaluator, per_model, psnr
 from aef_core.models import DeepfakeModel, HiSD
 from aef_core.models.base import attribute_index
 from aef_core.models.judge import predict_attributes
 from aef_core.models.zoo import load_zoo, zoo_table
 from aef_core.perturbation import PerturbationConfig
-from aef_core.runs import optimize
+from companion.studies.references import single_model
 
 BARS = {
     "celeba64": {"edit success": 0.80, "specialist L2_mask": SUCCESS_THRESHOLD},
@@ -33,7 +33,7 @@ NO_BAR = {("faces128", "specialist L2_mask", "AttGAN")}  # the resistant one, in
 REFERENCES = 4
 SHOWN = [13, 50, 3]  # rows of the embedded test faces in the model card's picture
 DETECT = 40  # faces per edit shown to MTCNN
-SPECIALIST = PerturbationConfig(step_size=2.5e-3, steps=100, batch=8, feature_weight=0.0)
+SINGLE_MODEL = PerturbationConfig(step_size=2.5e-3, steps=100, batch=8, feature_weight=0.0)
 
 
 @torch.no_grad()
@@ -49,11 +49,11 @@ def edit_quality(model: DeepfakeModel, faces: FaceBatch) -> pd.Series:
     for edit in model.edits:
         target = model.target_attributes(faces.attributes, edit)
         column = attribute_index(edit)
-        asked = (target != faces.attributes)[:, column]
+        rows = (target != faces.attributes)[:, column]
         forged = model(faces.images, model.conditions(faces.attributes, edit))
-        seen = predict_attributes(forged[asked])[:, column]
-        hits[edit] = (seen == target[asked, column]).float().mean().item()
-        change = (forged - faces.images)[asked].abs()
+        found = predict_attributes(forged[rows])[:, column]
+        hits[edit] = (found == target[rows, column]).float().mean().item()
+        change = (forged - faces.images)[rows].abs()
         changes.append(change.mean().item())
         outside = change.sum() - change[inside].sum()
         frames.append(outside.item() / (change.numel() - change[inside].numel()))
@@ -82,11 +82,11 @@ def glasses_of_others(model: HiSD, faces: FaceBatch) -> float:
     """
     column = attribute_index("Eyeglasses")
     wears = faces.attributes[:, column].bool()
-    plain, seen = faces[(~wears).nonzero().flatten()], []
+    plain, shares = faces[(~wears).nonzero().flatten()], []
     for i in wears.nonzero().flatten()[:REFERENCES].tolist():
         c = model.conditions(plain.attributes, "Eyeglasses", reference=faces.images[i : i + 1])
-        seen.append(predict_attributes(model(plain.images, c))[:, column].float().mean().item())
-    return sum(seen) / len(seen) if seen else float("nan")
+        shares.append(predict_attributes(model(plain.images, c))[:, column].float().mean().item())
+    return sum(shares) / len(shares) if shares else float("nan")
 
 
 def reconstruct(model: DeepfakeModel, faces: FaceBatch) -> Tensor:
@@ -107,15 +107,15 @@ def edits_shown(zoo: Mapping[str, DeepfakeModel], faces: FaceBatch) -> dict[str,
     }
 
 
-def specialist(name: str, model: DeepfakeModel, train: FaceBatch, test: FaceBatch) -> pd.Series:
+def interruption(name: str, model: DeepfakeModel, train: FaceBatch, test: FaceBatch) -> pd.Series:
     """Interruption by a perturbation made for this generator alone, on unseen faces."""
-    run = optimize({name: model}, train, "uniform", SPECIALIST)
+    run = single_model({name: model}, train, SINGLE_MODEL)[name]
     table = Evaluator({name: model}, test)(run.delta)
-    kept = table[~table["excluded"]]
+    means = per_model(table).loc[name]
     return pd.Series(
         {
-            "specialist L2_mask": kept["l2_mask"].mean(),
-            "specialist SR_mask": (kept["l2_mask"] > SUCCESS_THRESHOLD).mean(),
+            "specialist L2_mask": means["l2_mask"],
+            "specialist SR_mask": means["sr_mask"],
             "empty masks": table["excluded"].mean(),
         }
     )
@@ -132,7 +132,7 @@ def measure(
     test = load_faces(**source, split="test", n=n, size=size)
     return pd.DataFrame(
         {
-            name: pd.concat([edit_quality(model, test), specialist(name, model, train, test)])
+            name: pd.concat([edit_quality(model, test), interruption(name, model, train, test)])
             for name, model in zoo.items()
         }
     )
@@ -165,13 +165,13 @@ def report(
 
 
 def verdicts(table: pd.DataFrame, zoo: str) -> list[str]:
-    """Who clears which bar, a line each; a generator without a bar is not counted."""
+    """Who clears which bar, one line per bar; a generator without a bar is not counted."""
     lines = []
     for bar, least in BARS[zoo].items():
-        asked = [m for m in table if (zoo, bar, m) not in NO_BAR]
-        missed = [m for m in asked if table.loc[bar, m] < least]
-        passed, below = len(asked) - len(missed), ", ".join(missed) or "none"
-        lines.append(f"{bar} >= {least}: {passed} of {len(asked)}; below: {below}")
+        barred = [m for m in table if (zoo, bar, m) not in NO_BAR]
+        missed = [m for m in barred if table.loc[bar, m] < least]
+        passed, below = len(barred) - len(missed), ", ".join(missed) or "none"
+        lines.append(f"{bar} >= {least}: {passed} of {len(barred)}; below: {below}")
     return lines
 
 

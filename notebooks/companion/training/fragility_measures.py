@@ -14,11 +14,11 @@ from aef_core.metrics.statistics import bootstrap_means, interval
 from aef_core.models import DeepfakeModel
 from aef_core.perturbation import PerturbationConfig
 from aef_core.perturbation.store import Run
-from aef_core.runs import optimize
 from companion.studies.cycle import edit_success
 from companion.studies.hiding import OCTAVES, Filtered, band_power, way_back
+from companion.studies.references import single_model
 
-SPECIALIST = PerturbationConfig(step_size=2.5e-3, steps=60, batch=8, feature_weight=0.0)
+SINGLE_MODEL = PerturbationConfig(step_size=2.5e-3, steps=60, batch=8, feature_weight=0.0)
 CUTOFFS = (0.25, 0.125)  # of the smoothing forger, cycles per pixel
 ATTACKED, WAYS_BACK = 48, 40  # test faces
 
@@ -29,16 +29,16 @@ class Judge:
     """Measures a frozen generator: perturbations are made on `train`, everything else is `test`."""
 
     def __init__(
-        self, train: FaceBatch, test: FaceBatch, config: PerturbationConfig = SPECIALIST
+        self, train: FaceBatch, test: FaceBatch, config: PerturbationConfig = SINGLE_MODEL
     ) -> None:
         self.train, self.test, self.config = train, test, config
 
     def brief(self, model: DeepfakeModel) -> Measures:
-        """Edit success, specialist L2_mask and SR_mask, share of empty masks."""
+        """Edit success, L2_mask and SR_mask of the single-model reference, share of empty masks."""
         return [row("edit success", edit_success(model, self.test)), *self._attacked(model)[0]]
 
     def all(self, model: DeepfakeModel) -> Measures:
-        """`brief`, and the specialist's spectrum, damaged ways back and a smoothing forger."""
+        """`brief`, and the reference's spectrum, damaged ways back and a smoothing forger."""
         measures, run = self._attacked(model)
         success = edit_success(model, self.test)
         power = band_power(run.delta)
@@ -56,7 +56,8 @@ class Judge:
 
     def _attacked(self, model: DeepfakeModel, suffix: str = "") -> tuple[Measures, Run]:
         zoo = {model.name: model}
-        run = optimize(zoo, self.train, "uniform", self.config, keep=False, progress=False)
+        runs = single_model(zoo, self.train, self.config, keep=False, progress=False)
+        run = runs[model.name]
         table = Evaluator(zoo, self.test[:ATTACKED])(run.delta)
         rows = []
         for name, column in (("L2_mask", "l2_mask"), ("SR_mask", "interrupted")):

@@ -73,8 +73,8 @@ class HiSDRecipe(Recipe):
             fake = self._translate(self.model.encoder(x), style)
             real_style = self.model.extractors(real)[:, self._tag]
         asked = self._tag, self._target
-        real_patches, real_logits = self.critic.judge(self.seen(real), real_style, *asked)
-        fake_patches, _ = self.critic.judge(self.seen(fake), style, *asked)
+        real_patches, real_logits = self.critic.judge(self.critic_input(real), real_style, *asked)
+        fake_patches, _ = self.critic.judge(self.critic_input(fake), style, *asked)
         own = attributes.chunk(2)[1].float()
         return {
             "critic": hinge_critic(real_patches, fake_patches),
@@ -87,7 +87,7 @@ class HiSDRecipe(Recipe):
         code, own_style = model.encoder(x), model.extractors(x)[:, tag]
         style = self._style(len(x), x)
         fake = self._translate(code, style)
-        patches, logits = self.critic.judge(self.seen(fake), style, tag, self._target)
+        patches, logits = self.critic.judge(self.critic_input(fake), style, tag, self._target)
         back = self._translate(model.encoder(fake), own_style)
         edit = list(model.tags.values())[tag][self._target]
         source = list(model.tags.values())[tag][self._source]

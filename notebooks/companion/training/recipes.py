@@ -83,14 +83,14 @@ class Recipe:
         own = self.critic_attributes(attributes)
         return F.l1_loss(self.model(x, self.scaled(own)), x)
 
-    def seen(self, x: Tensor) -> Tensor:
+    def critic_input(self, x: Tensor) -> Tensor:
         """Faces as the critic is shown them."""
         return jittered(x) if self.phase.jitter else x
 
     def judge(self, x: Tensor, fake: Tensor, attributes: Tensor) -> Losses:
         """The critic's terms: real against fake, and the attributes of the real."""
-        real_patches, logits = self.critic(self.seen(x))
-        fake_patches, _ = self.critic(self.seen(fake))
+        real_patches, logits = self.critic(self.critic_input(x))
+        fake_patches, _ = self.critic(self.critic_input(fake))
         return {
             "critic": hinge_critic(real_patches, fake_patches),
             "critic_attribute": attribute_loss(logits, self.critic_attributes(attributes)),
@@ -140,7 +140,7 @@ class StarGANRecipe(Recipe):
         source = columns(attributes, self.model.attributes)
         target = self._targets(attributes).to(x)
         fake, losses = self._edit(x, target)
-        patches, logits = self.critic(self.seen(fake))
+        patches, logits = self.critic(self.critic_input(fake))
         losses |= {
             "adversarial": -self.phase.adversarial * patches.mean(),
             "attribute": self.phase.attribute * attribute_loss(logits, target),
@@ -206,7 +206,7 @@ class AttGANRecipe(Recipe):
         codes = self.model.encode(x, target)
         fake = self.model.decode(codes, x, self.scaled(target))
         same = self.model.decode(codes, x, self.scaled(own))
-        patches, logits = self.critic(self.seen(fake))
+        patches, logits = self.critic(self.critic_input(fake))
         attributes_lost = attribute_loss(logits, target) / len(self.model.attributes)
         return {
             "adversarial": -self.phase.adversarial * patches.mean(),

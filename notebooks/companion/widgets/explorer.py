@@ -8,12 +8,13 @@ import pandas as pd
 from matplotlib.figure import Figure
 
 from aef_core.errors import BadInput
+from aef_core.metrics.equilibrium import late_means
 from aef_core.perturbation.store import Run
 from companion.plots.style import MODEL_COLOURS
 from companion.toy import Game, replay
 from companion.widgets.common import View, guarded
 from companion.widgets.controls import LABELS, RuleControls, dropdown, rows, slider
-from companion.widgets.pictures import late_means, weight_picture
+from companion.widgets.pictures import weight_picture
 
 RECORDED, LIVE = "recorded run", "live game"
 OPEN_LOOP = (

@@ -160,7 +160,7 @@ class OptimisationPanel(View):
         self._go.set()
 
     def _work(self) -> None:
-        """The thread: everything that goes wrong in it is told in the panel."""
+        """The thread: everything that goes wrong in it is shown in the panel."""
         self._drawn, self._paused, self._began = 0.0, 0.0, time.perf_counter()
         self._from = self._step
         try:
@@ -168,15 +168,15 @@ class OptimisationPanel(View):
                 self.zoo, self.train, self.weigh.rule.value, self.chosen(), progress=False,
                 on_step=self._on_step, settings=self.weigh.settings(),
             )  # fmt: skip
-            told = f"finished in {self.run.seconds:.0f} s and stored as {self.run.path.name}", False
+            line = f"finished in {self.run.seconds:.0f} s and stored as {self.run.path.name}", False
         except Stopped:
-            told = f"stopped at step {self._step} and kept: Start goes on from there", False
+            line = f"stopped at step {self._step} and kept: Start goes on from there", False
         except Exception as error:
-            told = str(error) or type(error).__name__, True
+            line = str(error) or type(error).__name__, True
         self._progress("")
         self._show()
         self._enter("ready")
-        self.say(*told)
+        self.say(*line)
 
     def _on_step(self, state: State) -> None:
         now = time.perf_counter()

@@ -9,6 +9,7 @@ from matplotlib.figure import Figure
 from torch import Tensor
 
 from aef_core.metrics import equilibrium_residual
+from aef_core.metrics.equilibrium import late_means
 from companion.plots.style import MODEL_COLOURS
 from companion.widgets.common import new_figure
 
@@ -117,13 +118,6 @@ def _last_quarter(
         ax.set_ylim(smallest / 3, None)
     else:
         ax.set_ylim(bottom=0)
-
-
-def late_means(history: pd.DataFrame) -> pd.DataFrame:
-    """Mean strength and weight per generator over the last quarter of the steps."""
-    steps = history["step"].unique()
-    late = history[history["step"] >= steps[-max(1, len(steps) // 4)]]
-    return late.groupby("model", sort=False)[["strength", "weight"]].mean()
 
 
 def _ends(data: pd.DataFrame | pd.Series) -> tuple[float, float]:
