@@ -44,12 +44,15 @@ class Task:
 
 @dataclass(frozen=True)
 class SamConfig:
-    """One training: SAM(SGD), as self-blended images are trained; `lr` and `steps` reconstructed.
+    """One training under SAM; `lr` and `steps` are reconstructed.
 
     Attributes
     ----------
     rho : float
         Radius of SAM.
+    optimiser : {"sgd", "adam"}
+        What SAM wraps. SGD with momentum is the field's; a net as small as ours learns too slowly
+        by it, so the short version takes Adam.
     adaptive, norm_only : bool
         ASAM; a perturbation of the normalisation layers alone.
     warm_start : float
@@ -61,6 +64,7 @@ class SamConfig:
     batch: int = 32
     lr: float = 1e-2
     momentum: float = 0.9
+    optimiser: str = "sgd"
     adaptive: bool = False
     norm_only: bool = False
     warm_start: float = 0.0
@@ -71,6 +75,8 @@ class SamConfig:
             raise BadInput(f"warm_start is a share of the steps, 0 to 1, got {self.warm_start}")
         if self.steps < 1 or self.batch < 2:
             raise BadInput(f"{self.steps} steps of {self.batch}: at least 1 step of 2 images")
+        if self.optimiser not in ("sgd", "adam"):
+            raise BadInput(f"unknown optimiser {self.optimiser!r}; known: sgd, adam")
 
 
 @dataclass(frozen=True)
@@ -140,7 +146,7 @@ def train_detector(detector: Detector, task: Task, config: SamConfig) -> Outcome
     Outcome
     """
     generator = torch.Generator().manual_seed(config.seed)
-    optimiser = torch.optim.SGD(detector.parameters(), lr=config.lr, momentum=config.momentum)
+    optimiser = make_optimiser(detector, config)
     only = norm_parameters(detector) if config.norm_only else None
     radii = dict(rho=config.rho, adaptive=config.adaptive, perturbed=only)
     sam, length = SAM(detector, optimiser, **radii), weight_norm(detector.parameters())
@@ -153,6 +159,13 @@ def train_detector(detector: Detector, task: Task, config: SamConfig) -> Outcome
         warm = step < config.warm_start * config.steps
         losses.append((plain if warm else sam).step(lambda: bce(detector, images, labels)).item())
     return Outcome(config, losses, auc(detector.score(task.val_images), task.val_labels), length)
+
+
+def make_optimiser(detector: Detector, config: SamConfig) -> torch.optim.Optimizer:
+    """What SAM wraps."""
+    if config.optimiser == "adam":
+        return torch.optim.Adam(detector.parameters(), lr=config.lr)
+    return torch.optim.SGD(detector.parameters(), lr=config.lr, momentum=config.momentum)
 
 
 def bce(detector: nn.Module, images: Tensor, labels: Tensor) -> Tensor:
