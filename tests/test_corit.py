@@ -91,7 +91,7 @@ def test_asam_scales_its_move_with_the_weights_and_norm_only_moves_norms() -> No
     detector = Detector(tiny_encoder())
     inside = {id(p) for p in norm_parameters(detector)}
     names = [n for n, p in detector.named_parameters() if id(p) in inside]
-    assert len(names) == 2 * (12 * 2 + 1 + 2)  # blocks, the last norm, the stem's two
+    assert len(names) == 2 * (12 * 2 + 1)  # two a block, and the last
     assert not any("mlp" in n or "qkv" in n or "head" in n for n in names)
 
 
@@ -158,7 +158,7 @@ def test_curvature_of_a_quadratic_and_the_radius_it_predicts() -> None:
     detector = Detector(tiny_encoder())
     task, before = bright_task(8), [p.clone() for p in detector.parameters()]
     assert curvature(detector, task, 0.01, torch.arange(8)) > 0
-    assert all(torch.allclose(p, q, atol=1e-6) for p, q in zip(detector.parameters(), before))
+    assert all(torch.allclose(p, q, atol=1e-6) for p, q in zip(detector.parameters(), before, strict=True))
     assert predicted_radius(gsnr=0.25, noise=4.0, curvature=2.0) == 0.5
     assert predicted_radius(0.25, 4.0, 0.0) == float("inf")
 
@@ -288,7 +288,7 @@ class FakeVisual(nn.Module):
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:
         x = self.inner.embed(x).flatten(2).transpose(1, 2)
-        x = torch.cat((self.inner.cls.expand(len(x), -1, -1), x), dim=1) + self.inner.position
+        x = torch.cat((self.inner.cls + x[:, :1], x), dim=1) + self.inner.position
         swap = not self.transformer.batch_first
         x = x.transpose(0, 1) if swap else x
         for block in self.transformer.resblocks:

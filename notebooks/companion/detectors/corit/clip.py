@@ -1,7 +1,7 @@
 """Real CLIP weights as the encoder, for those who have them: `open_clip` and a file of their own.
 
-Nothing of the companion needs them. The published weights could not be had where it was made, so the
-numbers shown are those of the stand-in; this loader is tested on its interface.
+Nothing of the companion needs them. The published weights could not be had where it was made, so
+the numbers shown are those of the stand-in; this loader is tested on its interface.
 """
 
 from collections.abc import Sequence

@@ -115,11 +115,12 @@ def gsnr_table(moments: Moments) -> pd.DataFrame:
     groups: dict[str, list[str]] = {}
     for name in moments.mean:
         groups.setdefault(block_of(name), []).append(name)
-    order = sorted(groups, key=lambda b: {"embed": 0, "head": 10**6}.get(b) or int(b.split()[-1])
-                   if b not in ("embed", "head") else {"embed": 0, "head": 10**6}[b])  # fmt: skip
+    depth = {"embed": 0, "head": len(groups)}
+    order = sorted(groups, key=lambda b: depth[b] if b in depth else int(b.split()[-1]))
     rows = {}
     for block, names in (*((b, groups[b]) for b in order), ("all", list(moments.mean))):
-        m, v = (torch.cat([d[n].flatten() for n in names]) for d in (moments.mean, moments.variance))
+        both = (moments.mean, moments.variance)
+        m, v = (torch.cat([d[n].flatten() for n in names]) for d in both)
         signal, noise = moments.signal(names), moments.noise(names)
         rows[block] = {
             "gsnr": signal / noise if noise > 0 else float("nan"),
@@ -142,7 +143,8 @@ def curvature(model: nn.Module, task: Task, rho: float, rows: Tensor) -> float:
     sam = SAM(model, torch.optim.SGD(params, lr=0.0), rho)
 
     def gradient() -> list[Tensor]:
-        return list(torch.autograd.grad(bce(model, task.images[rows], task.labels[rows].float()), params))
+        loss = bce(model, task.images[rows], task.labels[rows].float())
+        return list(torch.autograd.grad(loss, params))
 
     before = gradient()
     for p, g in zip(params, before, strict=True):

@@ -1,4 +1,4 @@
-"""The four training-free parts judged: a linear probe on the frozen encoder, with random controls."""
+"""The four training-free parts judged by a linear probe, with random controls."""
 
 import numpy as np
 import pandas as pd
@@ -76,8 +76,8 @@ def parts_table(
 def proxy_table(encoder: nn.Module, task: Task, batch: int = 64) -> pd.DataFrame:
     """Norm and spread of the proxy, bare, masked and with the injection, at the target blocks.
 
-    Columns: `norm` (mean |G| of an image), `relative variance` (of the relevance over images, summed
-    over patches, in shares of its mean square).
+    Columns: `norm` (mean |G| of an image), `relative variance` (of the relevance over images,
+    summed over patches, in shares of its mean square).
     """
     encoder = encoder.eval()
     images = task.val_images[:batch]
@@ -117,7 +117,7 @@ def proxy_fidelity(detector: Detector, task: Task, batch: int = 64, seed: int = 
     direction = class_direction(encoder, task.images, task.labels)
     proxy, _ = contrastive_proxy(encoder, images, direction)
     taps = encoder.tokens(images)
-    logits = detector.head(encoder.read(taps)).squeeze(-1)
+    logits = detector.logits(encoder.read(taps))
     losses = F.binary_cross_entropy_with_logits(logits, labels, reduction="none")
     truth, _ = relevance_of(losses * (1 - 2 * labels), taps[SOURCE - 1])
     order = torch.randperm(proxy.shape[1], generator=torch.Generator().manual_seed(seed))

@@ -1,8 +1,8 @@
-"""CoRIT's four parts that need no training: proxy, mask, injection, hierarchy. Constructions of ours.
+"""CoRIT's four parts that need no training, as we construct them.
 
 The abstract names them; no formula of them could be read. An encoder here is anything with
-`tokens(images, edit)`, `read(taps)`, `dim`: `ViT`, or real CLIP weights by `load_clip`. Blocks count
-from 1; the source block of the signal is 3 of 12 and its targets are 6 and 9.
+`tokens(images, edit)`, `read(taps)`, `dim`: `ViT`, or real CLIP weights by `load_clip`. Blocks
+count from 1; the source block of the signal is 3 of 12 and its targets are 6 and 9.
 """
 
 from collections.abc import Sequence
@@ -152,4 +152,5 @@ def hierarchy(taps: Sequence[Tensor], blocks: Sequence[int] = READ) -> Tensor:
     """Hierarchical Representation Integration: layer-normed class tokens, shape [B, len * D]."""
     if max(blocks) > len(taps):
         raise BadInput(f"block {max(blocks)} is read of an encoder that has {len(taps)}")
-    return torch.cat([F.layer_norm(t[:, 0], t.shape[-1:]) for t in (taps[b - 1] for b in blocks)], 1)
+    chosen = [taps[b - 1] for b in blocks]
+    return torch.cat([F.layer_norm(t[:, 0], t.shape[-1:]) for t in chosen], dim=1)

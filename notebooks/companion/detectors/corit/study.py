@@ -1,4 +1,4 @@
-"""CoRIT's questions as runs: a grid of radii, GSNR of its cells, rival cures, and the four parts."""
+"""CoRIT's questions as runs: a grid of radii, the GSNR of its cells, rival cures."""
 
 import copy
 from collections.abc import Iterable
@@ -12,6 +12,7 @@ from tqdm.auto import tqdm
 from aef_core.config import get_profile
 from aef_core.errors import BadInput
 from aef_core.faces import FaceBatch, load_faces
+from companion.detectors.corit import tasks
 from companion.detectors.corit.contrastive import PretrainConfig, pretrain_semantic
 from companion.detectors.corit.gsnr import (
     curvature,
@@ -20,7 +21,6 @@ from companion.detectors.corit.gsnr import (
     predicted_radius,
 )
 from companion.detectors.corit.radius import RADII
-from companion.detectors.corit.tasks import blend_task, semantic_task, trace_task
 from companion.detectors.corit.training import (
     Outcome,
     SamConfig,
@@ -32,7 +32,8 @@ from companion.detectors.corit.vit import Detector, ViT
 from companion.detectors.data import demo_set
 from companion.detectors.faces import FaceSet
 
-SEMANTIC, RANDOM, BLENDS = "image-attribute", "random start", "self-blending"
+SEMANTIC, RANDOM, BLENDS = "image-attribute", "random start", tasks.BLEND
+EDITS, TRACE = tasks.SEMANTIC, tasks.TRACE
 
 
 @dataclass(frozen=True)
@@ -92,10 +93,10 @@ def open_bench(
     if train is None:
         train = demo_set("train", n=size.faces)
         val = demo_set("val", n=min(96, size.faces))
-    made = (semantic_task(train, val), blend_task(train, val), trace_task(train, val))
-    tasks = {task.name: task for task in made}
+    make = (tasks.semantic_task, tasks.blend_task, tasks.trace_task)
+    named = {task.name: task for task in (one(train, val) for one in make)}
     attributes = load_faces("embedded", "train", size=train.images.shape[-1])
-    return Bench(size, tasks, encoders(size, attributes, tasks[BLENDS]), attributes)
+    return Bench(size, named, encoders(size, attributes, named[BLENDS]), attributes)
 
 
 def encoders(size: Size, faces: FaceBatch, blends: Task) -> dict[str, nn.Module]:
@@ -103,7 +104,7 @@ def encoders(size: Size, faces: FaceBatch, blends: Task) -> dict[str, nn.Module]
     with torch.random.fork_rng():
         torch.manual_seed(size.pretrain.seed)
         start = ViT(faces.images.shape[-1], **size.encoder)
-        semantic, blended = copy.deepcopy(start), Detector(copy.deepcopy(start))
+        semantic, blended = copy.deepcopy(start), Detector(copy.deepcopy(start), blends.images)
     pretrain_semantic(semantic, faces.images, faces.attributes, size.pretrain)
     # as many steps, of the same optimiser
     pretrain_blends(blended, blends, size.pretrain)
@@ -111,18 +112,25 @@ def encoders(size: Size, faces: FaceBatch, blends: Task) -> dict[str, nn.Module]
 
 
 def pretrain_blends(detector: Detector, task: Task, config: PretrainConfig) -> Outcome:
-    """Train a detector of self-blended images in place, by Adam, for as long as the semantic one."""
+    """Train a detector of self-blended images in place, by Adam, as long as the semantic one."""
     settings = SamConfig(
         rho=0, steps=config.steps, batch=config.batch, lr=config.lr, optimiser="adam"
     )
     return train_detector(detector, task, settings)
 
 
-def detector_on(encoder: nn.Module, seed: int) -> Detector:
-    """A copy of the encoder under a new head, which the seed draws."""
+def detector_on(encoder: nn.Module, task: Task, seed: int) -> Detector:
+    """A copy of the encoder under a new head of this seed, in units of the task's faces."""
     with torch.random.fork_rng():
         torch.manual_seed(seed)
-        return Detector(copy.deepcopy(encoder))
+        return Detector(copy.deepcopy(encoder), task.images)
+
+
+def trained_detector(bench: Bench, task: Task, encoder: str) -> Detector:
+    """A detector of a task without SAM: what the proxy and the main story are judged with."""
+    detector = detector_on(bench.encoders[encoder], task, bench.size.seeds[0])
+    train_detector(detector, task, replace(bench.size.sam, rho=0))
+    return detector
 
 
 def row_of(outcome: Outcome, **cell: object) -> dict[str, object]:
@@ -140,8 +148,8 @@ def row_of(outcome: Outcome, **cell: object) -> dict[str, object]:
 
 def collapse_runs(
     bench: Bench,
-    tasks: Iterable[Task],
-    encoders: Iterable[str] = (SEMANTIC, RANDOM, BLENDS),
+    chosen: Iterable[Task],
+    starts: Iterable[str] = (SEMANTIC, RANDOM, BLENDS),
     radii: Iterable[float] | None = None,
     **settings: object,
 ) -> pd.DataFrame:
@@ -151,15 +159,15 @@ def collapse_runs(
     """
     todo = [
         (task, name, rho, seed)
-        for task in tasks
-        for name in encoders
+        for task in chosen
+        for name in starts
         for rho in (radii or bench.size.radii)
         for seed in bench.size.seeds
     ]
     rows = []
     for task, name, rho, seed in tqdm(todo, desc="trainings", unit="run", leave=False):
         config = replace(bench.size.sam, rho=rho, seed=seed, **settings)
-        outcome = train_detector(detector_on(bench.encoders[name], seed), task, config)
+        outcome = train_detector(detector_on(bench.encoders[name], task, seed), task, config)
         rows.append(row_of(outcome, task=task.name, encoder=name))
     return pd.DataFrame(rows)
 
@@ -176,7 +184,7 @@ def start_lens(bench: Bench, task: Task, encoder: str) -> tuple[pd.DataFrame, di
     """
     generator = torch.Generator().manual_seed(0)
     rows = balanced(task.labels, bench.size.samples, generator)
-    detector = detector_on(bench.encoders[encoder], bench.size.seeds[0]).eval()
+    detector = detector_on(bench.encoders[encoder], task, bench.size.seeds[0]).eval()
     blocks = gsnr_table(gradient_moments(detector, task.images[rows], task.labels[rows]))
     whole = blocks.loc["all"]
     bend = curvature(detector, task, 0.05, rows)
@@ -189,9 +197,9 @@ def start_lens(bench: Bench, task: Task, encoder: str) -> tuple[pd.DataFrame, di
     }
 
 
-def cells_with_gsnr(bench: Bench, radii: pd.DataFrame, tasks: Iterable[Task]) -> pd.DataFrame:
+def cells_with_gsnr(bench: Bench, radii: pd.DataFrame, chosen: Iterable[Task]) -> pd.DataFrame:
     """Critical radii beside the GSNR of their cells; `radii` has columns task, encoder."""
-    named = {task.name: task for task in tasks}
+    named = {task.name: task for task in chosen}
     rows = [
         row.to_dict() | start_lens(bench, named[row["task"]], row["encoder"])[1]
         for _, row in radii.iterrows()
@@ -215,14 +223,14 @@ def rival_runs(bench: Bench, task: Task, encoder: str, rho: float) -> pd.DataFra
     for arm, change in arms.items():
         for seed in bench.size.seeds:
             config = replace(bench.size.sam, rho=rho, seed=seed, **change)
-            outcome = train_detector(detector_on(bench.encoders[encoder], seed), task, config)
+            outcome = train_detector(detector_on(bench.encoders[encoder], task, seed), task, config)
             value = _gsnr_where_sam_begins(bench, task, encoder, config)
             rows.append(row_of(outcome, arm=arm, gsnr=value))
     return pd.DataFrame(rows)
 
 
 def _gsnr_where_sam_begins(bench: Bench, task: Task, encoder: str, config: SamConfig) -> float:
-    detector = detector_on(bench.encoders[encoder], config.seed)
+    detector = detector_on(bench.encoders[encoder], task, config.seed)
     warm = round(config.warm_start * config.steps)
     if warm:
         train_detector(detector, task, replace(config, rho=0, steps=warm, warm_start=0))

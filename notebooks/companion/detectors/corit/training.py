@@ -2,6 +2,7 @@
 
 import math
 from dataclasses import dataclass, replace
+from functools import partial
 
 import numpy as np
 import torch
@@ -148,7 +149,7 @@ def train_detector(detector: Detector, task: Task, config: SamConfig) -> Outcome
     generator = torch.Generator().manual_seed(config.seed)
     optimiser = make_optimiser(detector, config)
     only = norm_parameters(detector) if config.norm_only else None
-    radii = dict(rho=config.rho, adaptive=config.adaptive, perturbed=only)
+    radii = {"rho": config.rho, "adaptive": config.adaptive, "perturbed": only}
     sam, length = SAM(detector, optimiser, **radii), weight_norm(detector.parameters())
     plain = SAM(detector, optimiser, rho=0.0)
     losses = []
@@ -157,7 +158,8 @@ def train_detector(detector: Detector, task: Task, config: SamConfig) -> Outcome
         rows = balanced(task.labels, config.batch, generator)
         images, labels = mirrored(task.images[rows], generator), task.labels[rows].float()
         warm = step < config.warm_start * config.steps
-        losses.append((plain if warm else sam).step(lambda: bce(detector, images, labels)).item())
+        loss = partial(bce, detector, images, labels)
+        losses.append((plain if warm else sam).step(loss).item())
     return Outcome(config, losses, auc(detector.score(task.val_images), task.val_labels), length)
 
 

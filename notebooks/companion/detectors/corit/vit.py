@@ -48,7 +48,8 @@ def conv_stem(patch: int, dim: int) -> nn.Sequential:
     widths = [3, *(max(8, dim >> k) for k in range(halvings - 1, 0, -1)), dim]
     layers: list[nn.Module] = []
     for a, b in pairwise(widths):
-        layers += [nn.Conv2d(a, b, 3, stride=2, padding=1), nn.GroupNorm(1, b), nn.GELU()]
+        layers += [nn.Conv2d(a, b, 3, stride=2, padding=1), nn.GELU()]
+        nn.init.kaiming_normal_(layers[-2].weight, nonlinearity="relu")
     return nn.Sequential(*layers, nn.Conv2d(dim, dim, 1))
 
 
@@ -106,7 +107,8 @@ class ViT(nn.Module):
                 f"[B, 3, {self.image_size}, {self.image_size}]: resize them"
             )
         x = self.embed(images).flatten(2).transpose(1, 2)
-        x = torch.cat((self.cls.expand(len(x), -1, -1), x), dim=1) + self.position
+        # starts as the patches' mean: from an empty class token a net this small learns late
+        x = torch.cat((self.cls + x.mean(dim=1, keepdim=True), x), dim=1) + self.position
         taps: list[Tensor] = []
         for number, block in enumerate(self.blocks, 1):
             x = block(x)
@@ -131,17 +133,30 @@ class Detector(nn.Module):
     ----------
     encoder : Module
         Images [B, 3, S, S] to features [B, D]; it names its width `dim`.
+    images : Tensor, shape [N, 3, S, S], optional
+        The head sees features in units of their mean and spread on these, fixed from then on. What
+        all faces share is most of a feature: without this, the rest hardly moves the loss.
     """
 
-    def __init__(self, encoder: nn.Module) -> None:
+    def __init__(self, encoder: nn.Module, images: Tensor | None = None) -> None:
         super().__init__()
         self.encoder, self.head = encoder, nn.Linear(encoder.dim, 1)
         nn.init.zeros_(self.head.bias)
         nn.init.normal_(self.head.weight, std=0.02)
+        self.register_buffer("mean", torch.zeros(encoder.dim))
+        self.register_buffer("spread", torch.ones(encoder.dim))
+        if images is not None:
+            with torch.no_grad():
+                features = torch.cat([encoder(part) for part in images.split(128)])
+            self.mean, self.spread = features.mean(dim=0), features.std(dim=0).clamp_min(1e-4)
+
+    def logits(self, features: Tensor) -> Tensor:
+        """The head on features of the encoder, shape [B]."""
+        return self.head((features - self.mean) / self.spread).squeeze(-1)
 
     def forward(self, images: Tensor) -> Tensor:
         """Logits, shape [B]."""
-        return self.head(self.encoder(images)).squeeze(-1)
+        return self.logits(self.encoder(images))
 
     @torch.no_grad()
     def score(self, images: Tensor, batch: int = 128) -> Tensor:
