@@ -23,7 +23,7 @@ from companion.detectors.corit.gsnr import (
 from companion.detectors.corit.parts import parts_table, probe, proxy_fidelity, proxy_table
 from companion.detectors.corit.radius import Radius, bisect, critical_radius, radius_table
 from companion.detectors.corit.sam import SAM, weight_norm
-from companion.detectors.corit.tasks import jpeg_trace
+from companion.detectors.corit.tasks import edit_task, trace_task, upsampling_trace
 from companion.detectors.corit.training import (
     SamConfig,
     Task,
@@ -34,6 +34,8 @@ from companion.detectors.corit.training import (
     with_label_noise,
 )
 from companion.detectors.corit.vit import Detector, ViT, norm_parameters
+
+from .conftest import make_faces, tiny_zoo
 
 BRIGHT = 0.4
 
@@ -158,7 +160,8 @@ def test_curvature_of_a_quadratic_and_the_radius_it_predicts() -> None:
     detector = Detector(tiny_encoder())
     task, before = bright_task(8), [p.clone() for p in detector.parameters()]
     assert curvature(detector, task, 0.01, torch.arange(8)) > 0
-    assert all(torch.allclose(p, q, atol=1e-6) for p, q in zip(detector.parameters(), before, strict=True))
+    for p, q in zip(detector.parameters(), before, strict=True):
+        torch.testing.assert_close(p, q, atol=1e-6, rtol=1e-5)
     assert predicted_radius(gsnr=0.25, noise=4.0, curvature=2.0) == 0.5
     assert predicted_radius(0.25, 4.0, 0.0) == float("inf")
 
@@ -271,6 +274,21 @@ def test_the_parts_are_judged_beside_their_controls() -> None:
     assert set(proxy_fidelity(detector, task, batch=8).index) == {"proxy", "shuffled", "ahead"}
     x = torch.randn(40, 3, generator=torch.Generator().manual_seed(0))
     assert auc(probe(x, (x[:, 0] > 0).long(), x), (x[:, 0] > 0).long()) > 0.97
+
+
+def test_tasks_pair_every_photograph_with_its_forgery() -> None:
+    train, val = make_faces(6), make_faces(4, seed=1)
+    trace = trace_task(train, val, strength=0.05)
+    change = trace.images[6:] - trace.images[:6]
+    torch.testing.assert_close(change[:, :, 0].abs().amax(), torch.tensor(0.05))
+    torch.testing.assert_close(change.flip(-1), (trace_task(train, val, 0.05).images[6:].flip(-1)
+                                                 - train.images.flip(-1)))  # fmt: skip
+    zoo = tiny_zoo()
+    edited = edit_task(zoo, train, val, "Blond_Hair")
+    assert edited.labels.tolist() == [0] * 6 + [1] * 6
+    first = next(m for m in zoo.values() if "Blond_Hair" in m.edits)
+    c = first.conditions(train.attributes[:1], "Blond_Hair")
+    torch.testing.assert_close(edited.images[6:7], first(train.images[:1], c), atol=1e-4, rtol=1e-3)
 
 
 class FakeVisual(nn.Module):
@@ -393,7 +411,8 @@ def test_rival_and_part_falsifiers() -> None:
         (lambda: pieces.Injection(mask="best"), "known: proxy or random"),
         (lambda: pieces.Injection(keep=0), "share of the patches"),
         (lambda: pieces.region_mask(torch.zeros(1, 15)), "no square grid"),
-        (lambda: jpeg_trace(torch.zeros(1, 3, 8, 8, dtype=torch.uint8), 0), "1 to 95, got 0"),
+        (lambda: upsampling_trace(torch.zeros(1, 3, 8, 8), 2), "lies in 0 to 1, got 2"),
+        (lambda: edit_task(tiny_zoo(), make_faces(4), make_faces(4), "Hat"), "no generator offers"),
         (lambda: ClipEncoder(nn.Linear(1, 1), 16), "no transformer, ln_post, proj"),
         (lambda: load_clip("nowhere.pt"), "no file of CLIP weights"),
         (lambda: Task("t", *[torch.zeros(2)] * 4), "needs both labels"),

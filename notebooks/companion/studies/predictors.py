@@ -49,8 +49,8 @@ def detector_on_protected(detector: Scores, lab: Lab, delta: Tensor) -> pd.DataF
     """Whether a detector of forgeries notices the other defence: AUC per generator, 0.5 is chance.
 
     Columns: `protected photo` (against plain photos, the same in every row), `forgery`
-    (against plain photos), `forgery of protected` (against plain photos), `protection` (forgeries of
-    protected photos against forgeries).
+    and `forgery of protected` (against plain photos), `protection` (forgeries of protected photos
+    against forgeries).
 
     Parameters
     ----------

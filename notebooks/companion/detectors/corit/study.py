@@ -3,6 +3,7 @@
 import copy
 from collections.abc import Iterable
 from dataclasses import dataclass, replace
+from pathlib import Path
 
 import pandas as pd
 import torch
@@ -10,8 +11,8 @@ from torch import nn
 from tqdm.auto import tqdm
 
 from aef_core.config import get_profile
-from aef_core.errors import BadInput
 from aef_core.faces import FaceBatch, load_faces
+from aef_core.models.zoo import load_zoo
 from companion.detectors.corit import tasks
 from companion.detectors.corit.contrastive import PretrainConfig, pretrain_semantic
 from companion.detectors.corit.gsnr import (
@@ -30,10 +31,10 @@ from companion.detectors.corit.training import (
 )
 from companion.detectors.corit.vit import Detector, ViT
 from companion.detectors.data import demo_set
-from companion.detectors.faces import FaceSet
 
 SEMANTIC, RANDOM, BLENDS = "image-attribute", "random start", tasks.BLEND
-EDITS, TRACE = tasks.SEMANTIC, tasks.TRACE
+EDIT, TRACE = tasks.EDIT, tasks.TRACE
+VAL = 128  # faces judged on, at most
 
 
 @dataclass(frozen=True)
@@ -55,11 +56,11 @@ SIZES = {
         SamConfig(steps=2, batch=8), (0.0, 0.5), (0,), 8,
     ),
     "quick": Size(
-        256, {"patch": 8, "dim": 48}, PretrainConfig(steps=100, batch=32),
-        SamConfig(steps=60, batch=16), (0.0, 0.1, 0.5, 2.0), (0,), 64,
+        256, {"patch": 16, "dim": 48}, PretrainConfig(steps=100, batch=32),
+        SamConfig(steps=60, batch=32, lr=3e-3), (0.0, 0.1, 0.5, 2.0), (0,), 128,
     ),
     "paper": Size(
-        416, {"patch": 8, "dim": 192}, PretrainConfig(steps=3000),
+        256, {"patch": 8, "dim": 192}, PretrainConfig(steps=3000),
         SamConfig(steps=1000), RADII, (0, 1, 2), 256,
     ),
 }  # fmt: skip
@@ -72,31 +73,32 @@ class Bench:
     size: Size
     tasks: dict[str, Task]
     encoders: dict[str, nn.Module]
-    attributes: FaceBatch
 
 
 def open_bench(
-    profile: str | None = None, train: FaceSet | None = None, val: FaceSet | None = None
+    profile: str | None = None, source: str = "embedded", root: str | Path | None = None
 ) -> Bench:
-    """The demo set's tasks, and the three encoders, pre-trained here.
+    """The tasks, and the three encoders, pre-trained here; self-blended images are the demo set's.
 
     Parameters
     ----------
     profile : str, optional
         "smoke", "quick" or "paper"; `AEF_PROFILE` or "quick" by default.
-    train, val : FaceSet, optional
-        Faces of one's own instead of the demo set, of 64 pixels (both or none).
+    source, root
+        Faces of `load_faces`; the embedded ones need no root.
     """
-    if (train is None) != (val is None):
-        raise BadInput("give both train and val faces, or none for the demo set")
     size = SIZES[get_profile(profile).name]
-    if train is None:
-        train = demo_set("train", n=size.faces)
-        val = demo_set("val", n=min(96, size.faces))
-    make = (tasks.semantic_task, tasks.blend_task, tasks.trace_task)
-    named = {task.name: task for task in (one(train, val) for one in make)}
-    attributes = load_faces("embedded", "train", size=train.images.shape[-1])
-    return Bench(size, named, encoders(size, attributes, named[BLENDS]), attributes)
+    zoo = load_zoo()
+    pixels = next(iter(zoo.values())).image_size
+    train = load_faces(source, "train", size.faces, root, pixels)
+    val = load_faces(source, "test", min(VAL, size.faces), root, pixels)
+    made = (
+        tasks.edit_task(zoo, train, val),
+        tasks.trace_task(train, val),
+        tasks.blend_task(demo_set("train", pixels), demo_set("val", pixels)),
+    )
+    named = {task.name: task for task in made}
+    return Bench(size, named, encoders(size, train, named[BLENDS]))
 
 
 def encoders(size: Size, faces: FaceBatch, blends: Task) -> dict[str, nn.Module]:

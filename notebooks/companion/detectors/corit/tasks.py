@@ -1,68 +1,81 @@
-"""What a detector may have to see: a forger's edit (semantic), or a trace of processing (not)."""
+"""What a detector may have to see: an edit of the face (semantic), or a trace of processing."""
 
-import io
+from collections.abc import Callable, Mapping
 
-import numpy as np
 import torch
-from PIL import Image
 from torch import Tensor
 
 from aef_core.errors import BadInput
-from aef_core.faces import from_uint8
+from aef_core.faces import FaceBatch, from_uint8
+from aef_core.models import DeepfakeModel
 from companion.detectors.corit.training import Task
 from companion.detectors.faces import FaceSet
 
-SEMANTIC, BLEND, TRACE = "generator edits", "self-blending", "JPEG trace"
-BLENDS = ("SBI", "SBI real", "cross blend")
+EDIT, BLEND, TRACE = "generators' edit", "self-blending", "upsampling trace"
 
 
-def semantic_task(train: FaceSet, val: FaceSet) -> Task:
-    """Reals against forgeries by generators: an attribute of the face has changed."""
-    return _task(SEMANTIC, *(_without_blends(s) for s in (train, val)))
+def paired(
+    name: str, train: FaceBatch, val: FaceBatch, forge: Callable[[FaceBatch], Tensor]
+) -> Task:
+    """Every photograph twice, as it is and forged: who is on it tells nothing."""
+    images = [torch.cat((faces.images, forge(faces))) for faces in (train, val)]
+    labels = [torch.arange(2).repeat_interleave(len(faces)) for faces in (train, val)]
+    return Task(name, images[0], labels[0], images[1], labels[1])
+
+
+def edit_task(
+    zoo: Mapping[str, DeepfakeModel], train: FaceBatch, val: FaceBatch, edit: str = "Blond_Hair"
+) -> Task:
+    """Photographs against one edit of them, by all generators that offer it in turn.
+
+    Raises
+    ------
+    ValueError
+        No generator offers the edit; the message lists what there is.
+    """
+    models = [model for model in zoo.values() if edit in model.edits]
+    if not models:
+        known = sorted({e for model in zoo.values() for e in model.edits})
+        raise BadInput(f"no generator offers {edit!r}; known: {', '.join(known)}")
+
+    @torch.no_grad()
+    def forge(faces: FaceBatch) -> Tensor:
+        made = torch.empty_like(faces.images)
+        for k, model in enumerate(models):
+            device = next(model.parameters()).device
+            for rows in torch.arange(k, len(faces), len(models)).split(32):
+                part = faces[rows.tolist()]
+                c = model.conditions(part.attributes, edit).to(device)
+                made[rows] = model(part.images.to(device), c).clamp(-1, 1).cpu()
+        return made
+
+    return paired(EDIT, train, val, forge)
+
+
+def trace_task(train: FaceBatch, val: FaceBatch, strength: float = 0.06) -> Task:
+    """Photographs against themselves with an upsampler's trace: nothing of the face has changed."""
+    return paired(TRACE, train, val, lambda faces: upsampling_trace(faces.images, strength))
+
+
+def upsampling_trace(images: Tensor, strength: float) -> Tensor:
+    """Rows alternately brighter and darker, as uneven overlap of a transposed convolution leaves.
+
+    Odena et al., Distill 2016. In one direction only, so that mirroring keeps it.
+
+    Parameters
+    ----------
+    images : Tensor, shape [N, 3, S, S], in [-1, 1]
+    strength : float, 0 to 1
+        In units of the pixels: 0.06 are about 8 of 255 levels.
+    """
+    if not 0 <= strength <= 1:
+        raise BadInput(f"the strength of a trace lies in 0 to 1, got {strength}")
+    rows = 1.0 - 2.0 * (torch.arange(images.shape[-2], device=images.device) % 2)
+    return (images + strength * rows[:, None]).clamp(-1, 1)
 
 
 def blend_task(train: FaceSet, val: FaceSet) -> Task:
     """Reals against self-blended images: the same face, a boundary in it."""
-    return _task(BLEND, *(s.of("SBI", "SBI real") for s in (train, val)))
-
-
-def trace_task(train: FaceSet, val: FaceSet, quality: int = 30, share: float = 1.0) -> Task:
-    """Photographs as they are, and as JPEG: nothing of the face has changed.
-
-    Parameters
-    ----------
-    train, val : FaceSet
-        Only their photographs ("real") are taken, each one twice.
-    quality : int, 1 to 95
-        Of the JPEG.
-    share : float, 0 to 1
-        The image handed back is `(1 - share) * photograph + share * JPEG`: how strong the trace is.
-    """
-    sets = [s.of("real").images for s in (train, val)]
-    parts = [torch.cat((x, jpeg_trace(x, quality, share))) for x in sets]
-    labels = [torch.arange(2).repeat_interleave(len(x)) for x in sets]
-    return Task(TRACE, from_uint8(parts[0]), labels[0], from_uint8(parts[1]), labels[1])
-
-
-def jpeg_trace(images: Tensor, quality: int = 30, share: float = 1.0) -> Tensor:
-    """Images and their JPEG, mixed; uint8 to uint8, shape [N, 3, S, S]."""
-    if not 1 <= quality <= 95:
-        raise BadInput(f"JPEG quality lies in 1 to 95, got {quality}")
-    if not 0 <= share <= 1:
-        raise BadInput(f"the share of the JPEG lies in 0 to 1, got {share}")
-    made = []
-    for pixels in images.permute(0, 2, 3, 1).numpy():
-        file = io.BytesIO()
-        Image.fromarray(pixels).save(file, "JPEG", quality=quality)
-        with Image.open(file) as image:
-            made.append(np.asarray(image))
-    traced = torch.from_numpy(np.stack(made)).permute(0, 3, 1, 2).float()
-    return (images + share * (traced - images)).round().to(torch.uint8)
-
-
-def _without_blends(faces: FaceSet) -> FaceSet:
-    return faces[~np.isin(faces.kinds, BLENDS)]
-
-
-def _task(name: str, train: FaceSet, val: FaceSet) -> Task:
-    return Task(name, train.tensor(), train.labels, val.tensor(), val.labels)
+    kept = [s.of("SBI", "SBI real") for s in (train, val)]
+    floats = [from_uint8(s.images) for s in kept]
+    return Task(BLEND, floats[0], kept[0].labels, floats[1], kept[1].labels)
