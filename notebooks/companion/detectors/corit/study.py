@@ -95,7 +95,7 @@ def open_bench(
     made = (
         tasks.edit_task(zoo, train, val),
         tasks.trace_task(train, val),
-        tasks.blend_task(demo_set("train", pixels), demo_set("val", pixels)),
+        tasks.blend_task(demo_set("train", n=size.faces), demo_set("val", n=min(96, size.faces))),
     )
     named = {task.name: task for task in made}
     return Bench(size, named, encoders(size, train, named[BLENDS]))
@@ -105,9 +105,9 @@ def encoders(size: Size, faces: FaceBatch, blends: Task) -> dict[str, nn.Module]
     """The semantic encoder and its controls: the same random start, and one trained on blends."""
     with torch.random.fork_rng():
         torch.manual_seed(size.pretrain.seed)
-        start = ViT(faces.images.shape[-1], **size.encoder)
+        start = ViT(blends.images.shape[-1], **size.encoder)
         semantic, blended = copy.deepcopy(start), Detector(copy.deepcopy(start), blends.images)
-    pretrain_semantic(semantic, faces.images, faces.attributes, size.pretrain)
+    pretrain_semantic(semantic, tasks.reduced(faces.images), faces.attributes, size.pretrain)
     # as many steps, of the same optimiser
     pretrain_blends(blended, blends, size.pretrain)
     return {SEMANTIC: semantic, RANDOM: start, BLENDS: blended.encoder}

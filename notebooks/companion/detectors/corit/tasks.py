@@ -1,14 +1,17 @@
 """What a detector may have to see: an edit of the face (semantic), or a trace of processing."""
 
 from collections.abc import Callable, Mapping
+from dataclasses import replace
 
 import torch
 from torch import Tensor
+from torch.nn import functional as F
 
 from aef_core.errors import BadInput
 from aef_core.faces import FaceBatch, from_uint8
 from aef_core.models import DeepfakeModel
 from companion.detectors.corit.training import Task
+from companion.detectors.data import SIZE
 from companion.detectors.faces import FaceSet
 
 EDIT, BLEND, TRACE = "generators' edit", "self-blending", "upsampling trace"
@@ -18,7 +21,7 @@ def paired(
     name: str, train: FaceBatch, val: FaceBatch, forge: Callable[[FaceBatch], Tensor]
 ) -> Task:
     """Every photograph twice, as it is and forged: who is on it tells nothing."""
-    images = [torch.cat((faces.images, forge(faces))) for faces in (train, val)]
+    images = [reduced(torch.cat((faces.images, forge(faces)))) for faces in (train, val)]
     labels = [torch.arange(2).repeat_interleave(len(faces)) for faces in (train, val)]
     return Task(name, images[0], labels[0], images[1], labels[1])
 
@@ -54,7 +57,15 @@ def edit_task(
 
 def trace_task(train: FaceBatch, val: FaceBatch, strength: float = 0.06) -> Task:
     """Photographs against themselves with an upsampler's trace: nothing of the face has changed."""
-    return paired(TRACE, train, val, lambda faces: upsampling_trace(faces.images, strength))
+    small = [replace(faces, images=reduced(faces.images)) for faces in (train, val)]
+    return paired(TRACE, *small, lambda faces: upsampling_trace(faces.images, strength))
+
+
+def reduced(images: Tensor, size: int = SIZE) -> Tensor:
+    """Images in the size the detectors see, with antialiasing; [-1, 1]."""
+    if images.shape[-1] <= size:
+        return images
+    return F.interpolate(images, size=(size, size), mode="bicubic", antialias=True).clamp(-1, 1)
 
 
 def upsampling_trace(images: Tensor, strength: float) -> Tensor:
