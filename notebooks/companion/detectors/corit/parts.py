@@ -102,7 +102,7 @@ def proxy_table(encoder: nn.Module, task: Task, batch: int = 64) -> pd.DataFrame
 
 
 def proxy_fidelity(detector: Detector, task: Task, batch: int = 64, seed: int = 0) -> pd.Series:
-    """Cosine of the proxy's map with the true loss gradient's, per image, and of a shuffled map.
+    """Cosine of the proxy's centred map with the true loss gradient's, and of a shuffled map.
 
     The detector is one that was trained on the task; both maps are LayerCAM at the source block, of
     the prototypes' margin and of the loss (its gradient's sign turned towards "fake").
@@ -121,6 +121,8 @@ def proxy_fidelity(detector: Detector, task: Task, batch: int = 64, seed: int = 
     losses = F.binary_cross_entropy_with_logits(logits, labels, reduction="none")
     truth, _ = relevance_of(losses * (1 - 2 * labels), taps[SOURCE - 1])
     order = torch.randperm(proxy.shape[1], generator=torch.Generator().manual_seed(seed))
+    # centred: all maps share their mean, which would bring any cosine near 1
+    proxy, truth = (m - m.mean(dim=1, keepdim=True) for m in (proxy, truth))
     own = F.cosine_similarity(proxy, truth).numpy()
     other = F.cosine_similarity(proxy[:, order], truth).numpy()
     return pd.Series(
