@@ -61,7 +61,7 @@ SIZES = {
     ),
     "paper": Size(
         256, {"patch": 8, "dim": 192}, PretrainConfig(steps=3000),
-        SamConfig(steps=1000), RADII, (0, 1, 2), 256,
+        SamConfig(steps=1000, lr=3e-3), RADII, (0, 1, 2), 256,
     ),
 }  # fmt: skip
 

@@ -52,8 +52,7 @@ class SamConfig:
     rho : float
         Radius of SAM.
     optimiser : {"sgd", "adam"}
-        What SAM wraps. SGD with momentum is the field's; a net as small as ours learns too slowly
-        by it, so the short version takes Adam.
+        What SAM wraps: the field's SGD with momentum. Adam pre-trains on blends.
     adaptive, norm_only : bool
         ASAM; a perturbation of the normalisation layers alone.
     warm_start : float
