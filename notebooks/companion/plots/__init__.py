@@ -1,6 +1,7 @@
 """Figures in one house style: the common ones here, those of one study in a module of its name."""
 
 from companion.plots import (
+    csdfd,
     cycle,
     diagrams,
     ensemble,
@@ -26,6 +27,7 @@ from companion.plots.style import save_figure, use_style
 __all__ = [
     "amplified",
     "before_after",
+    "csdfd",
     "cycle",
     "diagrams",
     "dynamics",
