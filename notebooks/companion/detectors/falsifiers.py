@@ -40,7 +40,7 @@ def auc_difference(
 
 
 def joint_is_worse(scores: pd.DataFrame, n: int = DRAWS) -> pd.Series:
-    """The claim "1 + 1 < 2": joint training is worse than the better single arm, as validation has it."""
+    """The claim "1 + 1 < 2": joint is worse than the better single arm, by validation."""
     better = picked(scores, SINGLE)
     found = auc_difference(scores, better, "joint", n=n)
     return verdict(found)
