@@ -163,7 +163,7 @@ def _update(
     sizes = [len(x) for x, _ in parts]
     outputs = list(zip(h.split(sizes), logits.split(sizes), [y for _, y in parts], strict=True))
     losses = [F.cross_entropy(out, y) for _, out, y in outputs]
-    row = {"loss": float(sum(losses)) / len(losses)}
+    row = {"loss": sum(loss.item() for loss in losses) / len(losses)}
     if len(kinds) == 1:
         return flat(losses[0], own), row
     heads = [head_gradients(*out) for out in outputs]

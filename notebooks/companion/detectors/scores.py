@@ -157,7 +157,8 @@ def picked(table: pd.DataFrame, arms: Iterable[str]) -> str:
 
 def overview(rows: Mapping | pd.DataFrame) -> pd.DataFrame:
     """AUC per arm (rows) and test (columns), as "0.912 [0.88, 0.94]"."""
-    words = rows.apply(
-        lambda r: f"{r['auc']:.3f} [{r['auc low']:.2f}, {r['auc high']:.2f}]", axis=1
-    )
-    return words.unstack("test")[[t for t in TESTS if t in rows.index.unique("test")]]
+    words = [
+        f"{r['auc']:.3f} [{r['auc low']:.2f}, {r['auc high']:.2f}]" for _, r in rows.iterrows()
+    ]
+    wide = pd.Series(words, rows.index).unstack("test")
+    return wide.loc[rows.index.unique("arm"), rows.index.unique("test")]

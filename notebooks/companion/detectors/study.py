@@ -1,5 +1,6 @@
 """CS-DFD's arms side by side: train, score validation and test once, keep the tables."""
 
+import json
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -12,11 +13,19 @@ from companion.config import ASSETS
 from companion.detectors.arms import ARMS
 from companion.detectors.backbone import Detector
 from companion.detectors.csdfd import TrainingData, prepare, train
+from companion.detectors.data import demo_set
 from companion.detectors.faces import FaceSet
 from companion.detectors.scores import face_rows
 
 KEPT = ASSETS / "detectors"
 SHIPPED = "UVS 0.5 + descent"  # the arm nearest to the paper's method
+
+
+BUDGETS = {  # photographs of the demo set, steps and seeds of the short version, by profile
+    "smoke": ({"train": 32, "val": 16, "test": 16}, 3, (0,)),
+    "quick": ({"train": 256, "val": 64, "test": 96}, 80, (0,)),
+    "paper": ({"train": 416, "val": 96, "test": 256}, 400, (0, 1, 2)),
+}
 
 
 @dataclass
@@ -106,6 +115,29 @@ def compare(
             study.save(after_seed)
             ship(models, after_seed)
     return study
+
+
+def short_version(profile: str) -> Study:
+    """All arms on the demo set of nobody, as much as the profile allows."""
+    counts, steps, seeds = BUDGETS[profile]
+    faces = {split: demo_set(split, n=n) for split, n in counts.items()}
+    judged = {"val": faces["val"], "test": faces["test"]}
+    return compare(faces["train"], judged, seeds=seeds, steps=steps, probes=min(20, steps))
+
+
+def kept_study(folder: Path = KEPT, name: str = "csdfd") -> tuple[Study, dict]:
+    """The long run's tables as they ship, without models, and its settings.
+
+    Raises
+    ------
+    FileNotFoundError
+        They are not there.
+    """
+    if not (folder / f"{name}_scores.csv").exists():
+        raise NotFound(f"{folder}: no {name}_scores.csv; companion.detectors.train_csdfd makes it")
+    tables = [pd.read_csv(folder / f"{name}_{t}.csv") for t in ("scores", "gradients", "probes")]
+    seconds = pd.read_csv(folder / f"{name}_seconds.csv", index_col="arm").squeeze("columns")
+    return Study(*tables, seconds, {}), json.loads((folder / f"{name}.json").read_text())
 
 
 def ship(models: Mapping[str, Detector], folder: Path = KEPT) -> None:
