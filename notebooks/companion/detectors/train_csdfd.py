@@ -33,7 +33,7 @@ def main() -> None:
         faces, judged = demo_set("train"), {s: demo_set(s) for s in ("val", "test")}
     args.out.mkdir(parents=True, exist_ok=True)
     config = {k: v for k, v in vars(args).items() if k not in ("data", "out")}
-    config["data"] = "CelebA by identity, LFW" if args.data else "embedded"
+    config["faces"] = "CelebA by identity, LFW" if args.data else "embedded"
     (args.out / "csdfd.json").write_text(json.dumps(config, indent=1) + "\n")
     compare(faces, judged, seeds=range(args.seeds), steps=args.steps, without=args.without,
             after_seed=args.out)  # fmt: skip
