@@ -75,5 +75,9 @@ class Detector(nn.Module):
     @torch.no_grad()
     def score(self, images: Tensor) -> Tensor:
         """Probability of fake, shape [B], of images in [-1, 1], shape [B, 3, S, S]."""
-        parts = [self(self.fixed(part))[1].softmax(1)[:, 1] for part in images.split(64)]
-        return torch.cat(parts)
+        return self.probability(self.fixed(images))
+
+    @torch.no_grad()
+    def probability(self, features: Tensor) -> Tensor:
+        """Probability of fake, shape [B], of the front's features."""
+        return torch.cat([self(part)[1].softmax(1)[:, 1] for part in features.split(64)])

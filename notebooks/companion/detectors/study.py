@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pandas as pd
 import safetensors.torch
+import torch
 
 from aef_core.errors import NotFound
 from companion.config import ASSETS
@@ -91,15 +92,16 @@ def compare(
         Folder in which the tables are kept after every seed, so that a stopped call loses little.
     """
     rows = pd.concat([face_rows(name, one) for name, one in judged.items()], ignore_index=True)
-    data: TrainingData = prepare(Detector(frozen), faces, views, without=without)
+    front = Detector(frozen)  # the same in every arm
+    data: TrainingData = prepare(front, faces, views, without=without)
+    seen_once = torch.cat([front.fixed(one.tensor()) for one in judged.values()])
     columns, gradients, seen, seconds, models = {}, [], [], {}, {}
     study = None
     for seed in seeds:
         for arm in arms:
             done = train(arm, data, frozen, steps, seed, rate, probes if arm == "joint" else 0)
             models.setdefault(arm, done.model)
-            parts = [done.model.score(one.tensor()).numpy() for one in judged.values()]
-            columns[f"{arm}|{seed}"] = [float(v) for part in parts for v in part]
+            columns[f"{arm}|{seed}"] = done.model.probability(seen_once).tolist()
             gradients.append(done.history.assign(arm=arm, seed=seed))
             seen.append(done.probes.assign(seed=seed))
             seconds.setdefault(arm, []).append(done.seconds)
