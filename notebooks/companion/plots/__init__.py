@@ -2,6 +2,7 @@
 
 from companion.plots import (
     corit,
+    csdfd,
     cycle,
     diagrams,
     ensemble,
@@ -28,6 +29,7 @@ __all__ = [
     "amplified",
     "before_after",
     "corit",
+    "csdfd",
     "cycle",
     "diagrams",
     "dynamics",
