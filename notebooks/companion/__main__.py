@@ -3,9 +3,9 @@
 import typer
 
 from aef_core.cli import run
-from companion.cli import bench, methods, project, rules
+from companion.cli import bench, detect, methods, project, rules
 
-GROUPS = (project, methods, rules, bench)
+GROUPS = (project, methods, rules, bench, detect)
 
 app = typer.Typer(
     add_completion=False,

@@ -3,6 +3,8 @@
 from aef_core.plots import balance_bars as interruption_bars
 from aef_core.plots import weight_dynamics
 from companion.plots import (
+    corit,
+    csdfd,
     cycle,
     diagrams,
     ensemble,
@@ -26,6 +28,8 @@ from companion.plots.style import save_figure, use_style
 __all__ = [
     "amplified",
     "before_after",
+    "corit",
+    "csdfd",
     "cycle",
     "diagrams",
     "dynamics",

@@ -1,0 +1,72 @@
+"""Figures of CoRIT (notebook 14): collapse over the radius, GSNR over depth, the parts' gains."""
+
+import matplotlib.pyplot as plt
+import numpy as np
+import pandas as pd
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+
+CHANCE = 0.5
+LINES = ("-", "--", ":")
+
+
+def _radius_axis(ax: Axes, radii: np.ndarray) -> None:
+    """A logarithmic axis on which 0 has a place, at the left."""
+    positive = radii[radii > 0]
+    ax.set_xscale("symlog", linthresh=positive.min(), linscale=0.5)
+    ax.set_xticks(radii, [f"{r:g}" for r in radii])
+    ax.minorticks_off()
+    ax.set_xlabel("radius of SAM, rho")
+
+
+def collapse(runs: pd.DataFrame) -> Figure:
+    """Validation AUC (top) and late train loss over the radius, one column an encoder.
+
+    Parameters
+    ----------
+    runs : DataFrame
+        From `study.collapse_runs`; seeds are averaged, their range is shaded.
+    """
+    encoders = list(runs["encoder"].unique())
+    fig, axes = plt.subplots(
+        2, len(encoders), figsize=(2.9 * len(encoders) + 1.6, 4.6), squeeze=False,
+        sharex=True, sharey="row",
+    )  # fmt: skip
+    chances = (("auc", CHANCE, "validation AUC"), ("train_loss", np.log(2), "late train loss"))
+    for column, encoder in enumerate(encoders):
+        part = runs[runs["encoder"] == encoder]
+        for row, (measure, chance, label) in enumerate(chances):
+            ax = axes[row, column]
+            for task, one in part.groupby("task", sort=False):
+                values = one.groupby("rho")[measure].agg(["mean", "min", "max"])
+                ax.plot(values.index, values["mean"], "o-", ms=4, label=task)
+                ax.fill_between(values.index, values["min"], values["max"], alpha=0.15)
+            ax.axhline(chance, color="0.3", lw=1, ls=(0, (4, 3)))
+            axes[row, 0].set_ylabel(label)
+        axes[0, column].set_title(encoder)
+        _radius_axis(axes[1, column], np.sort(runs["rho"].unique()))
+    axes[0, -1].legend(loc="upper left", bbox_to_anchor=(1.02, 1))
+    return fig
+
+
+def depth(blocks: pd.DataFrame) -> Figure:
+    """GSNR of every block, one panel an encoder, one line a task.
+
+    Parameters
+    ----------
+    blocks : DataFrame
+        Columns encoder, task, block ("block 1" ...), gsnr.
+    """
+    encoders = list(blocks["encoder"].unique())
+    fig, axes = plt.subplots(
+        1, len(encoders), figsize=(2.9 * len(encoders) + 1.6, 2.8), squeeze=False, sharey=True
+    )
+    for ax, encoder in zip(axes[0], encoders, strict=True):
+        part = blocks[blocks["encoder"] == encoder]
+        for (task, one), line in zip(part.groupby("task", sort=False), LINES, strict=False):
+            numbers = one["block"].str.removeprefix("block ").astype(int)
+            ax.plot(numbers, one["gsnr"], "o", ls=line, ms=4, label=task)
+        ax.set(title=encoder, xlabel="block")
+    axes[0, 0].set_ylabel("GSNR, noise taken off")
+    axes[0, -1].legend(loc="upper left", bbox_to_anchor=(1.02, 1))
+    return fig
