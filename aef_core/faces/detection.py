@@ -56,6 +56,12 @@ def find_faces(
     return found
 
 
+def find_points(image: Image.Image) -> np.ndarray | None:
+    """Eyes, nose and mouth corners of the largest face, pixels, shape [5, 2]; None without one."""
+    _, _, points = _detector().detect(image, landmarks=True)
+    return None if points is None else np.asarray(points[0], float)
+
+
 def _tensors(boxes: np.ndarray | None, scores: np.ndarray | None) -> tuple[Tensor, Tensor]:
     if boxes is None:
         return torch.zeros(0, 4, dtype=torch.float64), torch.zeros(0, dtype=torch.float64)

@@ -9,8 +9,9 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from aef_core.metrics import protect
+from companion.studies.references import evaluate_each, single_model
 from companion.studies.resistance import gradient_table, pixel_gradients, rank_correlations
-from companion.studies.study import Lab, specialists
+from companion.studies.study import Lab
 
 SHARE = "interrupted share"
 
@@ -30,7 +31,8 @@ def interrupted_share(lab: Lab) -> pd.DataFrame:
     `interrupted share` (of forgeries with an L2_mask above the threshold).
     """
     lens = gradient_table(pixel_gradients(lab.zoo, lab.train, lab.config), lab.config.batch)
-    table = specialists(lab)[1]
+    alone = single_model(lab.zoo, lab.train, lab.config)
+    table = evaluate_each(alone, lab.evaluator)
     reach = table[~table["excluded"]].groupby("model", sort=False)[["l2_mask", "interrupted"]]
     return lens.join(reach.mean().rename(columns={"interrupted": SHARE}))
 

@@ -20,7 +20,7 @@ from aef_core.faces.detection import detected
 from aef_core.models import DeepfakeModel
 from aef_core.models.base import attribute_index
 from aef_core.models.judge import predict_attributes
-from companion.zoo.looks import EPS, disturbed, keep_condition, single_model_perturbation
+from companion.zoo.looks import EPS, disturbed, single_model_perturbation
 from companion.zoo.photos import Photos
 
 COMPONENTS = 64  # principal directions of the features in which looks are compared
@@ -123,7 +123,7 @@ def measure(model: DeepfakeModel, photos: Photos, looks: LooksJudge, n: int = 24
         frame = torch.ones_like(forged[:1], dtype=torch.bool)
         frame[..., 6:-6, 6:-6] = False  # the outermost pixels: hardly ever face or hair
         background.append((forged - x[asked]).abs()[frame.expand_as(forged)].mean().item())
-    copies = model(x, keep_condition(model, x, attributes)).clamp(-1, 1)
+    copies = model(x, model.keep_condition(x, attributes)).clamp(-1, 1)
     delta = single_model_perturbation(model, photos)
     noise = torch.rand(delta.shape, generator=torch.Generator().manual_seed(1)) * 2 - 1
     interrupted = disturbed(model, photos, delta, n=min(n, 60))
