@@ -24,6 +24,7 @@ from aef_core.faces import load_faces, to_uint8
 from companion.__main__ import app as tour
 
 README = (REPOSITORY / "README.md").read_text()
+REFERENCE = (REPOSITORY / "docs" / "library.md").read_text()  # the commands, one page further
 FENCE = re.compile(r"^```([^\n]*)\n(.*?)^```", re.MULTILINE | re.DOTALL)
 INLINE = re.compile(r"`([^`\n]+)`")
 OURS = re.compile(r"-m (aef_core|companion) (.*)")
@@ -100,9 +101,9 @@ def put_photo(path: Path) -> None:
 
 def test_there_is_something_to_run_and_nothing_escapes() -> None:
     assert script(README).strip(), "README.md has no Python block"
-    found = commands(README)
+    found = commands(README + REFERENCE)
     assert {c.name for c in found if is_run(c)} >= {"optimize", "evaluate", "protect"}
-    calls = re.findall(r"python3? -m (?:aef_core|companion) (?!COMMAND)", README)
+    calls = re.findall(r"python3? -m (?:aef_core|companion) (?!COMMAND)", README + REFERENCE)
     assert len(found) >= len(calls), "a call lies outside blocks and code spans"
 
 
@@ -115,7 +116,7 @@ def test_python_blocks_run(tmp_path: Path) -> None:
 def test_commands_run(tmp_path: Path) -> None:
     """In the README's order: RUN is the run that the last `optimize` named."""
     run = "RUN"
-    for command in filter(is_run, commands(README)):
+    for command in filter(is_run, commands(README + REFERENCE)):
         for word in command.arguments:
             if Path(word).suffix in (".jpg", ".png"):
                 put_photo(tmp_path / word)
@@ -127,7 +128,7 @@ def test_commands_run(tmp_path: Path) -> None:
             run = made[1]
 
 
-@pytest.mark.parametrize("command", commands(README), ids=str)
+@pytest.mark.parametrize("command", commands(README + REFERENCE), ids=str)
 def test_commands_are_understood(command: Command) -> None:
     parsed(command)
 

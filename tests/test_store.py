@@ -1,4 +1,4 @@
-"""Nothing stored is trusted, and nothing finished is lost: the campaign's instructive cases."""
+"""Nothing stored is trusted, and nothing finished is lost."""
 
 import json
 import os

@@ -43,7 +43,7 @@ def ranks_with_share(table: pd.DataFrame) -> pd.DataFrame:
     Shares that are equal (say, 0) are told apart by the mean L2_mask, which they are counted from.
     """
     goal = pd.Series(rankdata(table[SHARE]) + rankdata(table["l2_mask"]) / 1e3, index=table.index)
-    return rank_correlations(table[["gsnr", "gradient of a face", "kept"]], goal)
+    return rank_correlations(table[["gsnr", "gradient of a face", "share left"]], goal)
 
 
 @torch.no_grad()
