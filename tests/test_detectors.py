@@ -270,7 +270,7 @@ def test_detect_names_the_file_that_is_not_there(tmp_path: Path) -> None:
     missing = tmp_path / "nobody.png"
     told = CliRunner().invoke(app, ["detect", str(missing)])
     assert told.exit_code == 1
-    assert told.stderr.strip() == f"error: {missing}: no such file"
+    assert told.stderr.strip() == f"error: {missing}: no such file: name a photo"
     assert not told.stdout
 
 

@@ -16,6 +16,7 @@ from PIL import Image
 from torch import Tensor
 
 from aef_core.errors import BadInput
+from aef_core.faces.pictures import open_picture
 from companion.detectors.arms import ARMS, Arm, conflict_descent, head_gradients
 from companion.detectors.backbone import Detector
 from companion.detectors.faces import FaceSet
@@ -93,7 +94,7 @@ def augment(images: Tensor, rng: np.random.Generator) -> Tensor:
             Image.fromarray(np.ascontiguousarray(pixels)).save(
                 file, "JPEG", quality=int(rng.integers(40, 101))
             )
-            pixels = np.asarray(Image.open(file))
+            pixels = np.asarray(open_picture(file.getvalue()))
         made.append(torch.from_numpy(np.array(pixels)).permute(2, 0, 1))
     return torch.stack(made).float()
 

@@ -5,12 +5,12 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 import torch
-from PIL import Image, UnidentifiedImageError
 from torch import Tensor
 
 from aef_core.errors import BadInput, NotFound
 from aef_core.faces import from_uint8
 from aef_core.faces.detection import NoFace, crop_face
+from aef_core.faces.pictures import open_picture
 from companion.detectors.faces import FAKE, REAL
 from companion.detectors.interruption import reduce
 from companion.detectors.scores import read_scores
@@ -25,12 +25,7 @@ def face_in(path: Path) -> Tensor:
     FileNotFoundError, ValueError
         No such file, no picture, or no face in it.
     """
-    if not path.exists():
-        raise NotFound(f"{path}: no such file")
-    try:
-        picture = Image.open(path).convert("RGB")
-    except (UnidentifiedImageError, OSError):
-        raise BadInput(f"{path} is not a readable picture: give a JPEG or PNG") from None
+    picture = open_picture(path)
     try:
         face = crop_face(picture)
     except NoFace as error:
