@@ -46,7 +46,7 @@ class Recipe:
 _LABELS = {"blocks": 6, "image_size": SIZE}
 
 RECIPES = {
-    "StarGAN": Recipe("StarGAN", {"width": 32} | _LABELS, {0: Weights(reconstruction=1.0)}),
+    "StarGAN": Recipe("StarGAN", {"width": 32} | _LABELS, {0: Weights(reconstruction=3.0)}),
     "AttentionGAN": Recipe("AttentionGAN", {"width": 32} | _LABELS, {0: Weights(openness=1.0)}),
     "AttGAN": Recipe(
         "AttGAN",
