@@ -36,7 +36,9 @@ def photos():
 
 def training(name, photos, features):
     settings = RECIPES[name].settings | SMALL[name] | {"image_size": SIZE}
-    return Training(replace(RECIPES[name], settings=settings, batch=4, warmup=2), photos, features)
+    return Training(
+        replace(RECIPES[name], settings=settings, batch=4, warmup=2, copies=2), photos, features
+    )
 
 
 @pytest.mark.parametrize("name", RECIPES)

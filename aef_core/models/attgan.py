@@ -3,6 +3,8 @@
 Setting "256_shortcut1_inject0" at the official size. State-dict keys equal the public checkpoint's.
 """
 
+from functools import partial
+
 import torch
 from torch import Tensor, nn
 
@@ -10,6 +12,7 @@ from aef_core.models.base import ATTRIBUTES, DeepfakeModel, columns
 
 CONDITION_SCALE = 0.5  # attributes enter as -0.5 and +0.5 in training (`thres_int`)
 EDIT_INTENSITY = 2.0  # the edited one is pushed to -1 or +1 (`test_int / thres_int`)
+NORMS = {"batch": nn.BatchNorm2d, "instance": partial(nn.InstanceNorm2d, affine=True)}
 
 
 class Layer(nn.Module):
@@ -23,18 +26,18 @@ class Layer(nn.Module):
         return self.layers(x)
 
 
-def _down(channels_in: int, channels_out: int) -> Layer:
+def _down(channels_in: int, channels_out: int, norm: nn.Module) -> Layer:
     return Layer(
         nn.Conv2d(channels_in, channels_out, 4, 2, 1, bias=False),
-        nn.BatchNorm2d(channels_out),
+        norm,
         nn.LeakyReLU(0.01),
     )
 
 
-def _up(channels_in: int, channels_out: int) -> Layer:
+def _up(channels_in: int, channels_out: int, norm: nn.Module) -> Layer:
     return Layer(
         nn.ConvTranspose2d(channels_in, channels_out, 4, 2, 1, bias=False),
-        nn.BatchNorm2d(channels_out),
+        norm,
         nn.ReLU(),
     )
 
@@ -54,6 +57,8 @@ class AttGAN(DeepfakeModel):
         Pixels; a multiple of 2 ** layers.
     edits : tuple of str, optional
         The edits offered, all attributes by default.
+    norm : {"batch", "instance"}
+        "batch" officially; "instance" normalises each image by itself, as the three others do.
     """
 
     name = "AttGAN"
@@ -65,6 +70,7 @@ class AttGAN(DeepfakeModel):
         layers: int = 5,
         image_size: int = 256,
         edits: tuple[str, ...] | None = None,
+        norm: str = "batch",
     ) -> None:
         super().__init__()
         self.attributes = tuple(attributes)
@@ -72,13 +78,15 @@ class AttGAN(DeepfakeModel):
         self.image_size = image_size
         widths = [width * 2**i for i in range(layers)]
         self.enc_layers = nn.ModuleList(
-            _down(a, b) for a, b in zip([3, *widths], widths, strict=False)
+            _down(a, b, NORMS[norm](b)) for a, b in zip([3, *widths], widths, strict=False)
         )
         # Each decoder layer gives the width of the encoder layer it mirrors; the first one's
         # output meets the encoder map of its size (one shortcut), hence its larger successor.
         ins = [widths[-1] + len(self.attributes), widths[-1] + widths[-2], *widths[-2:0:-1]]
         outs = [widths[-1], *widths[-2:0:-1]]
-        self.dec_layers = nn.ModuleList(_up(a, b) for a, b in zip(ins, outs, strict=False))
+        self.dec_layers = nn.ModuleList(
+            _up(a, b, NORMS[norm](b)) for a, b in zip(ins, outs, strict=False)
+        )
         self.dec_layers.append(Layer(nn.ConvTranspose2d(ins[-1], 3, 4, 2, 1), nn.Tanh()))
 
     def encode(self, x: Tensor, c: Tensor) -> tuple[Tensor, ...]:

@@ -65,22 +65,26 @@ class Training:
     def _autocast(self) -> torch.autocast:
         return torch.autocast(self.device.type, torch.bfloat16, enabled=self.half)
 
-    def warm_up(self, copying: bool = True) -> None:
-        """The attribute head learns on real faces; the generator learns to copy."""
+    def warm_up(self) -> None:
+        """The attribute head learns on real faces; the generator learns to copy.
+
+        It copies whatever is asked for, so that weights it starts from keep how to draw a face
+        and forget how they edited it.
+        """
         for i in trange(self.recipe.warmup, desc="attributes", mininterval=20):
             batch = self._draw(-1 - i, 3 * self.recipe.batch)
             with self._autocast():
                 raw, _ = self.features(augment(batch.real))
                 loss = attribute_loss(self.critic.attributes(raw), batch.real_labels)
             self._descend(loss, "attributes")
-        if copying:
-            copier = torch.optim.Adam(self.model.parameters(), 1e-3)
-            for i in trange(2 * self.recipe.warmup, desc="copies", mininterval=20):
-                with self._autocast():
-                    loss = self.game.copy_loss(self._draw(-100_000 - i, self.recipe.batch))
-                copier.zero_grad(set_to_none=True)
-                loss.backward()
-                copier.step()
+        copier = torch.optim.Adam(self.model.parameters(), 1e-3)
+        for i in trange(self.recipe.copies, desc="copies", mininterval=20):
+            batch = self._draw(-100_000 - i, self.recipe.batch)
+            with self._autocast():
+                loss = self.game.copy_loss(replace(batch, own=batch.target))
+            copier.zero_grad(set_to_none=True)
+            loss.backward()
+            copier.step()
         self.average.load_state_dict(self.model.state_dict())
 
     def step(self) -> dict[str, float]:
@@ -225,7 +229,7 @@ def main(
     else:
         if start is not None:
             load_weights(training.model, start)
-        training.warm_up(copying=start is None)
+        training.warm_up()
     began = last = time.time()
     while training.iteration < recipe.iterations:
         terms = training.step()
