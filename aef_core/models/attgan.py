@@ -13,7 +13,7 @@ EDIT_INTENSITY = 2.0  # the edited one is pushed to -1 or +1 (`test_int / thres_
 
 
 class Layer(nn.Module):
-    """One (transposed) convolution with its norm and activation, held as `layers`."""
+    """A (transposed) convolution with its norm and activation; the published keys say `layers`."""
 
     def __init__(self, *layers: nn.Module) -> None:
         super().__init__()
@@ -23,20 +23,14 @@ class Layer(nn.Module):
         return self.layers(x)
 
 
-def _down(channels_in: int, channels_out: int) -> Layer:
-    return Layer(
-        nn.Conv2d(channels_in, channels_out, 4, 2, 1, bias=False),
-        nn.BatchNorm2d(channels_out),
-        nn.LeakyReLU(0.01),
-    )
+def _down(channels_in: int, channels: int) -> Layer:
+    convolution = nn.Conv2d(channels_in, channels, 4, 2, 1, bias=False)
+    return Layer(convolution, nn.BatchNorm2d(channels), nn.LeakyReLU(0.01))
 
 
-def _up(channels_in: int, channels_out: int) -> Layer:
-    return Layer(
-        nn.ConvTranspose2d(channels_in, channels_out, 4, 2, 1, bias=False),
-        nn.BatchNorm2d(channels_out),
-        nn.ReLU(),
-    )
+def _up(channels_in: int, channels: int) -> Layer:
+    convolution = nn.ConvTranspose2d(channels_in, channels, 4, 2, 1, bias=False)
+    return Layer(convolution, nn.BatchNorm2d(channels), nn.ReLU())
 
 
 class AttGAN(DeepfakeModel):
@@ -71,14 +65,11 @@ class AttGAN(DeepfakeModel):
         self.edits = self.attributes if edits is None else tuple(edits)
         self.image_size = image_size
         widths = [width * 2**i for i in range(layers)]
-        self.enc_layers = nn.ModuleList(
-            _down(a, b) for a, b in zip([3, *widths], widths, strict=False)
-        )
+        self.enc_layers = nn.ModuleList(map(_down, [3, *widths], widths))
         # Each decoder layer gives the width of the encoder layer it mirrors; the first one's
         # output meets the encoder map of its size (one shortcut), hence its larger successor.
         ins = [widths[-1] + len(self.attributes), widths[-1] + widths[-2], *widths[-2:0:-1]]
-        outs = [widths[-1], *widths[-2:0:-1]]
-        self.dec_layers = nn.ModuleList(_up(a, b) for a, b in zip(ins, outs, strict=False))
+        self.dec_layers = nn.ModuleList(map(_up, ins, [widths[-1], *widths[-2:0:-1]]))
         self.dec_layers.append(Layer(nn.ConvTranspose2d(ins[-1], 3, 4, 2, 1), nn.Tanh()))
 
     def encode(self, x: Tensor, c: Tensor) -> tuple[Tensor, ...]:
@@ -100,15 +91,14 @@ class AttGAN(DeepfakeModel):
     def conditions(self, attributes: Tensor, edit: str | None) -> Tensor:
         """See `DeepfakeModel.conditions`; without an edit, the face as it is."""
         if edit is None:
-            return self._scaled(attributes)
-        self._check_edit(edit)
-        c = self._scaled(self.target_attributes(attributes, edit))
+            return self._scaled(columns(attributes, self.attributes))
+        c = self._scaled(super().conditions(attributes, edit))
         c[:, self.attributes.index(edit)] *= EDIT_INTENSITY
         return c
 
     def keep_condition(self, x: Tensor, attributes: Tensor) -> Tensor:
         """See `DeepfakeModel.keep_condition`; attributes at -0.5 and +0.5."""
-        return self._scaled(attributes).to(x)
+        return self._scaled(super().keep_condition(x, attributes))
 
-    def _scaled(self, attributes: Tensor) -> Tensor:
-        return (2 * columns(attributes, self.attributes) - 1) * CONDITION_SCALE
+    def _scaled(self, labels: Tensor) -> Tensor:
+        return (2 * labels - 1) * CONDITION_SCALE

@@ -1,7 +1,7 @@
-"""What every face-editing generator of the companion has in common.
+"""What every face-editing generator has in common.
 
-A generator is split where the interruption losses look inside it: `encode` runs up to the feature
-that the papers tap, `decode` runs from there to the edited image.
+It is split where the interruption losses look inside it: `encode` runs up to the feature that the
+papers tap, `decode` from there to the edited image.
 """
 
 import hashlib
@@ -17,7 +17,7 @@ ATTRIBUTES = (
     "Bald", "Bangs", "Black_Hair", "Blond_Hair", "Brown_Hair", "Bushy_Eyebrows", "Eyeglasses",
     "Male", "Mouth_Slightly_Open", "Mustache", "No_Beard", "Pale_Skin", "Young",
 )  # fmt: skip
-"""The CelebA attributes every face of the companion carries, in AttGAN's official order."""
+"""The CelebA attributes that every face carries, in AttGAN's official order."""
 
 HAIR_COLOURS = ("Black_Hair", "Blond_Hair", "Brown_Hair")
 
@@ -45,21 +45,10 @@ def attribute_index(name: str) -> int:
 
 
 def edit_attributes(attributes: Tensor, edit: str) -> Tensor:
-    """Attributes of the face an edit asks for.
+    """Attributes of the face an edit asks for, shape [B, 13], values 0 or 1, dtype as given.
 
     A hair colour is *set* (removing one names no target); anything else is *flipped*. Attributes
     that contradict one that was set are cleared.
-
-    Parameters
-    ----------
-    attributes : Tensor, shape [B, 13], values 0 or 1
-        In the order of `ATTRIBUTES`.
-    edit : str
-        The attribute to edit.
-
-    Returns
-    -------
-    Tensor, shape [B, 13], values 0 or 1, same dtype
     """
     column = attribute_index(edit)
     target = attributes.clone()
@@ -71,11 +60,7 @@ def edit_attributes(attributes: Tensor, edit: str) -> Tensor:
 
 
 def check_size(zoo: Mapping[str, "DeepfakeModel"], images: Tensor) -> None:
-    """Refuse images of another size than the generators were trained on: numbers would mislead.
-
-    Parameters
-    ----------
-    images : Tensor, shape [..., H, W]
+    """Refuse images [..., H, W] of another size than the generators were trained on.
 
     Raises
     ------
@@ -102,18 +87,18 @@ def fingerprint(model: nn.Module) -> str:
 
 
 class DeepfakeModel(nn.Module, ABC):
-    """A conditional face-editing generator.
+    """A conditional face-editing generator; images are [B, 3, H, W] in [-1, 1].
 
     Attributes
     ----------
     name : str
-        Display name, "StarGAN" and so on: the key in zoo, histories and tables.
+        The key in zoo, histories and tables.
     image_size : int
         Height and width of the images it was trained on, in pixels.
     attributes : tuple of str
         What a condition vector means, in order, where it means attributes.
     edits : tuple of str
-        Names of the edits it offers, each one of `ATTRIBUTES`.
+        The edits it offers, each one of `ATTRIBUTES`.
     """
 
     name: str
@@ -123,22 +108,14 @@ class DeepfakeModel(nn.Module, ABC):
 
     @abstractmethod
     def encode(self, x: Tensor, c: Tensor) -> tuple[Tensor, ...]:
-        """From images to what `decode` needs; the first entry is the feature the losses tap.
-
-        Parameters
-        ----------
-        x : Tensor, shape [B, 3, H, W], values in [-1, 1]
-        c : Tensor, shape [B, condition size]
-            From `conditions`.
-        """
+        """From images and conditions to what `decode` needs; the losses tap the first entry."""
 
     @abstractmethod
     def decode(self, codes: tuple[Tensor, ...], x: Tensor, c: Tensor) -> Tensor:
-        """From `encode`'s result to the edited images, shape [B, 3, H, W]."""
+        """From `encode`'s result to the edited images."""
 
-    @abstractmethod
     def conditions(self, attributes: Tensor, edit: str) -> Tensor:
-        """The condition that makes `edit` out of faces with these attributes.
+        """The condition that asks for `edit` of faces with these attributes.
 
         Parameters
         ----------
@@ -149,26 +126,18 @@ class DeepfakeModel(nn.Module, ABC):
         Returns
         -------
         Tensor, float, shape [B, condition size]
+            Here the target's attributes as labels 0 and 1.
 
         Raises
         ------
         ValueError
             If the model does not offer the edit.
         """
+        self._check_edit(edit)
+        return columns(self.target_attributes(attributes, edit), self.attributes)
 
     def keep_condition(self, x: Tensor, attributes: Tensor) -> Tensor:
-        """The condition that asks for no edit: the own attributes, as `conditions` puts them.
-
-        Parameters
-        ----------
-        x : Tensor, shape [B, 3, H, W], values in [-1, 1]
-            The faces; the result lies on their device.
-        attributes : Tensor, shape [B, 13], values 0 or 1
-
-        Returns
-        -------
-        Tensor, float, shape [B, condition size]
-        """
+        """The condition that asks of faces x for no edit: their own attributes, on x's device."""
         return columns(attributes, self.attributes).to(x)
 
     def target_attributes(self, attributes: Tensor, edit: str) -> Tensor:
@@ -176,11 +145,11 @@ class DeepfakeModel(nn.Module, ABC):
         return edit_attributes(attributes, edit)
 
     def forward(self, x: Tensor, c: Tensor) -> Tensor:
-        """Edited images, shape [B, 3, H, W], of images in [-1, 1]."""
+        """The edited images."""
         return self.decode(self.encode(x, c), x, c)
 
     def forward_with_feature(self, x: Tensor, c: Tensor) -> tuple[Tensor, Tensor]:
-        """Edited images and the tapped feature, in one pass."""
+        """The edited images and the tapped feature, in one pass."""
         codes = self.encode(x, c)
         return self.decode(codes, x, c), codes[0]
 

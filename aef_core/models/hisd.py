@@ -12,14 +12,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from aef_core.errors import BadInput
 from aef_core.models.base import HAIR_COLOURS, DeepfakeModel, attribute_index, edit_attributes
-from aef_core.models.hisd_blocks import (
-    AdaptiveMiddleBlock,
-    DownBlock,
-    LinearBlock,
-    UpBlock,
-)
+from aef_core.models.hisd_blocks import DownBlock, Extractors, Mapper, Translator, UpBlock
 
 OFFICIAL_TAGS = {
     "Bangs": ("Bangs", None),
@@ -29,94 +23,32 @@ OFFICIAL_TAGS = {
 """Tag -> its attributes in the checkpoint's order; None stands for "without"."""
 
 
-class Extractors(nn.Module):
-    """From a reference image to one style per tag, shape [B, tags, style_dim]."""
-
-    def __init__(self, tags: int, width: int, downs: int, style_dim: int) -> None:
-        super().__init__()
-        widths = [min(width * 2**i, 16 * width) for i in range(downs + 1)]
-        self.model = nn.Sequential(
-            nn.Conv2d(3, width, 1),
-            *(DownBlock(a, b, norm=False) for a, b in pairwise(widths)),
-            nn.AdaptiveAvgPool2d(1),
-            nn.Conv2d(widths[-1], tags * style_dim, 1),
-        )
-        self._shape = (tags, style_dim)
-
-    def forward(self, x: Tensor) -> Tensor:
-        return self.model(x).view(-1, *self._shape)
-
-
-class Translator(nn.Module):
-    """Moves a code towards a style, where its own mask says so."""
-
-    def __init__(self, channels: int, width: int, blocks: int, style_dim: int) -> None:
-        super().__init__()
-        self.model = nn.Sequential(
-            nn.Conv2d(channels, width, 1), *(AdaptiveMiddleBlock(width) for _ in range(blocks))
-        )
-        self.style_to_params = nn.Linear(style_dim, blocks * AdaptiveMiddleBlock.params(width))
-        self.features = nn.Sequential(nn.Conv2d(width, channels, 1))
-        self.masks = nn.Sequential(nn.Conv2d(width, channels, 1))
-
-    def forward(self, code: Tensor, style: Tensor) -> Tensor:
-        blocks = self.model[1:]
-        x = self.model[0](code)
-        for block, params in zip(
-            blocks, self.style_to_params(style).chunk(len(blocks), dim=1), strict=True
-        ):
-            x = block(x, params)
-        mask = self.masks(x).sigmoid()
-        return self.features(x) * mask + code * (1 - mask)
-
-
-class Mapper(nn.Module):
-    """From noise to a style of one attribute of one tag."""
-
-    def __init__(self, attributes: int, noise_dim: int, width: int, style_dim: int) -> None:
-        super().__init__()
-        self.pre_model = nn.Sequential(
-            nn.Linear(noise_dim, width), LinearBlock(width), LinearBlock(width)
-        )
-        self.post_models = nn.ModuleList(
-            nn.Sequential(LinearBlock(width), LinearBlock(width), nn.Linear(width, style_dim))
-            for _ in range(attributes)
-        )
-
-    def forward(self, noise: Tensor, attribute: int) -> Tensor:
-        return self.post_models[attribute](self.pre_model(noise))
-
-
 class HiSD(DeepfakeModel):
-    """HiSD's generator.
+    """HiSD's generator; all defaults are the official ones.
+
+    A condition is `[one-hot tag, style]`, so images of one batch may be edited in different ways.
 
     Parameters
     ----------
     tags : dict of str to tuple
-        Tag -> its attributes, None for "without" (official: bangs, glasses, hair colour).
+        Tag -> its attributes, None for "without".
     width : int
-        Channels after the first convolution and inside the translators (64 officially).
-    downs : int
-        Halvings before the translators (2 officially, at 128 pixels).
-    blocks : int
-        Middle blocks of a translator (7 officially).
+        Channels after the first convolution and inside the translators.
+    downs, blocks : int
+        Halvings before the translators (2 at 128 pixels), and middle blocks of each.
     extractor_width, extractor_downs : int
-        Style extractor: first channels (32 officially) and halvings (6 officially).
+        Style extractor: first channels and halvings.
     style_dim, noise_dim, mapper_width : int
-        256, 32 and 256 officially.
+        Numbers in a style, in the noise it is mapped from, and in the layers between.
     image_size : int
         Pixels; a multiple of 2**downs.
-
-    Notes
-    -----
-    The condition is `[one-hot tag, style]`, so images of one batch may be edited in different ways.
     """
 
     name = "HiSD"
 
     def __init__(
         self,
-        tags: dict[str, tuple[str | None, ...]] | None = None,
+        tags: dict[str, tuple[str | None, ...]] = OFFICIAL_TAGS,
         width: int = 64,
         downs: int = 2,
         blocks: int = 7,
@@ -128,7 +60,7 @@ class HiSD(DeepfakeModel):
         image_size: int = 256,
     ) -> None:
         super().__init__()
-        self.tags = {tag: tuple(attrs) for tag, attrs in (tags or OFFICIAL_TAGS).items()}
+        self.tags = {tag: tuple(attrs) for tag, attrs in tags.items()}
         self.edits = tuple(a for attrs in self.tags.values() for a in attrs if a is not None)
         self.image_size, self.noise_dim = image_size, noise_dim
         widths = [width * 2**i for i in range(downs + 1)]
@@ -158,53 +90,36 @@ class HiSD(DeepfakeModel):
             translated[rows] = self.translators[tag](codes[0][rows], style[rows])
         return self.decoder(translated)
 
-    def conditions(
-        self,
-        attributes: Tensor,
-        edit: str,
-        reference: Tensor | None = None,
-        noise: Tensor | None = None,
-    ) -> Tensor:
+    def conditions(self, attributes: Tensor, edit: str, reference: Tensor | None = None) -> Tensor:
         """See `DeepfakeModel.conditions`.
 
-        The style is extracted from `reference` (shape [1 or B, 3, H, W]) if given, as the attack
-        literature does, else mapped from `noise` (shape [1 or B, noise_dim]; one fixed draw for
-        each edit by default, so that an edit is always the same edit).
+        The style is that of `reference` (shape [1 or B, 3, H, W]) if given, as the attack
+        literature does, else mapped from one fixed noise: an edit is always the same edit.
         """
         self._check_edit(edit)
-        tag, position = self._locate(edit)
+        tag, attrs = next((i, a) for i, a in enumerate(self.tags.values()) if edit in a)
         if reference is not None:
             style = self.extractors(reference)[:, tag]
         else:
+            generator = torch.Generator().manual_seed(zlib.crc32(edit.encode()))
+            noise = torch.randn(1, self.noise_dim, generator=generator)
             weight = self.mappers[tag].pre_model[0].weight
-            noise = self._fixed_noise(edit).to(weight) if noise is None else noise
-            style = self.mappers[tag](noise, position)
+            style = self.mappers[tag](noise.to(weight), attrs.index(edit))
         return self.condition(tag, style.expand(len(attributes), -1))
 
-    def condition(self, tag: int, style: Tensor) -> Tensor:
-        """Condition from a tag's index and styles, shape [B, style_dim]."""
-        index = torch.full((len(style),), tag, device=style.device)
+    def condition(self, tag: int | Tensor, style: Tensor) -> Tensor:
+        """Condition from a tag's index, or one a face, and styles, shape [B, style_dim]."""
+        index = torch.as_tensor(tag, device=style.device).expand(len(style))
         return torch.cat([F.one_hot(index, len(self.tags)).to(style.dtype), style], dim=1)
 
     def keep_condition(self, x: Tensor, attributes: Tensor) -> Tensor:
         """See `DeepfakeModel.keep_condition`: tags take turns, in the style of the face itself."""
         rows = torch.arange(len(x), device=x.device)
         tags = rows % len(self.tags)
-        style = self.extractors(x)[rows, tags]
-        return torch.cat([F.one_hot(tags, len(self.tags)).to(style.dtype), style], dim=1)
+        return self.condition(tags, self.extractors(x)[rows, tags])
 
     def target_attributes(self, attributes: Tensor, edit: str) -> Tensor:
         """An edit of HiSD always sets its attribute, it never flips."""
         absent = attributes.clone()
         absent[:, attribute_index(edit)] = 0
         return edit_attributes(absent, edit)
-
-    def _locate(self, edit: str) -> tuple[int, int]:
-        for tag, attrs in enumerate(self.tags.values()):
-            if edit in attrs:
-                return tag, attrs.index(edit)
-        raise BadInput(f"{self.name} has no edit {edit!r}")
-
-    def _fixed_noise(self, edit: str) -> Tensor:
-        generator = torch.Generator().manual_seed(zlib.crc32(edit.encode()))
-        return torch.randn(1, self.noise_dim, generator=generator)

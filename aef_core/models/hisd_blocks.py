@@ -1,19 +1,22 @@
-"""Building blocks of HiSD: residual blocks that keep variance, with its own instance norm."""
+"""HiSD's networks: residual blocks that keep variance; style extractor, translator and mapper."""
 
-import math
+from itertools import pairwise
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-SLOPE = 0.2
-EPS = 1e-5
+SQRT2 = 2**0.5  # a sum of two maps, divided by it, keeps their variance
 
 
 def standardise(x: Tensor) -> Tensor:
     """Zero mean, unit *unbiased* standard deviation over H and W, as HiSD does it."""
     std, mean = torch.std_mean(x, dim=(2, 3), keepdim=True)
-    return (x - mean) / (std + EPS)
+    return (x - mean) / (std + 1e-5)
+
+
+def _leaky(x: Tensor) -> Tensor:
+    return F.leaky_relu(x, 0.2)
 
 
 class InstanceNorm(nn.Module):
@@ -47,12 +50,9 @@ class DownBlock(_Block):
         self.in2 = InstanceNorm(channels_in) if norm else nn.Identity()
 
     def forward(self, x: Tensor) -> Tensor:
-        body = self.conv1(F.leaky_relu(self.in1(x), SLOPE))
-        body = self.in2(F.avg_pool2d(body, 2))
-        body = self.conv2(F.leaky_relu(body, SLOPE))
+        body = F.avg_pool2d(self.conv1(_leaky(self.in1(x))), 2)
         # a 1x1 convolution and a pooling commute: pooling first costs a quarter
-        skip = self.sc(F.avg_pool2d(x, 2))
-        return (skip + body) / math.sqrt(2)
+        return (self.sc(F.avg_pool2d(x, 2)) + self.conv2(_leaky(self.in2(body)))) / SQRT2
 
 
 class UpBlock(_Block):
@@ -64,28 +64,62 @@ class UpBlock(_Block):
         self.in2 = InstanceNorm(channels_out)
 
     def forward(self, x: Tensor) -> Tensor:
-        body = F.interpolate(F.leaky_relu(self.in1(x), SLOPE), scale_factor=2)
-        body = self.conv2(F.leaky_relu(self.in2(self.conv1(body)), SLOPE))
+        body = self.conv1(F.interpolate(_leaky(self.in1(x)), scale_factor=2))
         skip = F.interpolate(self.sc(x), scale_factor=2)
-        return (skip + body) / math.sqrt(2)
+        return (skip + self.conv2(_leaky(self.in2(body)))) / SQRT2
 
 
-class AdaptiveMiddleBlock(_Block):
-    """Keeps the size; its two instance norms take their parameters from the style."""
+class AdaptiveBlock(_Block):
+    """Keeps the size; its two instance norms take their parameters, 4 a channel, from the style."""
 
     def __init__(self, channels: int) -> None:
         super().__init__(channels, channels, channels)
 
-    @staticmethod
-    def params(channels: int) -> int:
-        """How many numbers of the style vector one block consumes."""
-        return 4 * channels
-
     def forward(self, x: Tensor, params: Tensor) -> Tensor:
         bias1, weight1, bias2, weight2 = params[:, :, None, None].chunk(4, dim=1)
-        body = self.conv1(F.leaky_relu(standardise(x) * (weight1 + 1) + bias1, SLOPE))
-        body = self.conv2(F.leaky_relu(standardise(body) * (weight2 + 1) + bias2, SLOPE))
-        return (self.sc(x) + body) / math.sqrt(2)
+        body = self.conv1(_leaky(standardise(x) * (weight1 + 1) + bias1))
+        body = self.conv2(_leaky(standardise(body) * (weight2 + 1) + bias2))
+        return (self.sc(x) + body) / SQRT2
+
+
+class Extractors(nn.Module):
+    """From a reference image to one style per tag, shape [B, tags, style_dim]."""
+
+    def __init__(self, tags: int, width: int, downs: int, style_dim: int) -> None:
+        super().__init__()
+        widths = [min(width * 2**i, 16 * width) for i in range(downs + 1)]
+        self.model = nn.Sequential(
+            nn.Conv2d(3, width, 1),
+            *(DownBlock(a, b, norm=False) for a, b in pairwise(widths)),
+            nn.AdaptiveAvgPool2d(1),
+            nn.Conv2d(widths[-1], tags * style_dim, 1),
+        )
+        self._shape = (tags, style_dim)
+
+    def forward(self, x: Tensor) -> Tensor:
+        return self.model(x).view(-1, *self._shape)
+
+
+class Translator(nn.Module):
+    """Moves a code towards a style, where its own mask says so."""
+
+    def __init__(self, channels: int, width: int, blocks: int, style_dim: int) -> None:
+        super().__init__()
+        self.model = nn.Sequential(
+            nn.Conv2d(channels, width, 1), *(AdaptiveBlock(width) for _ in range(blocks))
+        )
+        self.style_to_params = nn.Linear(style_dim, blocks * 4 * width)
+        self.features = nn.Sequential(nn.Conv2d(width, channels, 1))
+        self.masks = nn.Sequential(nn.Conv2d(width, channels, 1))
+
+    def forward(self, code: Tensor, style: Tensor) -> Tensor:
+        first, *blocks = self.model
+        x = first(code)
+        params = self.style_to_params(style).chunk(len(blocks), dim=1)
+        for block, own in zip(blocks, params, strict=True):
+            x = block(x, own)
+        mask = self.masks(x).sigmoid()
+        return self.features(x) * mask + code * (1 - mask)
 
 
 class LinearBlock(nn.Module):
@@ -97,3 +131,20 @@ class LinearBlock(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         return self.linear(F.relu(x))
+
+
+class Mapper(nn.Module):
+    """From noise [B, noise_dim] to a style of one attribute of a tag."""
+
+    def __init__(self, attributes: int, noise_dim: int, width: int, style_dim: int) -> None:
+        super().__init__()
+        self.pre_model = nn.Sequential(
+            nn.Linear(noise_dim, width), LinearBlock(width), LinearBlock(width)
+        )
+        self.post_models = nn.ModuleList(
+            nn.Sequential(LinearBlock(width), LinearBlock(width), nn.Linear(width, style_dim))
+            for _ in range(attributes)
+        )
+
+    def forward(self, noise: Tensor, attribute: int) -> Tensor:
+        return self.post_models[attribute](self.pre_model(noise))

@@ -8,7 +8,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from aef_core.models.base import DeepfakeModel, columns
+from aef_core.models.base import DeepfakeModel
 
 STARGAN_ATTRIBUTES = ("Black_Hair", "Blond_Hair", "Brown_Hair", "Male", "Young")
 
@@ -27,15 +27,17 @@ class InstanceNorm(nn.InstanceNorm2d):
         return F.instance_norm(x, weight=self.weight, bias=self.bias, eps=self.eps)
 
 
+def _normed(convolution: nn.Module) -> tuple[nn.Module, ...]:
+    return convolution, InstanceNorm(convolution.out_channels), nn.ReLU()
+
+
 class ResidualBlock(nn.Module):
     """Two 3x3 convolutions around a skip."""
 
     def __init__(self, channels: int) -> None:
         super().__init__()
         self.main = nn.Sequential(
-            nn.Conv2d(channels, channels, 3, 1, 1, bias=False),
-            InstanceNorm(channels),
-            nn.ReLU(),
+            *_normed(nn.Conv2d(channels, channels, 3, 1, 1, bias=False)),
             nn.Conv2d(channels, channels, 3, 1, 1, bias=False),
             InstanceNorm(channels),
         )
@@ -45,23 +47,16 @@ class ResidualBlock(nn.Module):
 
 
 def label_trunk(conditions: int, width: int, blocks: int, out_channels: int) -> nn.Sequential:
-    """Convolutional trunk of StarGAN and AttentionGAN, last layer without activation.
-
-    Down twice, `blocks` residual blocks, up twice; no convolution has a bias.
-    """
-    layers: list[nn.Module] = []
-
-    def add(convolution: nn.Module, channels: int) -> None:
-        layers.extend([convolution, InstanceNorm(channels), nn.ReLU()])
-
-    add(nn.Conv2d(3 + conditions, width, 7, 1, 3, bias=False), width)
-    for channels in (width, 2 * width):
-        add(nn.Conv2d(channels, 2 * channels, 4, 2, 1, bias=False), 2 * channels)
-    layers.extend(ResidualBlock(4 * width) for _ in range(blocks))
-    for channels in (4 * width, 2 * width):
-        add(nn.ConvTranspose2d(channels, channels // 2, 4, 2, 1, bias=False), channels // 2)
-    layers.append(nn.Conv2d(width, out_channels, 7, 1, 3, bias=False))
-    return nn.Sequential(*layers)
+    """Down twice, `blocks` residual blocks, up twice; no bias, no activation at the end."""
+    return nn.Sequential(
+        *_normed(nn.Conv2d(3 + conditions, width, 7, 1, 3, bias=False)),
+        *_normed(nn.Conv2d(width, 2 * width, 4, 2, 1, bias=False)),
+        *_normed(nn.Conv2d(2 * width, 4 * width, 4, 2, 1, bias=False)),
+        *(ResidualBlock(4 * width) for _ in range(blocks)),
+        *_normed(nn.ConvTranspose2d(4 * width, 2 * width, 4, 2, 1, bias=False)),
+        *_normed(nn.ConvTranspose2d(2 * width, width, 4, 2, 1, bias=False)),
+        nn.Conv2d(width, out_channels, 7, 1, 3, bias=False),
+    )
 
 
 class LabelPlaneModel(DeepfakeModel):
@@ -76,7 +71,7 @@ class LabelPlaneModel(DeepfakeModel):
     blocks : int
         Residual blocks (6 in the paper). The feature tap is the output of the last one.
     image_size : int
-        Pixels; the network is fully convolutional, so this only records what it was trained on.
+        Pixels it was trained on; it takes others, too.
     """
 
     out_channels: int
@@ -97,10 +92,6 @@ class LabelPlaneModel(DeepfakeModel):
     def encode(self, x: Tensor, c: Tensor) -> tuple[Tensor, ...]:
         planes = c[:, :, None, None].expand(-1, -1, *x.shape[2:])
         return (self.main[: self._tap](torch.cat([x, planes], dim=1)),)
-
-    def conditions(self, attributes: Tensor, edit: str) -> Tensor:
-        self._check_edit(edit)
-        return columns(self.target_attributes(attributes, edit), self.attributes)
 
 
 class StarGAN(LabelPlaneModel):
