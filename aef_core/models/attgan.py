@@ -3,6 +3,8 @@
 Setting "256_shortcut1_inject0" at the official size. State-dict keys equal the public checkpoint's.
 """
 
+from collections import OrderedDict
+
 import torch
 from torch import Tensor, nn
 
@@ -12,42 +14,33 @@ CONDITION_SCALE = 0.5  # attributes enter as -0.5 and +0.5 in training (`thres_i
 EDIT_INTENSITY = 2.0  # the edited one is pushed to -1 or +1 (`test_int / thres_int`)
 
 
-class Layer(nn.Module):
-    """A (transposed) convolution with its norm and activation; the published keys say `layers`."""
-
-    def __init__(self, *layers: nn.Module) -> None:
-        super().__init__()
-        self.layers = nn.Sequential(*layers)
-
-    def forward(self, x: Tensor) -> Tensor:
-        return self.layers(x)
+def _layer(*parts: nn.Module) -> nn.Module:
+    return nn.Sequential(OrderedDict(layers=nn.Sequential(*parts)))  # as the published keys say
 
 
-def _down(channels_in: int, channels: int) -> Layer:
+def _down(channels_in: int, channels: int) -> nn.Module:
     convolution = nn.Conv2d(channels_in, channels, 4, 2, 1, bias=False)
-    return Layer(convolution, nn.BatchNorm2d(channels), nn.LeakyReLU(0.01))
+    return _layer(convolution, nn.BatchNorm2d(channels), nn.LeakyReLU(0.01))
 
 
-def _up(channels_in: int, channels: int) -> Layer:
+def _up(channels_in: int, channels: int) -> nn.Module:
     convolution = nn.ConvTranspose2d(channels_in, channels, 4, 2, 1, bias=False)
-    return Layer(convolution, nn.BatchNorm2d(channels), nn.ReLU())
+    return _layer(convolution, nn.BatchNorm2d(channels), nn.ReLU())
 
 
 class AttGAN(DeepfakeModel):
-    """AttGAN's generator.
+    """AttGAN's generator; all defaults are the official ones.
 
     Parameters
     ----------
     attributes : tuple of str
-        What the condition vector means, in order (the official 13 by default).
+        What the condition vector means, in order; these are also the edits.
     width : int
-        Channels of the first encoder layer, doubled at each further layer (64 officially).
+        Channels of the first encoder layer, doubled at each further one.
     layers : int
-        Encoder layers, each halving the image (5 officially).
+        Encoder layers, each halving the image.
     image_size : int
         Pixels; a multiple of 2 ** layers.
-    edits : tuple of str, optional
-        The edits offered, all attributes by default.
     """
 
     name = "AttGAN"
@@ -58,11 +51,9 @@ class AttGAN(DeepfakeModel):
         width: int = 64,
         layers: int = 5,
         image_size: int = 256,
-        edits: tuple[str, ...] | None = None,
     ) -> None:
         super().__init__()
-        self.attributes = tuple(attributes)
-        self.edits = self.attributes if edits is None else tuple(edits)
+        self.edits = self.attributes = tuple(attributes)
         self.image_size = image_size
         widths = [width * 2**i for i in range(layers)]
         self.enc_layers = nn.ModuleList(map(_down, [3, *widths], widths))
@@ -70,7 +61,7 @@ class AttGAN(DeepfakeModel):
         # output meets the encoder map of its size (one shortcut), hence its larger successor.
         ins = [widths[-1] + len(self.attributes), widths[-1] + widths[-2], *widths[-2:0:-1]]
         self.dec_layers = nn.ModuleList(map(_up, ins, [widths[-1], *widths[-2:0:-1]]))
-        self.dec_layers.append(Layer(nn.ConvTranspose2d(ins[-1], 3, 4, 2, 1), nn.Tanh()))
+        self.dec_layers.append(_layer(nn.ConvTranspose2d(ins[-1], 3, 4, 2, 1), nn.Tanh()))
 
     def encode(self, x: Tensor, c: Tensor) -> tuple[Tensor, ...]:
         codes = []

@@ -21,27 +21,20 @@ ATTRIBUTES = (
 
 HAIR_COLOURS = ("Black_Hair", "Blond_Hair", "Brown_Hair")
 
-# Setting the first clears the others (AttGAN's rule, one hair colour at a time).
-_CONFLICTS = {
-    "Bald": ("Bangs",),
-    "Bangs": ("Bald",),
-    "Mustache": ("No_Beard",),
-    "No_Beard": ("Mustache",),
-    **{colour: tuple(c for c in HAIR_COLOURS if c != colour) for colour in HAIR_COLOURS},
-}
+# Setting one clears the others of its group (AttGAN's rule).
+_EXCLUSIVE = (HAIR_COLOURS, ("Bald", "Bangs"), ("Mustache", "No_Beard"))
 
 
 def attribute_index(name: str) -> int:
-    """Column of an attribute in every `[B, 13]` attribute tensor.
-
-    Raises
-    ------
-    ValueError
-        If `name` is none of `ATTRIBUTES`; the message lists them.
-    """
+    """Column of an attribute in every `[B, 13]` attribute tensor; ValueError if there is none."""
     if name not in ATTRIBUTES:
         raise BadInput(f"unknown attribute {name!r}; known: {', '.join(ATTRIBUTES)}")
     return ATTRIBUTES.index(name)
+
+
+def columns(attributes: Tensor, names: tuple[str, ...]) -> Tensor:
+    """The named columns of a [B, 13] attribute tensor, as float, shape [B, len(names)]."""
+    return attributes[:, [attribute_index(name) for name in names]].to(torch.float32)
 
 
 def edit_attributes(attributes: Tensor, edit: str) -> Tensor:
@@ -54,19 +47,13 @@ def edit_attributes(attributes: Tensor, edit: str) -> Tensor:
     target = attributes.clone()
     target[:, column] = 1 if edit in HAIR_COLOURS else 1 - attributes[:, column]
     was_set = target[:, column].bool()
-    for other in _CONFLICTS.get(edit, ()):
+    for other in {name for group in _EXCLUSIVE if edit in group for name in group} - {edit}:
         target[was_set, attribute_index(other)] = 0
     return target
 
 
 def check_size(zoo: Mapping[str, "DeepfakeModel"], images: Tensor) -> None:
-    """Refuse images [..., H, W] of another size than the generators were trained on.
-
-    Raises
-    ------
-    ValueError
-        The message names the size to load.
-    """
+    """Refuse, with a ValueError, images [..., H, W] of another size than generators know."""
     for name, model in zoo.items():
         side = getattr(model, "image_size", images.shape[-1])  # the classifiers of 11 have none
         if images.shape[-2:] != (side, side):
@@ -115,23 +102,10 @@ class DeepfakeModel(nn.Module, ABC):
         """From `encode`'s result to the edited images."""
 
     def conditions(self, attributes: Tensor, edit: str) -> Tensor:
-        """The condition that asks for `edit` of faces with these attributes.
+        """The condition that asks for an edit, one of `self.edits`, of faces with these attributes.
 
-        Parameters
-        ----------
-        attributes : Tensor, shape [B, 13], values 0 or 1
-        edit : str
-            One of `self.edits`.
-
-        Returns
-        -------
-        Tensor, float, shape [B, condition size]
-            Here the target's attributes as labels 0 and 1.
-
-        Raises
-        ------
-        ValueError
-            If the model does not offer the edit.
+        Shape [B, condition size], float; here the target's attributes as labels 0 and 1. A
+        ValueError if the model does not offer the edit. `attributes`: [B, 13], 0 or 1.
         """
         self._check_edit(edit)
         return columns(self.target_attributes(attributes, edit), self.attributes)
@@ -156,8 +130,3 @@ class DeepfakeModel(nn.Module, ABC):
     def _check_edit(self, edit: str) -> None:
         if edit not in self.edits:
             raise BadInput(f"{self.name} has no edit {edit!r}; it has {', '.join(self.edits)}")
-
-
-def columns(attributes: Tensor, names: tuple[str, ...]) -> Tensor:
-    """The named columns of a [B, 13] attribute tensor, as float, shape [B, len(names)]."""
-    return attributes[:, [attribute_index(name) for name in names]].to(torch.float32)

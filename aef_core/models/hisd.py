@@ -6,6 +6,7 @@ and from published shapes; state-dict keys and shapes equal the public checkpoin
 """
 
 import zlib
+from collections import OrderedDict
 from itertools import pairwise
 
 import torch
@@ -13,7 +14,6 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from aef_core.models.base import HAIR_COLOURS, DeepfakeModel, attribute_index, edit_attributes
-from aef_core.models.hisd_blocks import DownBlock, Extractors, Mapper, Translator, UpBlock
 
 OFFICIAL_TAGS = {
     "Bangs": ("Bangs", None),
@@ -21,6 +21,136 @@ OFFICIAL_TAGS = {
     "HairColor": HAIR_COLOURS,
 }
 """Tag -> its attributes in the checkpoint's order; None stands for "without"."""
+
+SQRT2 = 2**0.5  # a sum of two maps, divided by it, keeps their variance
+
+
+def standardise(x: Tensor) -> Tensor:
+    """Zero mean, unit *unbiased* standard deviation over H and W, as HiSD does it."""
+    std, mean = torch.std_mean(x, dim=(2, 3), keepdim=True)
+    return (x - mean) / (std + 1e-5)
+
+
+def _leaky(x: Tensor) -> Tensor:
+    return F.leaky_relu(x, 0.2)
+
+
+class InstanceNorm(nn.Module):
+    """HiSD's affine instance norm; parameters of shape (1, C, 1)."""
+
+    def __init__(self, channels: int) -> None:
+        super().__init__()
+        self.weight = nn.Parameter(torch.ones(1, channels, 1))
+        self.bias = nn.Parameter(torch.zeros(1, channels, 1))
+
+    def forward(self, x: Tensor) -> Tensor:
+        return standardise(x) * self.weight[..., None] + self.bias[..., None]
+
+
+class _Block(nn.Module):
+    """`(skip + body) / sqrt(2)`, with a 1x1 convolution on the skip, two 3x3 in the body."""
+
+    def __init__(self, n_in: int, n_mid: int, n_out: int, norm: type = InstanceNorm) -> None:
+        super().__init__()
+        self.conv1 = nn.Conv2d(n_in, n_mid, 3, 1, 1)
+        self.conv2 = nn.Conv2d(n_mid, n_out, 3, 1, 1)
+        self.sc = nn.Conv2d(n_in, n_out, 1, bias=False)
+        self.in1, self.in2 = norm(n_in), norm(n_mid)
+
+
+class DownBlock(_Block):
+    """Halves the image."""
+
+    def __init__(self, n_in: int, n_out: int, norm: type = InstanceNorm) -> None:
+        super().__init__(n_in, n_in, n_out, norm)
+
+    def forward(self, x: Tensor) -> Tensor:
+        body = F.avg_pool2d(self.conv1(_leaky(self.in1(x))), 2)
+        # a 1x1 convolution and a pooling commute: pooling first costs a quarter
+        return (self.sc(F.avg_pool2d(x, 2)) + self.conv2(_leaky(self.in2(body)))) / SQRT2
+
+
+class UpBlock(_Block):
+    """Doubles the image."""
+
+    def __init__(self, n_in: int, n_out: int) -> None:
+        super().__init__(n_in, n_out, n_out)
+
+    def forward(self, x: Tensor) -> Tensor:
+        body = self.conv1(F.interpolate(_leaky(self.in1(x)), scale_factor=2))
+        skip = F.interpolate(self.sc(x), scale_factor=2)
+        return (skip + self.conv2(_leaky(self.in2(body)))) / SQRT2
+
+
+class AdaptiveBlock(_Block):
+    """Keeps the size; the style brings its norms' parameters, 4 a channel."""
+
+    def __init__(self, channels: int) -> None:
+        super().__init__(channels, channels, channels, norm=nn.Identity)
+
+    def forward(self, x: Tensor, params: Tensor) -> Tensor:
+        bias1, weight1, bias2, weight2 = params[:, :, None, None].chunk(4, dim=1)
+        body = self.conv1(_leaky(standardise(x) * (weight1 + 1) + bias1))
+        body = self.conv2(_leaky(standardise(body) * (weight2 + 1) + bias2))
+        return (self.sc(x) + body) / SQRT2
+
+
+class Extractors(nn.Module):
+    """From a reference image to one style per tag, shape [B, tags, style_dim]."""
+
+    def __init__(self, tags: int, width: int, downs: int, style_dim: int) -> None:
+        super().__init__()
+        widths = [min(width * 2**i, 16 * width) for i in range(downs + 1)]
+        self.model = nn.Sequential(
+            nn.Conv2d(3, width, 1),
+            *(DownBlock(a, b, nn.Identity) for a, b in pairwise(widths)),
+            nn.AdaptiveAvgPool2d(1),
+            nn.Conv2d(widths[-1], tags * style_dim, 1),
+        )
+        self._shape = (tags, style_dim)
+
+    def forward(self, x: Tensor) -> Tensor:
+        return self.model(x).view(-1, *self._shape)
+
+
+class Translator(nn.Module):
+    """Moves a code towards a style, where its own mask says so."""
+
+    def __init__(self, channels: int, width: int, blocks: int, style_dim: int) -> None:
+        super().__init__()
+        middle = (AdaptiveBlock(width) for _ in range(blocks))
+        self.model = nn.Sequential(nn.Conv2d(channels, width, 1), *middle)
+        self.style_to_params = nn.Linear(style_dim, blocks * 4 * width)
+        self.features = nn.Sequential(nn.Conv2d(width, channels, 1))
+        self.masks = nn.Sequential(nn.Conv2d(width, channels, 1))
+
+    def forward(self, code: Tensor, style: Tensor) -> Tensor:
+        first, *blocks = self.model
+        x = first(code)
+        params = self.style_to_params(style).chunk(len(blocks), dim=1)
+        for block, own in zip(blocks, params, strict=True):
+            x = block(x, own)
+        mask = self.masks(x).sigmoid()
+        return self.features(x) * mask + code * (1 - mask)
+
+
+class Mapper(nn.Module):
+    """From noise [B, noise_dim] to a style of one attribute of a tag."""
+
+    def __init__(self, attributes: int, noise_dim: int, width: int, style_dim: int) -> None:
+        super().__init__()
+        self.pre_model = nn.Sequential(nn.Linear(noise_dim, width), *_linears(width))
+        self.post_models = nn.ModuleList(
+            nn.Sequential(*_linears(width), nn.Linear(width, style_dim)) for _ in range(attributes)
+        )
+
+    def forward(self, noise: Tensor, attribute: int) -> Tensor:
+        return self.post_models[attribute](self.pre_model(noise))
+
+
+def _linears(width: int) -> list[nn.Module]:
+    parts = (OrderedDict(relu=nn.ReLU(), linear=nn.Linear(width, width)) for _ in range(2))
+    return [nn.Sequential(part) for part in parts]
 
 
 class HiSD(DeepfakeModel):
@@ -31,15 +161,15 @@ class HiSD(DeepfakeModel):
     Parameters
     ----------
     tags : dict of str to tuple
-        Tag -> its attributes, None for "without".
-    width : int
-        Channels after the first convolution and inside the translators.
-    downs, blocks : int
-        Halvings before the translators (2 at 128 pixels), and middle blocks of each.
-    extractor_width, extractor_downs : int
-        Style extractor: first channels and halvings.
-    style_dim, noise_dim, mapper_width : int
-        Numbers in a style, in the noise it is mapped from, and in the layers between.
+        As `OFFICIAL_TAGS`.
+    width, mapper_width, extractor_width : int
+        Channels of the first layer of encoder and translators, of the mappers, of the extractor.
+    downs, extractor_downs : int
+        How often encoder and extractor halve the image.
+    blocks : int
+        Middle blocks of each translator.
+    style_dim, noise_dim : int
+        Numbers in a style, and in the noise that mappers make one of.
     image_size : int
         Pixels; a multiple of 2**downs.
     """
@@ -64,12 +194,10 @@ class HiSD(DeepfakeModel):
         self.edits = tuple(a for attrs in self.tags.values() for a in attrs if a is not None)
         self.image_size, self.noise_dim = image_size, noise_dim
         widths = [width * 2**i for i in range(downs + 1)]
-        self.encoder = nn.Sequential(
-            nn.Conv2d(3, width, 1), *(DownBlock(a, b) for a, b in pairwise(widths))
-        )
-        self.decoder = nn.Sequential(
-            *(UpBlock(a, b) for a, b in pairwise(widths[::-1])), nn.Conv2d(width, 3, 1)
-        )
+        down = (DownBlock(a, b) for a, b in pairwise(widths))
+        up = (UpBlock(a, b) for a, b in pairwise(widths[::-1]))
+        self.encoder = nn.Sequential(nn.Conv2d(3, width, 1), *down)
+        self.decoder = nn.Sequential(*up, nn.Conv2d(width, 3, 1))
         self.extractors = Extractors(len(self.tags), extractor_width, extractor_downs, style_dim)
         self.translators = nn.ModuleList(
             Translator(widths[-1], width, blocks, style_dim) for _ in self.tags

@@ -46,19 +46,6 @@ class ResidualBlock(nn.Module):
         return x + self.main(x)
 
 
-def label_trunk(conditions: int, width: int, blocks: int, out_channels: int) -> nn.Sequential:
-    """Down twice, `blocks` residual blocks, up twice; no bias, no activation at the end."""
-    return nn.Sequential(
-        *_normed(nn.Conv2d(3 + conditions, width, 7, 1, 3, bias=False)),
-        *_normed(nn.Conv2d(width, 2 * width, 4, 2, 1, bias=False)),
-        *_normed(nn.Conv2d(2 * width, 4 * width, 4, 2, 1, bias=False)),
-        *(ResidualBlock(4 * width) for _ in range(blocks)),
-        *_normed(nn.ConvTranspose2d(4 * width, 2 * width, 4, 2, 1, bias=False)),
-        *_normed(nn.ConvTranspose2d(2 * width, width, 4, 2, 1, bias=False)),
-        nn.Conv2d(width, out_channels, 7, 1, 3, bias=False),
-    )
-
-
 class LabelPlaneModel(DeepfakeModel):
     """A generator whose condition is a binary attribute vector, spread over constant planes.
 
@@ -86,7 +73,15 @@ class LabelPlaneModel(DeepfakeModel):
         super().__init__()
         self.edits = self.attributes = tuple(attributes)
         self.image_size = image_size
-        self.main = label_trunk(len(self.attributes), width, blocks, self.out_channels)
+        self.main = nn.Sequential(
+            *_normed(nn.Conv2d(3 + len(attributes), width, 7, 1, 3, bias=False)),
+            *_normed(nn.Conv2d(width, 2 * width, 4, 2, 1, bias=False)),
+            *_normed(nn.Conv2d(2 * width, 4 * width, 4, 2, 1, bias=False)),
+            *(ResidualBlock(4 * width) for _ in range(blocks)),
+            *_normed(nn.ConvTranspose2d(4 * width, 2 * width, 4, 2, 1, bias=False)),
+            *_normed(nn.ConvTranspose2d(2 * width, width, 4, 2, 1, bias=False)),
+            nn.Conv2d(width, self.out_channels, 7, 1, 3, bias=False),
+        )
         self._tap = 9 + blocks  # nine layers lead to the residual blocks
 
     def encode(self, x: Tensor, c: Tensor) -> tuple[Tensor, ...]:
