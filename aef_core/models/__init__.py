@@ -2,8 +2,6 @@
 
 A new one says where it works and what it edits, and is split at the feature the losses tap:
 
-    from aef_core.models.base import DeepfakeModel
-
     class Mine(DeepfakeModel):
         name, image_size, attributes, edits = "Mine", 128, ("Male", "Young"), ("Male",)
 
@@ -11,15 +9,14 @@ A new one says where it works and what it edits, and is split at the feature the
             super().__init__()
             self.down, self.up = nn.Conv2d(3 + 2, 8, 4, 2, 1), nn.ConvTranspose2d(8, 3, 4, 2, 1)
 
-        def encode(self, x, c):  # c: the target's attributes, 0 or 1; override `conditions` if not
-            planes = c[:, :, None, None].expand(-1, -1, *x.shape[2:])
-            return (self.down(torch.cat([x, planes], dim=1)),)
+        def encode(self, x, c):  # c: the target's attributes, 0 or 1, unless `conditions` differs
+            return (self.down(torch.cat([x, c[:, :, None, None].expand(-1, -1, 128, 128)], 1)),)
 
         def decode(self, codes, x, c):
             return self.up(codes[0]).tanh()
 
-`aef.load_zoo() | {"Mine": Mine().eval().requires_grad_(False)}` is a zoo. In `ARCHITECTURES`, and
-with a row in a zoo's `zoo.json` (settings, file, SHA-256), `load_zoo` loads it, too.
+`load_zoo() | {"Mine": Mine().eval().requires_grad_(False)}` is a zoo. In `ARCHITECTURES`, and with
+a row in a zoo's `zoo.json` (architecture, settings, file, SHA-256), `load_zoo` finds it, too.
 """
 
 from aef_core.models.attgan import AttGAN
@@ -31,13 +28,4 @@ ARCHITECTURES: dict[str, type[DeepfakeModel]] = {
     model.name: model for model in (StarGAN, AttentionGAN, AttGAN, HiSD)
 }
 
-__all__ = [
-    "ARCHITECTURES",
-    "ATTRIBUTES",
-    "HAIR_COLOURS",
-    "AttGAN",
-    "AttentionGAN",
-    "DeepfakeModel",
-    "HiSD",
-    "StarGAN",
-]
+__all__ = ["ARCHITECTURES", "ATTRIBUTES", "HAIR_COLOURS", "DeepfakeModel", *ARCHITECTURES]

@@ -35,10 +35,8 @@ class AttGAN(DeepfakeModel):
     ----------
     attributes : tuple of str
         What the condition vector means, in order; these are also the edits.
-    width : int
-        Channels of the first encoder layer, doubled at each further one.
-    layers : int
-        Encoder layers, each halving the image.
+    width, layers : int
+        Channels of the first encoder layer, and layers; each halves the image, doubles channels.
     image_size : int
         Pixels; a multiple of 2 ** layers.
     """
@@ -64,11 +62,9 @@ class AttGAN(DeepfakeModel):
         self.dec_layers.append(_layer(nn.ConvTranspose2d(ins[-1], 3, 4, 2, 1), nn.Tanh()))
 
     def encode(self, x: Tensor, c: Tensor) -> tuple[Tensor, ...]:
-        codes = []
         for layer in self.enc_layers:
-            x = layer(x)
-            codes.append(x)
-        return codes[-1], codes[-2]
+            x, shortcut = layer(x), x
+        return x, shortcut
 
     def decode(self, codes: tuple[Tensor, ...], x: Tensor, c: Tensor) -> Tensor:
         code, shortcut = codes

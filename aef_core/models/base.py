@@ -82,10 +82,8 @@ class DeepfakeModel(nn.Module, ABC):
         The key in zoo, histories and tables.
     image_size : int
         Height and width of the images it was trained on, in pixels.
-    attributes : tuple of str
-        What a condition vector means, in order, where it means attributes.
-    edits : tuple of str
-        The edits it offers, each one of `ATTRIBUTES`.
+    attributes, edits : tuple of str
+        What a condition means, in order, if it means attributes; the edits offered. `ATTRIBUTES`.
     """
 
     name: str

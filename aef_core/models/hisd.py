@@ -48,10 +48,11 @@ class InstanceNorm(nn.Module):
 
 
 class _Block(nn.Module):
-    """`(skip + body) / sqrt(2)`, with a 1x1 convolution on the skip, two 3x3 in the body."""
+    """`(skip + body) / sqrt(2)`: a 1x1 convolution and two 3x3, narrow between these."""
 
-    def __init__(self, n_in: int, n_mid: int, n_out: int, norm: type = InstanceNorm) -> None:
+    def __init__(self, n_in: int, n_out: int, norm: type[nn.Module] = InstanceNorm) -> None:
         super().__init__()
+        n_mid = min(n_in, n_out)
         self.conv1 = nn.Conv2d(n_in, n_mid, 3, 1, 1)
         self.conv2 = nn.Conv2d(n_mid, n_out, 3, 1, 1)
         self.sc = nn.Conv2d(n_in, n_out, 1, bias=False)
@@ -60,9 +61,6 @@ class _Block(nn.Module):
 
 class DownBlock(_Block):
     """Halves the image."""
-
-    def __init__(self, n_in: int, n_out: int, norm: type = InstanceNorm) -> None:
-        super().__init__(n_in, n_in, n_out, norm)
 
     def forward(self, x: Tensor) -> Tensor:
         body = F.avg_pool2d(self.conv1(_leaky(self.in1(x))), 2)
@@ -73,9 +71,6 @@ class DownBlock(_Block):
 class UpBlock(_Block):
     """Doubles the image."""
 
-    def __init__(self, n_in: int, n_out: int) -> None:
-        super().__init__(n_in, n_out, n_out)
-
     def forward(self, x: Tensor) -> Tensor:
         body = self.conv1(F.interpolate(_leaky(self.in1(x)), scale_factor=2))
         skip = F.interpolate(self.sc(x), scale_factor=2)
@@ -83,10 +78,7 @@ class UpBlock(_Block):
 
 
 class AdaptiveBlock(_Block):
-    """Keeps the size; the style brings its norms' parameters, 4 a channel."""
-
-    def __init__(self, channels: int) -> None:
-        super().__init__(channels, channels, channels, norm=nn.Identity)
+    """Keeps the size; the style brings the parameters of its norms, 4 a channel."""
 
     def forward(self, x: Tensor, params: Tensor) -> Tensor:
         bias1, weight1, bias2, weight2 = params[:, :, None, None].chunk(4, dim=1)
@@ -107,10 +99,10 @@ class Extractors(nn.Module):
             nn.AdaptiveAvgPool2d(1),
             nn.Conv2d(widths[-1], tags * style_dim, 1),
         )
-        self._shape = (tags, style_dim)
+        self._tags = tags
 
     def forward(self, x: Tensor) -> Tensor:
-        return self.model(x).view(-1, *self._shape)
+        return self.model(x).view(len(x), self._tags, -1)
 
 
 class Translator(nn.Module):
@@ -118,7 +110,7 @@ class Translator(nn.Module):
 
     def __init__(self, channels: int, width: int, blocks: int, style_dim: int) -> None:
         super().__init__()
-        middle = (AdaptiveBlock(width) for _ in range(blocks))
+        middle = (AdaptiveBlock(width, width, nn.Identity) for _ in range(blocks))
         self.model = nn.Sequential(nn.Conv2d(channels, width, 1), *middle)
         self.style_to_params = nn.Linear(style_dim, blocks * 4 * width)
         self.features = nn.Sequential(nn.Conv2d(width, channels, 1))
@@ -132,6 +124,11 @@ class Translator(nn.Module):
             x = block(x, own)
         mask = self.masks(x).sigmoid()
         return self.features(x) * mask + code * (1 - mask)
+
+
+def _linears(width: int) -> list[nn.Module]:
+    parts = (OrderedDict(relu=nn.ReLU(), linear=nn.Linear(width, width)) for _ in range(2))
+    return [nn.Sequential(part) for part in parts]
 
 
 class Mapper(nn.Module):
@@ -148,11 +145,6 @@ class Mapper(nn.Module):
         return self.post_models[attribute](self.pre_model(noise))
 
 
-def _linears(width: int) -> list[nn.Module]:
-    parts = (OrderedDict(relu=nn.ReLU(), linear=nn.Linear(width, width)) for _ in range(2))
-    return [nn.Sequential(part) for part in parts]
-
-
 class HiSD(DeepfakeModel):
     """HiSD's generator; all defaults are the official ones.
 
@@ -162,14 +154,11 @@ class HiSD(DeepfakeModel):
     ----------
     tags : dict of str to tuple
         As `OFFICIAL_TAGS`.
-    width, mapper_width, extractor_width : int
-        Channels of the first layer of encoder and translators, of the mappers, of the extractor.
-    downs, extractor_downs : int
-        How often encoder and extractor halve the image.
-    blocks : int
-        Middle blocks of each translator.
-    style_dim, noise_dim : int
-        Numbers in a style, and in the noise that mappers make one of.
+    width, downs, blocks : int
+        Encoder: channels of its first layer, halvings; translators: blocks.
+    extractor_width, extractor_downs, style_dim, noise_dim, mapper_width : int
+        Extractor: channels of its first layer, halvings; numbers in a style, and in the noise and
+        the layers that mappers make it of.
     image_size : int
         Pixels; a multiple of 2**downs.
     """

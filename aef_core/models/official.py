@@ -10,7 +10,7 @@ from zlib import error as ZlibError
 from aef_core.atomic import replacement
 from aef_core.errors import AEFError, BadInput
 from aef_core.models.weights import BadCheckpoint
-from aef_core.models.zoo import OFFICIAL, Checkpoint, read_official
+from aef_core.models.zoo import OFFICIAL, read_official
 
 TIMEOUT = 60  # seconds without an answer
 LARGEST = 2**31  # bytes of a checkpoint; the public ones have 50 to 300 MB
@@ -40,7 +40,12 @@ def fetch_official(root: Path) -> list[str]:
     for name, entry in OFFICIAL.items():
         path = root / entry.file
         try:
-            _complete(entry, path, name)
+            try:
+                read_official(path, name)
+            except BadCheckpoint:
+                if entry.url is None:
+                    raise
+                _download(entry.url, path, name)
             print(f"{name}: {path} is complete")
         except BadCheckpoint as error:
             missing.append(name)
@@ -52,29 +57,20 @@ def fetch_official(root: Path) -> list[str]:
     return missing
 
 
-def _complete(entry: Checkpoint, path: Path, name: str) -> None:
-    try:
-        read_official(path, name)
-    except BadCheckpoint:
-        if entry.url is None:
-            raise
-        _check_scheme(entry.url)
-        _download(entry, path, name)
-
-
-def _download(entry: Checkpoint, path: Path, name: str) -> None:
+def _download(url: str, path: Path, name: str) -> None:
     """Keep one member of an archive; the file appears whole and checked, or not at all."""
+    _check_scheme(url)
     with (
-        urllib.request.build_opener(_HttpsOnly).open(entry.url, timeout=TIMEOUT) as answer,
+        urllib.request.build_opener(_HttpsOnly).open(url, timeout=TIMEOUT) as answer,
         tarfile.open(fileobj=answer, mode="r|*") as archive,
         replacement(path) as partial,
     ):
-        member = next((m for m in archive if Path(m.name).name == entry.member), None)
+        member = next((m for m in archive if Path(m.name).name == path.name), None)
         if member is None or not member.isfile() or member.size > LARGEST:
-            raise tarfile.TarError(f"no {entry.member} below 2 GiB in the archive")
+            raise tarfile.TarError(f"no {path.name} below 2 GiB in the archive")
         with archive.extractfile(member) as packed, partial.open("wb") as file:
             shutil.copyfileobj(packed, file)
         try:
             read_official(partial, name)
         except BadCheckpoint as error:
-            raise BadCheckpoint(str(error).replace(str(partial), entry.url)) from None
+            raise BadCheckpoint(str(error).replace(str(partial), url)) from None

@@ -53,10 +53,8 @@ class LabelPlaneModel(DeepfakeModel):
     ----------
     attributes : tuple of str
         What the planes mean, in order; these are also the edits.
-    width : int
-        Channels after the first convolution (64 in the paper).
-    blocks : int
-        Residual blocks (6 in the paper). The feature tap is the output of the last one.
+    width, blocks : int
+        Channels after the first convolution, and residual blocks; the tap is behind the last.
     image_size : int
         Pixels it was trained on; it takes others, too.
     """

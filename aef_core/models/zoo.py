@@ -31,8 +31,7 @@ class Checkpoint:
     training: Mapping[str, Any] | None = None  # of the embedded ones
     key: str | None = None  # of the weights inside the stored dict, None if they are the dict
     cure: str = REINSTALL  # what a refusal advises
-    url: str | None = None  # direct https address of an archive, if there is one
-    member: str | None = None  # name inside that archive
+    url: str | None = None  # direct https address of an archive with the file, if there is one
 
 
 def load_zoo(
@@ -48,18 +47,16 @@ def load_zoo(
     name : str, optional
         One of `EMBEDDED`, or "official", which needs `root` (see docs/official-weights.md).
     root : path, optional
-        Folder that holds the official checkpoints, laid out as `OFFICIAL` says.
+        Folder of the official checkpoints, laid out as `OFFICIAL` says.
     models : list of str or str, optional
-        Only these, e.g. ["StarGAN"]; all the zoo has by default.
+        Only these; all the zoo has by default.
     device : optional
         `AEF_DEVICE`, CUDA or the CPU by default.
 
     Raises
     ------
-    ValueError
-        Unknown zoo or model, or "official" without root.
-    BadCheckpoint
-        A file is missing, corrupt, or its keys or shapes are not the architecture's.
+    ValueError, BadCheckpoint
+        Unknown zoo, model or device, no root; a file that is missing or not the architecture's.
     """
     models = [models] if isinstance(models, str) else models
     asked, known = set(models or ARCHITECTURES), (*installed(), "official")
@@ -72,9 +69,8 @@ def load_zoo(
     folder = Path(root) if name == "official" else ASSETS / name
     held = [m for m in ARCHITECTURES if m in table]
     wanted = held if models is None else models
-    for m in wanted:
-        if m not in held:
-            raise BadInput(f"unknown model {m!r}; known: {', '.join(held)}")
+    if unknown := [m for m in wanted if m not in held]:
+        raise BadInput(f"unknown model {unknown[0]!r}; known: {', '.join(held)}")
     device = usable_device(device) if device else default_device()
     return {m: _read(table[m], folder / table[m].file, name, m).to(device) for m in wanted}
 
@@ -91,15 +87,14 @@ def zoo_table(name: str = EMBEDDED[-1]) -> dict[str, dict]:
 
 def listing(name: str) -> list[dict[str, object]]:
     """An embedded zoo's generators: image size, checksum on disk, and the bars of `bars.json`."""
-    bars, rows = json.loads((ASSETS / name / "bars.json").read_text()), []
+    kept, rows = json.loads((ASSETS / name / "bars.json").read_text()), []
     for model, entry in checkpoints(ASSETS / name).items():
-        file = ASSETS / name / entry.file
+        file, bars = ASSETS / name / entry.file, kept.get(model, {})
         digest = sha256_of(file) if file.exists() else "missing"
-        rows.append(
-            {"model": model, "pixels": entry.settings["image_size"], "sha256": digest[:12]}
-            | {"file": "as shipped" if digest == entry.sha256 else "CHANGED: reinstall"}
-            | {bar: bars.get(model, {}).get(bar) for bar in ("edit success", "specialist L2_mask")}
-        )
+        state = "as shipped" if digest == entry.sha256 else "CHANGED: reinstall"
+        about = {"model": model, "pixels": entry.settings["image_size"], "sha256": digest[:12]}
+        shown = {bar: bars.get(bar) for bar in ("edit success", "specialist L2_mask")}
+        rows.append(about | {"file": state} | shown)
     return rows
 
 
