@@ -35,12 +35,8 @@ def load_weights(
     ----------
     path : Path
         Of safetensors, by its suffix, else of a PyTorch checkpoint.
-    cure : str
-        What a refusal advises, by default to reinstall the package.
-    key : str, optional
-        Of the weights inside a checkpoint that holds more.
-    sha256 : str, optional
-        What the file's must be.
+    cure, key, sha256 : str
+        What a refusal advises; where in a larger checkpoint the weights lie; the checksum to match.
 
     Raises
     ------
