@@ -10,7 +10,7 @@ from aef_core.config import REPOSITORY, get_profile
 from aef_core.errors import AEFError
 from aef_core.faces import load_faces
 from aef_core.faces.detection import NoFace
-from aef_core.models.zoo import BadCheckpoint
+from aef_core.models.weights import BadCheckpoint
 from aef_core.perturbation.execution import OutOfMemory
 from companion.studies.identity import NoEmbedder
 

@@ -7,9 +7,12 @@ import numpy as np
 import pytest
 import torch
 
-from aef_core.models import ARCHITECTURES, AttentionGAN, AttGAN, HiSD, StarGAN
+from aef_core import models
+from aef_core.models import ARCHITECTURES, AttentionGAN, AttGAN, DeepfakeModel, HiSD, StarGAN
+from aef_core.perturbation import PerturbationConfig
+from aef_core.runs import optimize
 
-from .conftest import DATA
+from .conftest import DATA, make_faces
 
 TOLERANCE = 1e-4  # relative to the tensor's standard deviation, float32 on a CPU
 
@@ -90,3 +93,13 @@ def test_hisd_equals_the_published(parity: dict) -> None:
     assert_matches(output[:, :, ::2, ::2], parity["hisd.output"])
     noise = torch.from_numpy(np.random.RandomState(7).standard_normal((2, 32))).float()
     assert_matches(model.mappers[2](noise, 1), parity["hisd.mapped_style"])
+
+
+def test_the_generator_of_the_package_docstring_is_one() -> None:
+    code = [line[4:] for line in models.__doc__.splitlines() if line.startswith("    ")]
+    scope = {"DeepfakeModel": DeepfakeModel, "nn": torch.nn, "torch": torch}
+    exec("\n".join(code), scope)
+    zoo = {"Mine": scope["Mine"]().eval().requires_grad_(False)}
+    config = PerturbationConfig(steps=2, batch=2)
+    delta = optimize(zoo, make_faces(2, size=128), "aef", config, progress=False).delta
+    assert delta.shape == (1, 3, 128, 128)

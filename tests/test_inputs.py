@@ -384,7 +384,7 @@ def test_a_pinned_checksum_is_checked(tmp_path: Path, monkeypatch: pytest.Monkey
     torch.save(official_state("StarGAN"), tmp_path / "w.ckpt")
     entry = dataclasses.replace(OFFICIAL["StarGAN"], sha256="0" * 64)
     monkeypatch.setitem(zoo.OFFICIAL, "StarGAN", entry)
-    with pytest.raises(BadCheckpoint, match=r"w\.ckpt has another SHA-256"):
+    with pytest.raises(BadCheckpoint, match=r"w\.ckpt does not match its SHA-256"):
         read_official(tmp_path / "w.ckpt", "StarGAN")
 
 

@@ -18,7 +18,8 @@ from aef_core.metrics import evaluate, per_model
 from aef_core.models import ARCHITECTURES, HAIR_COLOURS
 from aef_core.models.base import ATTRIBUTES, edit_attributes
 from aef_core.models.judge import predict_attributes
-from aef_core.models.zoo import OFFICIAL, BadCheckpoint, installed, load_zoo, zoo_table
+from aef_core.models.weights import BadCheckpoint
+from aef_core.models.zoo import OFFICIAL, installed, load_zoo, zoo_table
 from aef_core.perturbation import PerturbationConfig
 from aef_core.runs import optimize
 from companion import plots
@@ -122,7 +123,7 @@ def test_a_changed_file_is_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPat
     with pytest.raises(BadCheckpoint, match=r"StarGAN\.safetensors does not match its SHA-256"):
         load_zoo(models=["StarGAN"])
     victim.unlink()
-    with pytest.raises(BadCheckpoint, match="is missing: reinstall"):
+    with pytest.raises(BadCheckpoint, match="no such file: reinstall"):
         load_zoo(models=["StarGAN"])
 
 
@@ -185,7 +186,7 @@ class Trojan:
         (b"<html>quota exceeded</html>", "not a PyTorch checkpoint"),
         ({"something": torch.zeros(1)}, "has no 'G' entry"),
         (Trojan(), "not a PyTorch checkpoint"),
-        (None, "is missing: get it from github.com/elvisyjlin"),
+        (None, "no such file: get it from github.com/elvisyjlin"),
     ],
 )
 def test_corrupt_foreign_and_hostile_files_are_refused(

@@ -11,9 +11,10 @@ from torch import Tensor
 
 from aef_core.faces import FaceBatch
 from aef_core.faces.pixels import protect, psnr, ssim
+from aef_core.metrics.outcomes import edit_outcomes, edit_status, shows_edit
 from aef_core.models import DeepfakeModel
 from aef_core.models.base import check_size
-from aef_core.models.judge import edit_outcomes, edit_status, predict_attributes, shows_edit
+from aef_core.models.judge import predict_attributes
 
 MASK_THRESHOLD = 0.5  # sum over RGB of |G(x) - x|, in [-1, 1] units
 SUCCESS_THRESHOLD = 0.05  # L2_mask above it counts as interrupted

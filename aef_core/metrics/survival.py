@@ -1,6 +1,6 @@
 """Edit survival: which of a forger's edits still work after protection, as shares and in words.
 
-Only edits that work on the unprotected photo count; `judge.edit_status` says which.
+Only edits that work on the unprotected photo count; `outcomes.edit_status` says which.
 """
 
 import pandas as pd

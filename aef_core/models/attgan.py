@@ -3,7 +3,9 @@
 Setting "256_shortcut1_inject0" at the official size. State-dict keys equal the public checkpoint's.
 """
 
+from collections import OrderedDict
 from functools import partial
+from itertools import repeat
 
 import torch
 from torch import Tensor, nn
@@ -15,50 +17,33 @@ EDIT_INTENSITY = 2.0  # the edited one is pushed to -1 or +1 (`test_int / thres_
 NORMS = {"batch": nn.BatchNorm2d, "instance": partial(nn.InstanceNorm2d, affine=True)}
 
 
-class Layer(nn.Module):
-    """One (transposed) convolution with its norm and activation, held as `layers`."""
-
-    def __init__(self, *layers: nn.Module) -> None:
-        super().__init__()
-        self.layers = nn.Sequential(*layers)
-
-    def forward(self, x: Tensor) -> Tensor:
-        return self.layers(x)
+def _layer(*parts: nn.Module) -> nn.Module:
+    return nn.Sequential(OrderedDict(layers=nn.Sequential(*parts)))  # as the published keys say
 
 
-def _down(channels_in: int, channels_out: int, norm: nn.Module) -> Layer:
-    return Layer(
-        nn.Conv2d(channels_in, channels_out, 4, 2, 1, bias=False),
-        norm,
-        nn.LeakyReLU(0.01),
-    )
+def _down(channels_in: int, channels: int, norm: str) -> nn.Module:
+    convolution = nn.Conv2d(channels_in, channels, 4, 2, 1, bias=False)
+    return _layer(convolution, NORMS[norm](channels), nn.LeakyReLU(0.01))
 
 
-def _up(channels_in: int, channels_out: int, norm: nn.Module) -> Layer:
-    return Layer(
-        nn.ConvTranspose2d(channels_in, channels_out, 4, 2, 1, bias=False),
-        norm,
-        nn.ReLU(),
-    )
+def _up(channels_in: int, channels: int, norm: str) -> nn.Module:
+    convolution = nn.ConvTranspose2d(channels_in, channels, 4, 2, 1, bias=False)
+    return _layer(convolution, NORMS[norm](channels), nn.ReLU())
 
 
 class AttGAN(DeepfakeModel):
-    """AttGAN's generator.
+    """AttGAN's generator; all defaults are the official ones.
 
     Parameters
     ----------
     attributes : tuple of str
-        What the condition vector means, in order (the official 13 by default).
-    width : int
-        Channels of the first encoder layer, doubled at each further layer (64 officially).
-    layers : int
-        Encoder layers, each halving the image (5 officially).
+        What the condition vector means, in order; these are also the edits.
+    width, layers : int
+        Channels of the first encoder layer, and layers; each halves the image, doubles channels.
     image_size : int
         Pixels; a multiple of 2 ** layers.
-    edits : tuple of str, optional
-        The edits offered, all attributes by default.
     norm : {"batch", "instance"}
-        "batch" officially; "instance" normalises each image by itself, as the three others do.
+        "instance" normalises each image by itself, as the three other generators do.
     """
 
     name = "AttGAN"
@@ -69,32 +54,24 @@ class AttGAN(DeepfakeModel):
         width: int = 64,
         layers: int = 5,
         image_size: int = 256,
-        edits: tuple[str, ...] | None = None,
         norm: str = "batch",
     ) -> None:
         super().__init__()
-        self.attributes = tuple(attributes)
-        self.edits = self.attributes if edits is None else tuple(edits)
+        self.edits = self.attributes = tuple(attributes)
         self.image_size = image_size
         widths = [width * 2**i for i in range(layers)]
-        self.enc_layers = nn.ModuleList(
-            _down(a, b, NORMS[norm](b)) for a, b in zip([3, *widths], widths, strict=False)
-        )
+        self.enc_layers = nn.ModuleList(map(_down, [3, *widths], widths, repeat(norm)))
         # Each decoder layer gives the width of the encoder layer it mirrors; the first one's
         # output meets the encoder map of its size (one shortcut), hence its larger successor.
         ins = [widths[-1] + len(self.attributes), widths[-1] + widths[-2], *widths[-2:0:-1]]
         outs = [widths[-1], *widths[-2:0:-1]]
-        self.dec_layers = nn.ModuleList(
-            _up(a, b, NORMS[norm](b)) for a, b in zip(ins, outs, strict=False)
-        )
-        self.dec_layers.append(Layer(nn.ConvTranspose2d(ins[-1], 3, 4, 2, 1), nn.Tanh()))
+        self.dec_layers = nn.ModuleList(map(_up, ins, outs, repeat(norm)))
+        self.dec_layers.append(_layer(nn.ConvTranspose2d(ins[-1], 3, 4, 2, 1), nn.Tanh()))
 
     def encode(self, x: Tensor, c: Tensor) -> tuple[Tensor, ...]:
-        codes = []
         for layer in self.enc_layers:
-            x = layer(x)
-            codes.append(x)
-        return codes[-1], codes[-2]
+            x, shortcut = layer(x), x
+        return x, shortcut
 
     def decode(self, codes: tuple[Tensor, ...], x: Tensor, c: Tensor) -> Tensor:
         code, shortcut = codes
@@ -108,15 +85,14 @@ class AttGAN(DeepfakeModel):
     def conditions(self, attributes: Tensor, edit: str | None) -> Tensor:
         """See `DeepfakeModel.conditions`; without an edit, the face as it is."""
         if edit is None:
-            return self._scaled(attributes)
-        self._check_edit(edit)
-        c = self._scaled(self.target_attributes(attributes, edit))
+            return self._scaled(columns(attributes, self.attributes))
+        c = self._scaled(super().conditions(attributes, edit))
         c[:, self.attributes.index(edit)] *= EDIT_INTENSITY
         return c
 
     def keep_condition(self, x: Tensor, attributes: Tensor) -> Tensor:
         """See `DeepfakeModel.keep_condition`; attributes at -0.5 and +0.5."""
-        return self._scaled(attributes).to(x)
+        return self._scaled(super().keep_condition(x, attributes))
 
-    def _scaled(self, attributes: Tensor) -> Tensor:
-        return (2 * columns(attributes, self.attributes) - 1) * CONDITION_SCALE
+    def _scaled(self, labels: Tensor) -> Tensor:
+        return (2 * labels - 1) * CONDITION_SCALE

@@ -1,7 +1,7 @@
-"""What every face-editing generator of the companion has in common.
+"""What every face-editing generator has in common.
 
-A generator is split where the interruption losses look inside it: `encode` runs up to the feature
-that the papers tap, `decode` runs from there to the edited image.
+It is split where the interruption losses look inside it: `encode` runs up to the feature that the
+papers tap, `decode` from there to the edited image.
 """
 
 import hashlib
@@ -17,71 +17,43 @@ ATTRIBUTES = (
     "Bald", "Bangs", "Black_Hair", "Blond_Hair", "Brown_Hair", "Bushy_Eyebrows", "Eyeglasses",
     "Male", "Mouth_Slightly_Open", "Mustache", "No_Beard", "Pale_Skin", "Young",
 )  # fmt: skip
-"""The CelebA attributes every face of the companion carries, in AttGAN's official order."""
+"""The CelebA attributes that every face carries, in AttGAN's official order."""
 
 HAIR_COLOURS = ("Black_Hair", "Blond_Hair", "Brown_Hair")
 
-# Setting the first clears the others (AttGAN's rule, one hair colour at a time).
-_CONFLICTS = {
-    "Bald": ("Bangs",),
-    "Bangs": ("Bald",),
-    "Mustache": ("No_Beard",),
-    "No_Beard": ("Mustache",),
-    **{colour: tuple(c for c in HAIR_COLOURS if c != colour) for colour in HAIR_COLOURS},
-}
+# Setting one clears the others of its group (AttGAN's rule).
+_EXCLUSIVE = (HAIR_COLOURS, ("Bald", "Bangs"), ("Mustache", "No_Beard"))
 
 
 def attribute_index(name: str) -> int:
-    """Column of an attribute in every `[B, 13]` attribute tensor.
-
-    Raises
-    ------
-    ValueError
-        If `name` is none of `ATTRIBUTES`; the message lists them.
-    """
+    """Column of an attribute in every `[B, 13]` attribute tensor; ValueError if there is none."""
     if name not in ATTRIBUTES:
         raise BadInput(f"unknown attribute {name!r}; known: {', '.join(ATTRIBUTES)}")
     return ATTRIBUTES.index(name)
 
 
+def columns(attributes: Tensor, names: tuple[str, ...]) -> Tensor:
+    """The named columns of a [B, 13] attribute tensor, as float, shape [B, len(names)]."""
+    return attributes[:, [attribute_index(name) for name in names]].to(torch.float32)
+
+
 def edit_attributes(attributes: Tensor, edit: str) -> Tensor:
-    """Attributes of the face an edit asks for.
+    """Attributes of the face an edit asks for, shape [B, 13], values 0 or 1, dtype as given.
 
     A hair colour is *set* (removing one names no target); anything else is *flipped*. Attributes
     that contradict one that was set are cleared.
-
-    Parameters
-    ----------
-    attributes : Tensor, shape [B, 13], values 0 or 1
-        In the order of `ATTRIBUTES`.
-    edit : str
-        The attribute to edit.
-
-    Returns
-    -------
-    Tensor, shape [B, 13], values 0 or 1, same dtype
     """
     column = attribute_index(edit)
     target = attributes.clone()
     target[:, column] = 1 if edit in HAIR_COLOURS else 1 - attributes[:, column]
     was_set = target[:, column].bool()
-    for other in _CONFLICTS.get(edit, ()):
+    for other in {name for group in _EXCLUSIVE if edit in group for name in group} - {edit}:
         target[was_set, attribute_index(other)] = 0
     return target
 
 
 def check_size(zoo: Mapping[str, "DeepfakeModel"], images: Tensor) -> None:
-    """Refuse images of another size than the generators were trained on: numbers would mislead.
-
-    Parameters
-    ----------
-    images : Tensor, shape [..., H, W]
-
-    Raises
-    ------
-    ValueError
-        The message names the size to load.
-    """
+    """Refuse, with a ValueError, images [..., H, W] of another size than generators know."""
     for name, model in zoo.items():
         side = getattr(model, "image_size", images.shape[-1])  # the classifiers of 11 have none
         if images.shape[-2:] != (side, side):
@@ -102,18 +74,16 @@ def fingerprint(model: nn.Module) -> str:
 
 
 class DeepfakeModel(nn.Module, ABC):
-    """A conditional face-editing generator.
+    """A conditional face-editing generator; images are [B, 3, H, W] in [-1, 1].
 
     Attributes
     ----------
     name : str
-        Display name, "StarGAN" and so on: the key in zoo, histories and tables.
+        The key in zoo, histories and tables.
     image_size : int
         Height and width of the images it was trained on, in pixels.
-    attributes : tuple of str
-        What a condition vector means, in order, where it means attributes.
-    edits : tuple of str
-        Names of the edits it offers, each one of `ATTRIBUTES`.
+    attributes, edits : tuple of str
+        What a condition means, in order, if it means attributes; the edits offered. `ATTRIBUTES`.
     """
 
     name: str
@@ -123,52 +93,23 @@ class DeepfakeModel(nn.Module, ABC):
 
     @abstractmethod
     def encode(self, x: Tensor, c: Tensor) -> tuple[Tensor, ...]:
-        """From images to what `decode` needs; the first entry is the feature the losses tap.
-
-        Parameters
-        ----------
-        x : Tensor, shape [B, 3, H, W], values in [-1, 1]
-        c : Tensor, shape [B, condition size]
-            From `conditions`.
-        """
+        """From images and conditions to what `decode` needs; the losses tap the first entry."""
 
     @abstractmethod
     def decode(self, codes: tuple[Tensor, ...], x: Tensor, c: Tensor) -> Tensor:
-        """From `encode`'s result to the edited images, shape [B, 3, H, W]."""
+        """From `encode`'s result to the edited images."""
 
-    @abstractmethod
     def conditions(self, attributes: Tensor, edit: str) -> Tensor:
-        """The condition that makes `edit` out of faces with these attributes.
+        """The condition that asks for an edit, one of `self.edits`, of faces with these attributes.
 
-        Parameters
-        ----------
-        attributes : Tensor, shape [B, 13], values 0 or 1
-        edit : str
-            One of `self.edits`.
-
-        Returns
-        -------
-        Tensor, float, shape [B, condition size]
-
-        Raises
-        ------
-        ValueError
-            If the model does not offer the edit.
+        Shape [B, condition size], float; here the target's attributes as labels 0 and 1. A
+        ValueError if the model does not offer the edit. `attributes`: [B, 13], 0 or 1.
         """
+        self._check_edit(edit)
+        return columns(self.target_attributes(attributes, edit), self.attributes)
 
     def keep_condition(self, x: Tensor, attributes: Tensor) -> Tensor:
-        """The condition that asks for no edit: the own attributes, as `conditions` puts them.
-
-        Parameters
-        ----------
-        x : Tensor, shape [B, 3, H, W], values in [-1, 1]
-            The faces; the result lies on their device.
-        attributes : Tensor, shape [B, 13], values 0 or 1
-
-        Returns
-        -------
-        Tensor, float, shape [B, condition size]
-        """
+        """The condition that asks of faces x for no edit: their own attributes, on x's device."""
         return columns(attributes, self.attributes).to(x)
 
     def target_attributes(self, attributes: Tensor, edit: str) -> Tensor:
@@ -176,19 +117,14 @@ class DeepfakeModel(nn.Module, ABC):
         return edit_attributes(attributes, edit)
 
     def forward(self, x: Tensor, c: Tensor) -> Tensor:
-        """Edited images, shape [B, 3, H, W], of images in [-1, 1]."""
+        """The edited images."""
         return self.decode(self.encode(x, c), x, c)
 
     def forward_with_feature(self, x: Tensor, c: Tensor) -> tuple[Tensor, Tensor]:
-        """Edited images and the tapped feature, in one pass."""
+        """The edited images and the tapped feature, in one pass."""
         codes = self.encode(x, c)
         return self.decode(codes, x, c), codes[0]
 
     def _check_edit(self, edit: str) -> None:
         if edit not in self.edits:
             raise BadInput(f"{self.name} has no edit {edit!r}; it has {', '.join(self.edits)}")
-
-
-def columns(attributes: Tensor, names: tuple[str, ...]) -> Tensor:
-    """The named columns of a [B, 13] attribute tensor, as float, shape [B, len(names)]."""
-    return attributes[:, [attribute_index(name) for name in names]].to(torch.float32)

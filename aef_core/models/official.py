@@ -1,22 +1,20 @@
 """Fetching the official checkpoints that can be fetched, and checking what arrived."""
 
+import shutil
 import tarfile
-import tempfile
 import urllib.request
 from http.client import HTTPException
 from pathlib import Path
-from typing import IO
 from zlib import error as ZlibError
 
 from aef_core.atomic import replacement
 from aef_core.errors import AEFError, BadInput
 from aef_core.models.weights import BadCheckpoint
-from aef_core.models.zoo import OFFICIAL, OfficialCheckpoint, read_official
+from aef_core.models.zoo import OFFICIAL, read_official
 
 TIMEOUT = 60  # seconds without an answer
-LARGEST = 2**31  # bytes, of an archive and of its member; the public ones have 50 to 300 MB
+LARGEST = 2**31  # bytes of a checkpoint; the public ones have 50 to 300 MB
 SCHEMES = ("https",)
-CHUNK = 2**20
 
 
 class _HttpsOnly(urllib.request.HTTPRedirectHandler):
@@ -27,16 +25,16 @@ class _HttpsOnly(urllib.request.HTTPRedirectHandler):
         return super().redirect_request(*arguments)
 
 
+def _check_scheme(url: str) -> None:
+    if url.partition("://")[0] not in SCHEMES:
+        raise BadInput(f"{url} is no https address")
+
+
 def fetch_official(root: Path) -> list[str]:
-    """Download what has a direct address, check it by loading, and name the rest's source.
+    """Download what has an address, check it by loading; returns the names still missing.
 
-    One line a checkpoint, so that one dead link does not hide the others. Nothing is kept of a
-    download that is not the checkpoint it should be; a file that does not load is fetched again.
-
-    Returns
-    -------
-    list of str
-        The checkpoints that are still missing.
+    Prints a line a checkpoint, so that one dead link does not hide the others. Of a download that
+    is not what it should be nothing is kept; a file that does not load is fetched again.
     """
     missing = []
     for name, entry in OFFICIAL.items():
@@ -47,7 +45,7 @@ def fetch_official(root: Path) -> list[str]:
             except BadCheckpoint:
                 if entry.url is None:
                     raise
-                _download(entry, path, name)
+                _download(entry.url, path, name)
             print(f"{name}: {path} is complete")
         except BadCheckpoint as error:
             missing.append(name)
@@ -55,41 +53,24 @@ def fetch_official(root: Path) -> list[str]:
         except (OSError, HTTPException, tarfile.TarError, EOFError, ZlibError, AEFError) as error:
             missing.append(name)
             reason = (str(error) or type(error).__name__).splitlines()[0]
-            print(f"{name}: {entry.url} did not deliver ({reason}); get it from {entry.source}")
+            print(f"{name}: {entry.url} did not deliver ({reason}); {entry.cure}")
     return missing
 
 
-def _download(entry: OfficialCheckpoint, path: Path, name: str) -> None:
-    """Fetch an archive and keep its one member; the file appears whole, checked, or not at all."""
-    _check_scheme(entry.url)
-    path.parent.mkdir(parents=True, exist_ok=True)
-    opener = urllib.request.build_opener(_HttpsOnly)
-    with tempfile.TemporaryFile(dir=path.parent) as archive, replacement(path) as partial:
-        with opener.open(entry.url, timeout=TIMEOUT) as answer:
-            _copy(answer, archive)
-        archive.seek(0)
-        with tarfile.open(fileobj=archive) as tar:
-            member = next((m for m in tar if Path(m.name).name == entry.member), None)
-            if member is None or not member.isfile():
-                raise tarfile.TarError(f"no {entry.member} in the archive")
-            with tar.extractfile(member) as packed, partial.open("wb") as file:
-                _copy(packed, file)
+def _download(url: str, path: Path, name: str) -> None:
+    """Keep one member of an archive; the file appears whole and checked, or not at all."""
+    _check_scheme(url)
+    with (
+        urllib.request.build_opener(_HttpsOnly).open(url, timeout=TIMEOUT) as answer,
+        tarfile.open(fileobj=answer, mode="r|*") as archive,
+        replacement(path) as partial,
+    ):
+        member = next((m for m in archive if Path(m.name).name == path.name), None)
+        if member is None or not member.isfile() or member.size > LARGEST:
+            raise tarfile.TarError(f"no {path.name} below 2 GiB in the archive")
+        with archive.extractfile(member) as packed, partial.open("wb") as file:
+            shutil.copyfileobj(packed, file)
         try:
             read_official(partial, name)
         except BadCheckpoint as error:
-            raise BadCheckpoint(str(error).replace(str(partial), entry.url)) from None
-
-
-def _copy(source: IO[bytes], target: IO[bytes]) -> None:
-    """To disk in pieces, up to `LARGEST` bytes."""
-    for _ in range(LARGEST // CHUNK):
-        piece = source.read(CHUNK)
-        if not piece:
-            return
-        target.write(piece)
-    raise tarfile.TarError(f"more than {LARGEST >> 30} GiB")
-
-
-def _check_scheme(url: str) -> None:
-    if url.partition("://")[0] not in SCHEMES:
-        raise BadInput(f"{url} is no https address")
+            raise BadCheckpoint(str(error).replace(str(partial), url)) from None

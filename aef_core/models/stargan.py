@@ -8,7 +8,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from aef_core.models.base import DeepfakeModel, columns
+from aef_core.models.base import DeepfakeModel
 
 STARGAN_ATTRIBUTES = ("Black_Hair", "Blond_Hair", "Brown_Hair", "Male", "Young")
 
@@ -27,41 +27,23 @@ class InstanceNorm(nn.InstanceNorm2d):
         return F.instance_norm(x, weight=self.weight, bias=self.bias, eps=self.eps)
 
 
+def _normed(convolution: nn.Module) -> tuple[nn.Module, ...]:
+    return convolution, InstanceNorm(convolution.out_channels), nn.ReLU()
+
+
 class ResidualBlock(nn.Module):
     """Two 3x3 convolutions around a skip."""
 
     def __init__(self, channels: int) -> None:
         super().__init__()
         self.main = nn.Sequential(
-            nn.Conv2d(channels, channels, 3, 1, 1, bias=False),
-            InstanceNorm(channels),
-            nn.ReLU(),
+            *_normed(nn.Conv2d(channels, channels, 3, 1, 1, bias=False)),
             nn.Conv2d(channels, channels, 3, 1, 1, bias=False),
             InstanceNorm(channels),
         )
 
     def forward(self, x: Tensor) -> Tensor:
         return x + self.main(x)
-
-
-def label_trunk(conditions: int, width: int, blocks: int, out_channels: int) -> nn.Sequential:
-    """Convolutional trunk of StarGAN and AttentionGAN, last layer without activation.
-
-    Down twice, `blocks` residual blocks, up twice; no convolution has a bias.
-    """
-    layers: list[nn.Module] = []
-
-    def add(convolution: nn.Module, channels: int) -> None:
-        layers.extend([convolution, InstanceNorm(channels), nn.ReLU()])
-
-    add(nn.Conv2d(3 + conditions, width, 7, 1, 3, bias=False), width)
-    for channels in (width, 2 * width):
-        add(nn.Conv2d(channels, 2 * channels, 4, 2, 1, bias=False), 2 * channels)
-    layers.extend(ResidualBlock(4 * width) for _ in range(blocks))
-    for channels in (4 * width, 2 * width):
-        add(nn.ConvTranspose2d(channels, channels // 2, 4, 2, 1, bias=False), channels // 2)
-    layers.append(nn.Conv2d(width, out_channels, 7, 1, 3, bias=False))
-    return nn.Sequential(*layers)
 
 
 class LabelPlaneModel(DeepfakeModel):
@@ -71,12 +53,10 @@ class LabelPlaneModel(DeepfakeModel):
     ----------
     attributes : tuple of str
         What the planes mean, in order; these are also the edits.
-    width : int
-        Channels after the first convolution (64 in the paper).
-    blocks : int
-        Residual blocks (6 in the paper). The feature tap is the output of the last one.
+    width, blocks : int
+        Channels after the first convolution, and residual blocks; the tap is behind the last.
     image_size : int
-        Pixels; the network is fully convolutional, so this only records what it was trained on.
+        Pixels it was trained on; it takes others, too.
     """
 
     out_channels: int
@@ -91,16 +71,20 @@ class LabelPlaneModel(DeepfakeModel):
         super().__init__()
         self.edits = self.attributes = tuple(attributes)
         self.image_size = image_size
-        self.main = label_trunk(len(self.attributes), width, blocks, self.out_channels)
+        self.main = nn.Sequential(
+            *_normed(nn.Conv2d(3 + len(attributes), width, 7, 1, 3, bias=False)),
+            *_normed(nn.Conv2d(width, 2 * width, 4, 2, 1, bias=False)),
+            *_normed(nn.Conv2d(2 * width, 4 * width, 4, 2, 1, bias=False)),
+            *(ResidualBlock(4 * width) for _ in range(blocks)),
+            *_normed(nn.ConvTranspose2d(4 * width, 2 * width, 4, 2, 1, bias=False)),
+            *_normed(nn.ConvTranspose2d(2 * width, width, 4, 2, 1, bias=False)),
+            nn.Conv2d(width, self.out_channels, 7, 1, 3, bias=False),
+        )
         self._tap = 9 + blocks  # nine layers lead to the residual blocks
 
     def encode(self, x: Tensor, c: Tensor) -> tuple[Tensor, ...]:
         planes = c[:, :, None, None].expand(-1, -1, *x.shape[2:])
         return (self.main[: self._tap](torch.cat([x, planes], dim=1)),)
-
-    def conditions(self, attributes: Tensor, edit: str) -> Tensor:
-        self._check_edit(edit)
-        return columns(self.target_attributes(attributes, edit), self.attributes)
 
 
 class StarGAN(LabelPlaneModel):

@@ -5,59 +5,96 @@ No code that a file brings is ever run.
 
 import hashlib
 import pickle
+from collections import defaultdict
 from collections.abc import Mapping
 from pathlib import Path
 
 import safetensors.torch
 import torch
-from safetensors import SafetensorError
 from torch import Tensor, nn
 
-from aef_core.errors import AEFError, is_damaged_file
+from aef_core.errors import AEFError, is_damaged_file, must_be_file
+
+REINSTALL = "reinstall the package"
 
 
 class BadCheckpoint(AEFError, RuntimeError):
     """A checkpoint is missing, corrupt or of another network; the message says which and why."""
 
 
-def load_weights(model: nn.Module, path: Path) -> None:
-    """Put the weights of a safetensors file into a network.
+def load_weights(
+    model: nn.Module,
+    path: Path,
+    cure: str = REINSTALL,
+    key: str | None = None,
+    sha256: str | None = None,
+) -> str:
+    """Put a file's tensors into a network, if they are its own; returns the file's SHA-256.
+
+    Parameters
+    ----------
+    path : Path
+        Of safetensors, by its suffix, else of a PyTorch checkpoint.
+    cure, key, sha256 : str
+        What a refusal advises; where in a larger checkpoint the weights lie; the checksum to match.
 
     Raises
     ------
     BadCheckpoint
-        Unreadable, or not this network's: keys, shapes, types, NaN.
+        One line: missing, damaged, another checksum, code to run, or the keys that do not fit.
     """
     try:
-        stored = safetensors.torch.load_file(path)
-    except (OSError, SafetensorError) as error:
-        raise BadCheckpoint(f"{path} cannot be read ({error}): reinstall the package") from None
-    fill(model, stored, path, type(model).__name__)
-
-
-def fill(model: nn.Module, stored: object, path: Path, name: str) -> None:
-    """Put stored tensors into a network, if they are its own: every key, shape and kind of number.
-
-    Raises
-    ------
-    BadCheckpoint
-        One line that names the keys that do not fit, rather than PyTorch's pages.
-    """
+        must_be_file(path, cure)
+        digest = sha256_of(path)
+    except (AEFError, OSError) as error:
+        raise BadCheckpoint(str(error)) from None
+    if sha256 not in (None, digest):
+        raise BadCheckpoint(f"{path} does not match its SHA-256: {cure}")
+    stored, name = _read(path, cure), type(model).__name__
+    if key is not None:
+        if not isinstance(stored, Mapping) or key not in stored:
+            raise BadCheckpoint(f"{path} has no {key!r} entry: not {name}'s checkpoint")
+        stored = stored[key]
     if not isinstance(stored, Mapping):
         raise BadCheckpoint(f"{path} holds a {type(stored).__name__}, not {name}'s weights")
-    ours = model.state_dict()
-    faults: dict[str, list[str]] = {"missing": [k for k in ours if k not in stored], "foreign": []}
-    for key, value in stored.items():
-        if fault := _fault(ours.get(key), value):
-            faults.setdefault(fault, []).append(str(key))
-    problems = [
-        f"{len(keys)} {fault} ({', '.join(keys[:3])}{', ...' if len(keys) > 3 else ''})"
-        for fault, keys in faults.items()
-        if keys
-    ]
-    if problems:
-        raise BadCheckpoint(f"{path} is not {name}'s checkpoint: keys {'; '.join(problems)}")
+    if faults := _faults(model.state_dict(), stored):
+        raise BadCheckpoint(f"{path} is not {name}'s checkpoint: keys {'; '.join(faults)}")
     model.load_state_dict(stored)
+    return digest
+
+
+def sha256_of(path: Path) -> str:
+    """Hex digest of a file, read in pieces."""
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+def _read(path: Path, cure: str) -> object:
+    """What a file holds, tensors and plain values only."""
+    kind = "safetensors file" if path.suffix == ".safetensors" else "PyTorch checkpoint of tensors"
+    try:
+        if path.suffix == ".safetensors":
+            return safetensors.torch.load_file(path)
+        return torch.load(path, map_location="cpu", weights_only=True)
+    except pickle.UnpicklingError:  # its message advises to run what the file brings
+        reason = "damaged, or it holds code to run, which is refused"
+    except Exception as error:  # a damaged pickle ends in whatever its bytes happen to ask for
+        if isinstance(error, MemoryError) or not is_damaged_file(error):
+            raise
+        reason = (str(error) or type(error).__name__).splitlines()[0]
+    raise BadCheckpoint(f"{path} is not a {kind} ({reason}): {cure}")
+
+
+def _faults(ours: Mapping[str, Tensor], stored: Mapping) -> list[str]:
+    """What is wrong with stored weights, each with up to three keys; empty if they are ours."""
+    keys = defaultdict(list, missing=[k for k in ours if k not in stored], foreign=[])
+    for key, value in stored.items():
+        keys[_fault(ours.get(key), value)].append(str(key))
+    return [
+        f"{len(bad)} {fault} ({', '.join(bad[:3])}{', ...' if len(bad) > 3 else ''})"
+        for fault, bad in keys.items()
+        if fault and bad
+    ]
 
 
 def _fault(ours: Tensor | None, theirs: object) -> str:
@@ -72,29 +109,3 @@ def _fault(ours: Tensor | None, theirs: object) -> str:
         return f"of type {str(theirs.dtype).removeprefix('torch.')}"
     # in float32, as it will be: 1e300 is infinite there
     return "" if theirs.float().isfinite().all() else "with NaN or infinite values"
-
-
-def unpickled(path: Path, source: str) -> object:
-    """What a checkpoint holds, tensors and plain values only; no code of its own is run."""
-    cure = f"get it from {source}"
-    try:
-        return torch.load(path, map_location="cpu", weights_only=True)
-    except OSError as error:
-        raise BadCheckpoint(f"{path} cannot be read ({error.strerror}): {cure}") from None
-    except pickle.UnpicklingError:  # its message advises to run what the file brings
-        reason = "damaged, or it holds code to run, which is refused"
-        raise BadCheckpoint(f"{path} is not a PyTorch checkpoint of tensors ({reason}): {cure}"
-                            ) from None  # fmt: skip
-    except MemoryError:
-        raise
-    except Exception as error:  # a damaged pickle ends in whatever its bytes happen to ask for
-        if not is_damaged_file(error):
-            raise
-        reason = (str(error) or type(error).__name__).splitlines()[0]
-        raise BadCheckpoint(f"{path} is not a PyTorch checkpoint ({reason}): {cure}") from None
-
-
-def sha256_of(path: Path) -> str:
-    """Hex digest of a file, read in pieces."""
-    with path.open("rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()

@@ -53,7 +53,8 @@ def subjects(size: str) -> tuple[Zoo, FaceBatch]:
         Unknown size.
     """
     if size in EMBEDDED:
-        return load_zoo(size), load_faces("embedded", "train", n=32)
+        zoo = load_zoo(size)
+        return zoo, load_faces("embedded", "train", n=32, size=zoo["StarGAN"].image_size)
     if size not in SIZES:
         raise BadInput(f"unknown size {size!r}; known: {', '.join((*EMBEDDED, *SIZES))}")
     pixels = 256 if size == "official" else 32
