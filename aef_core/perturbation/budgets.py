@@ -11,10 +11,7 @@ from torch import Tensor
 
 @dataclass(frozen=True)
 class Budget:
-    """The plain box |d| <= eps, the same for every pixel, channel and photo.
-
-    Another budget overrides `project`, which the loop calls after every step, or `added`.
-    """
+    """The plain box |d| <= eps; another budget overrides `project` or `added`."""
 
     name: ClassVar[str] = "box"
 

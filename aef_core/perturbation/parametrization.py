@@ -1,19 +1,17 @@
 """Where a perturbation lives: in chroma wavelet bands, or in the room another one leaves.
 
-The loop moves a parameter theta. A budget says which thetas are allowed (`project`) and what of it
-a photo receives (`added`); here that is a perturbation decoded from theta, so that a method with
-another parametrisation needs no loop of its own.
+The loop moves a parameter theta, of which `decode` makes the perturbation that a photo receives; so
+a method with another parametrisation needs no loop of its own.
 """
 
 from dataclasses import dataclass, field
-from typing import Any, ClassVar
+from typing import ClassVar
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor
 
 from aef_core.errors import BadInput
-from aef_core.faces.pixels import luma
 from aef_core.perturbation.budgets import Budget
 
 CB_TO_RGB = (0.0, -0.344136, 1.772)  # BT.601, full range: neither column changes the luma
@@ -44,7 +42,8 @@ class ChromaWavelet(Budget):
     def decode(self, theta: Tensor) -> Tensor:
         """The perturbation, shape [., 3, H, W]; linear in theta."""
         cb, cr = haar_inverse(theta[:, :4]), haar_inverse(theta[:, 4:])
-        return cb * _column(CB_TO_RGB, theta) + cr * _column(CR_TO_RGB, theta)
+        blue, red = (theta.new_tensor(c).view(1, 3, 1, 1) for c in (CB_TO_RGB, CR_TO_RGB))
+        return cb * blue + cr * red
 
     def project(self, delta: Tensor, eps: float) -> Tensor:
         theta = delta.clamp(-BAND_SHARE * eps, BAND_SHARE * eps)
@@ -57,24 +56,15 @@ class ChromaWavelet(Budget):
 class Separated(Budget):
     """TSDF's intensity separation: a second perturbation in the room a first one leaves.
 
-    Formula: delta = u + M theta, M = 1[|u| < threshold] exp(-decay |u|). Where u is strong it stays
-    as it is; where it is weak there is room for theta, the more the weaker u is.
-
-    Parameters
-    ----------
-    base : Tensor, shape [1, 3, H, W]
-        The first perturbation u, within the box.
-    threshold, decay : float
-        0.040 and 5 in TSDF's code, for images in [-1, 1] and eps 0.05.
+    Formula: delta = u + M theta, M = 1[|u| < threshold] exp(-decay |u|). Where u, `base`, of shape
+    [1, 3, H, W] and within the box, is strong it stays as it is; the weaker it is, the more room
+    there is for theta. Threshold and decay are those of TSDF's code, for [-1, 1] and eps 0.05.
     """
 
     name: ClassVar[str] = "separated"
     base: Tensor = field(repr=False)
     threshold: float = 0.040
     decay: float = 5.0
-
-    def identity(self) -> dict[str, Any]:
-        return {"name": self.name, "threshold": self.threshold, "decay": self.decay}
 
     @property
     def room(self) -> Tensor:
@@ -96,31 +86,12 @@ class Separated(Budget):
         return torch.where(free, delta.clamp(low, high), 0.0)
 
 
-def haar(x: Tensor) -> Tensor:
-    """One level of the orthonormal Haar transform of [B, 1, H, W]: [B, 4, H / 2, W / 2].
-
-    Bands in PyWavelets' order: approximation, then horizontal, vertical, diagonal detail (equal to
-    `pywt.dwt2(x, "haar")`). For a block [[a, b], [c, d]]: (a+b+c+d)/2, (a+b-c-d)/2, (a-b+c-d)/2,
-    (a-b-c+d)/2.
-    """
-    a, b = x[..., 0::2, 0::2], x[..., 0::2, 1::2]
-    c, d = x[..., 1::2, 0::2], x[..., 1::2, 1::2]
-    return torch.cat([a + b + c + d, a + b - c - d, a - b + c - d, a - b - c + d], dim=1) / 2
-
-
 def haar_inverse(bands: Tensor) -> Tensor:
-    """From [B, 4, h, w] back to [B, 1, 2 h, 2 w]; the transpose of `haar`, and its inverse."""
+    """The inverse of one level of the orthonormal Haar transform, [B, 4, h, w] to [B, 1, 2 h, 2 w].
+
+    Bands in PyWavelets' order: approximation, horizontal, vertical, diagonal detail (equal to
+    `pywt.idwt2(bands, "haar")`).
+    """
     s, h, v, d = bands.unbind(dim=1)
     block = torch.stack([s + h + v + d, s + h - v - d, s - h + v - d, s - h - v + d], dim=1) / 2
     return F.pixel_shuffle(block, 2)
-
-
-def chroma(images: Tensor) -> Tensor:
-    """Y, Cb and Cr (BT.601, without offset) of RGB images or perturbations, [B, 3, H, W]."""
-    y = luma(images)
-    red, blue = images[:, :1], images[:, 2:]
-    return torch.cat([y, (blue - y) / 1.772, (red - y) / 1.402], dim=1)
-
-
-def _column(values: tuple[float, ...], like: Tensor) -> Tensor:
-    return torch.tensor(values, dtype=like.dtype, device=like.device).view(1, 3, 1, 1)
