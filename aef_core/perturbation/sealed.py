@@ -17,13 +17,7 @@ def write_sealed(path: Path, content: bytes) -> None:
 
 
 def read_sealed(path: Path) -> bytes:
-    """The content that `write_sealed` wrote.
-
-    Raises
-    ------
-    DamagedRun
-        The file was changed, cut, renamed, or never sealed.
-    """
+    """What `write_sealed` wrote; DamagedRun if it was changed, cut, renamed, or never sealed."""
     cure = "delete it and run again"
     head, _, content = read_bytes(path, cure).partition(b"\n")
     seal = head.decode(errors="replace").split()

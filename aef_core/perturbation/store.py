@@ -10,7 +10,8 @@ import json
 import math
 import pickle
 import platform
-import re
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -34,7 +35,7 @@ from aef_core.perturbation.sealed import (
 )
 from aef_core.perturbation.state import State
 
-FILES = {"cosines.npy", "delta.safetensors", "history.csv"}  # of a run, beside run.json
+FILES = ("cosines.npy", "delta.safetensors", "history.csv")  # of a run, beside run.json
 ROUNDING = 1e-5  # of eps: what float32 may add to a bound
 
 
@@ -71,12 +72,6 @@ def run_hash(identity: dict[str, Any]) -> str:
     return sha256(json.dumps(identity, sort_keys=True).encode())[:12]
 
 
-def stored_runs(home: Path) -> list[Path]:
-    """Folders of finished runs, by hash; nothing half-made or foreign."""
-    named = (path.parent for path in home.glob("*/run.json"))
-    return sorted(path for path in named if re.fullmatch("[0-9a-f]{12}", path.name))
-
-
 def load_run(folder: str | Path) -> Run:
     """Read a stored run, refusing one that is not whole.
 
@@ -91,19 +86,16 @@ def load_run(folder: str | Path) -> Run:
     folder = Path(folder)
     if not (folder.exists() or folder.is_symlink()):
         raise NotFound(f"{folder}: no such run")
-    cure = f"delete {folder} and run again"
-    meta = read_meta(folder)
+    meta, cure = read_meta(folder), _cure(folder)
     content = {}
-    for name in sorted(FILES):
+    for name in FILES:
         content[name] = read_bytes(folder / name, cure)
         if sha256(content[name]) != meta["sha256"][name]:
             raise DamagedRun(f"{folder / name} was changed: {cure}")
-    try:
+    with _damage_at(folder, cure):
         delta = safetensors.torch.load(content["delta.safetensors"])["delta"]
         history = pd.read_csv(io.BytesIO(content["history.csv"]))
         cosines = np.load(io.BytesIO(content["cosines.npy"]), allow_pickle=False)
-    except (OSError, KeyError, ValueError, SafetensorError) as error:
-        raise DamagedRun(f"{folder} is damaged ({first_line(error)}): {cure}") from None
     if flaw := _flaw(delta, meta["config"]):
         raise DamagedRun(f"{folder / 'delta.safetensors'} {flaw}: {cure}")
     return Run(delta, history, cosines, meta["config"], meta["seconds"], folder)
@@ -112,20 +104,16 @@ def load_run(folder: str | Path) -> Run:
 def read_meta(folder: Path) -> dict[str, Any]:
     """What `run.json` says of a run: config, seconds, versions and sha256 of each other file.
 
-    Raises
-    ------
-    DamagedRun
-        It cannot be read, lacks one of them, or the config is not the one the folder is named for.
+    Raises DamagedRun if it cannot be read, lacks one of them, or the folder has not the name that
+    the config gives it.
     """
-    path, cure = folder / "run.json", f"delete {folder} and run again"
-    try:
-        meta = json.loads(read_bytes(path, cure))
-        config, seconds, sums = meta["config"], meta["seconds"], meta["sha256"]
-        if not (set(sums) == FILES and math.isfinite(seconds) and seconds >= 0):
+    path, cure = folder / "run.json", _cure(folder)
+    content = read_bytes(path, cure)
+    with _damage_at(path, cure):
+        meta = json.loads(content)
+        found, seconds, sums = run_hash(meta["config"]), meta["seconds"], meta["sha256"]
+        if not (set(sums) == set(FILES) and math.isfinite(seconds) and seconds >= 0):
             raise BadInput("a checksum or the time is missing")
-        found = run_hash(config)
-    except (KeyError, ValueError, TypeError, RecursionError) as error:
-        raise DamagedRun(f"{path} is damaged ({first_line(error)}): {cure}") from None
     name = Path(folder.absolute()).name
     if found != name:
         raise DamagedRun(f"{path} is of run {found}, not {name}: rename the folder, or {cure}")
@@ -135,27 +123,23 @@ def read_meta(folder: Path) -> dict[str, Any]:
 def save_run(folder: Path, run: Run) -> None:
     """Write a finished run; the folder appears whole or not at all.
 
-    Another process may have finished the same run first: same config, same bits, so that is fine.
-
-    Raises
-    ------
-    NotWritable
-        Full disk, no permission, or something at its place that is not this run.
+    Raises NotWritable for a full disk, no permission, or something at its place that is not this
+    run; if it is, another process finished first: same config, same bits.
     """
     if flaw := _flaw(run.delta, run.config):
         raise BadInput(f"run {folder.name} cannot be kept: delta {flaw}")
     cosines = io.BytesIO()
     np.save(cosines, run.cosines)
     content = {
+        "cosines.npy": cosines.getvalue(),
         "delta.safetensors": safetensors.torch.save({"delta": run.delta.contiguous()}),
         "history.csv": run.history.to_csv(index=False).encode(),
-        "cosines.npy": cosines.getvalue(),
     }
     meta = {
         "config": run.config,
         "seconds": round(run.seconds, 3),
         "versions": {"python": platform.python_version(), "torch": torch.__version__},
-        "sha256": {name: sha256(content[name]) for name in sorted(content)},
+        "sha256": {name: sha256(value) for name, value in content.items()},
     }
     content["run.json"] = json.dumps(meta, indent=1).encode()
     try:
@@ -164,18 +148,53 @@ def save_run(folder: Path, run: Run) -> None:
             for name, value in content.items():
                 (temporary / name).write_bytes(value)
     except NotWritable as error:
-        if not _holds_a_run(folder):
+        try:
+            load_run(folder)
+        except (DamagedRun, NotFound):
             partial = folder.with_suffix(".partial")
             kept = f"; {partial} keeps what was computed: then run again" * partial.exists()
             raise NotWritable(f"{error}{kept}") from None
 
 
-def _holds_a_run(folder: Path) -> bool:
+def save_state(path: Path, state: State, seconds: float) -> None:
+    """Keep where a run stands, and the seconds it took so far; atomic."""
+    content = io.BytesIO()
+    torch.save(asdict(state) | {"seconds": seconds}, content)
+    write_sealed(path, content.getvalue())
+
+
+def load_state(path: Path, steps: int | None = None) -> tuple[State | None, float]:
+    """The state and seconds kept in a file, or None and 0 where there is none.
+
+    Raises DamagedRun if it is not a whole state, not of the run it is named for, or not within the
+    `steps` that the run has in all.
+    """
+    if not (path.exists() or path.is_symlink()):
+        return None, 0.0
+    content = read_sealed(path)
+    with _damage_at(path, "delete it and run again"):
+        stored = torch.load(io.BytesIO(content), map_location="cpu", weights_only=True)
+        seconds = stored.pop("seconds")
+        state = State(**stored)
+        if not 1 <= state.step <= (steps or state.step):
+            raise BadInput(f"step {state.step} of {steps}")
+        if not (state.delta.isfinite().all() and state.velocity.isfinite().all()):
+            raise BadInput("delta or velocity is not finite")
+    return state, seconds
+
+
+@contextmanager
+def _damage_at(path: Path, cure: str) -> Iterator[None]:
+    """Whatever its parser finds wrong with stored content, as `DamagedRun` in one line."""
     try:
-        load_run(folder)
-    except (DamagedRun, NotFound):
-        return False
-    return True
+        yield
+    except (ArithmeticError, AttributeError, EOFError, LookupError, OSError, RuntimeError,
+            SafetensorError, TypeError, ValueError, pickle.UnpicklingError) as error:  # fmt: skip
+        raise DamagedRun(f"{path} is damaged ({first_line(error)}): {cure}") from None
+
+
+def _cure(folder: Path) -> str:
+    return f"delete {folder} and run again"
 
 
 def _flaw(delta: Tensor, config: dict[str, Any]) -> str | None:
@@ -190,38 +209,3 @@ def _flaw(delta: Tensor, config: dict[str, Any]) -> str | None:
     eps = config["loop"]["eps"]
     over = delta.double().abs().max().item() - eps
     return f"leaves the box of eps {eps} by {over:.2g}" if over > ROUNDING * eps else None
-
-
-def save_state(path: Path, state: State, seconds: float) -> None:
-    """Keep where a run stands, and the seconds it took so far; atomic."""
-    content = io.BytesIO()
-    torch.save(asdict(state) | {"seconds": seconds}, content)
-    write_sealed(path, content.getvalue())
-
-
-def load_state(path: Path, steps: int | None = None) -> tuple[State | None, float]:
-    """The state and seconds kept in a file, or None and 0 where there is none.
-
-    `steps` is how many the run has in all.
-
-    Raises
-    ------
-    DamagedRun
-        The file is not a whole state, or not of the run it is named for.
-    """
-    if not (path.exists() or path.is_symlink()):
-        return None, 0.0
-    content = read_sealed(path)
-    try:
-        stored = torch.load(io.BytesIO(content), map_location="cpu", weights_only=True)
-        seconds = stored.pop("seconds")
-        state = State(**stored)
-        if not 1 <= state.step <= (steps or state.step):
-            raise BadInput(f"step {state.step} of {steps}")
-        if not (state.delta.isfinite().all() and state.velocity.isfinite().all()):
-            raise BadInput("delta or velocity is not finite")
-    except (pickle.UnpicklingError, RuntimeError, EOFError, AttributeError, KeyError, TypeError,
-            ValueError) as error:  # fmt: skip
-        reason = first_line(error)
-        raise DamagedRun(f"{path} is damaged ({reason}): delete it and run again") from None
-    return state, seconds
