@@ -25,6 +25,8 @@ from aef_core.perturbation.objective import Zoo
 from aef_core.perturbation.store import Run, save_run
 from aef_core.runs import optimize
 
+Done = tuple[Run, pd.DataFrame | None]
+
 
 class LostWorkers(AEFError, RuntimeError):
     """Every worker that was given a run died on it; the message names the run."""
@@ -68,19 +70,16 @@ def grid(
 ) -> list[Job]:
     """Every method with every seed and bound. The step scales with eps: the schedule is the same.
 
-    Parameters
-    ----------
-    methods : mapping of label to (method, settings)
-    epsilons : iterable of float, optional
-        Bounds in [-1, 1] units; the config's alone by default.
+    `methods` maps labels to (method, settings); `epsilons`, in [-1, 1] units, is the config's by
+    default.
     """
     bounds = (config.eps,) if epsilons is None else epsilons
-    return [
-        Job(method, settings, replace(
-            config, seed=seed, eps=eps, step_size=config.step_size * (eps / config.eps)
-        ), label)
-        for (label, (method, settings)), seed, eps in product(methods.items(), seeds, bounds)
-    ]  # fmt: skip
+    jobs = []
+    for (label, (method, settings)), seed, eps in product(methods.items(), seeds, bounds):
+        step = config.step_size * (eps / config.eps)
+        loop = replace(config, seed=seed, eps=eps, step_size=step)
+        jobs.append(Job(method, settings, loop, label))
+    return jobs
 
 
 def map_runs(
@@ -126,12 +125,10 @@ def map_runs(
     LostWorkers
         A run brought down one worker after the other.
     """
-    jobs = list(jobs)
+    jobs, bench = list(jobs), _Bench(dict(zoo), faces, evaluator)
     address = address_of(scheduler)
-    bench = _Bench(dict(zoo), faces, evaluator)
-    bar = tqdm(total=len(jobs), desc="runs", unit="run", leave=False,
-               disable=not progress or len(jobs) < 2)  # fmt: skip
-    with bar:
+    with tqdm(total=len(jobs), desc="runs", unit="run", leave=False,
+              disable=not progress or len(jobs) < 2) as bar:  # fmt: skip
         if address:
             done = _on_cluster(bench, jobs, address, bar)
         else:
@@ -145,9 +142,6 @@ def map_runs(
 def address_of(scheduler: str | None = None) -> str:
     """Where jobs go: to this scheduler, or that of `AEF_SCHEDULER`; empty for this process."""
     return os.environ.get("AEF_SCHEDULER", "") if scheduler is None else scheduler
-
-
-Done = tuple[Run, pd.DataFrame | None]
 
 
 @dataclass(frozen=True)
@@ -167,9 +161,7 @@ class _Bench:
         faces = self.faces if job.faces is None else job.faces
         options = {**job.options, **options}
         run = optimize(zoo, faces, job.method, job.config, settings=job.settings, **options)
-        if judge is None:
-            return run, None
-        return run, evaluate_run(run, judge, options.get("budget", BOX))
+        return run, judge and evaluate_run(run, judge, options.get("budget", BOX))
 
 
 def _on_cluster(bench: _Bench, jobs: list[Job], address: str, bar: tqdm) -> list[Done]:
@@ -187,10 +179,10 @@ def _on_cluster(bench: _Bench, jobs: list[Job], address: str, bar: tqdm) -> list
                            "with `dask scheduler`, or unset AEF_SCHEDULER") from None  # fmt: skip
         with client, client.as_current():
             # a task, no scattered data: what a lost worker held of it can be made again
-            shared = client.submit(_itself, bench, pure=False)
+            shared = client.submit(_Bench, bench.zoo, bench.faces, bench.evaluator, pure=False)
             wait([shared])
             client.replicate([shared])  # Dask gives a job to a worker that holds what it needs
-            places = {client.submit(_remote, shared, job, pure=False): i
+            places = {client.submit(_Bench.make, shared, job, progress=False, pure=False): i
                       for i, job in enumerate(jobs)}  # fmt: skip
             for future in as_completed(places):
                 job = jobs[places[future]]
@@ -203,14 +195,6 @@ def _on_cluster(bench: _Bench, jobs: list[Job], address: str, bar: tqdm) -> list
                 done[places[future]] = _stored(run), table
                 bar.update()
     return [done[i] for i in range(len(jobs))]
-
-
-def _itself(bench: _Bench) -> _Bench:
-    return bench
-
-
-def _remote(bench: _Bench, job: Job) -> Done:
-    return bench.make(job, progress=False)
 
 
 def _stored(run: Run) -> Run:
