@@ -17,7 +17,6 @@ from aef_core.metrics import Evaluator, balance, evaluate, per_model, protect
 from aef_core.models.zoo import load_zoo
 from aef_core.perturbation import PerturbationConfig
 from aef_core.perturbation.execution import Execution
-from aef_core.perturbation.shelf import list_runs
 from aef_core.perturbation.store import Run, load_run
 from aef_core.runs import optimize
 
@@ -35,7 +34,6 @@ __all__ = [
     "evaluate",
     "get_profile",
     "grid",
-    "list_runs",
     "load_faces",
     "load_run",
     "load_zoo",

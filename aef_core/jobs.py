@@ -34,29 +34,15 @@ class LostWorkers(AEFError, RuntimeError):
 
 @dataclass(frozen=True)
 class Job:
-    """One run of many.
-
-    Attributes
-    ----------
-    method, settings, config
-        As in `optimize`.
-    label : str
-        What tables and figures call it; the method's name by default.
-    models : tuple of str, optional
-        Generators of the zoo to optimise against and to judge on; all by default.
-    faces : FaceBatch, optional
-        Faces of its own, down to a single image; those of `map_runs` by default.
-    options : mapping
-        Further arguments of `optimize`, e.g. a budget.
-    """
+    """One run of many: `method`, `settings` and `config` as in `optimize`."""
 
     method: str = "aef"
     settings: Mapping[str, Any] = field(default_factory=dict)
     config: PerturbationConfig = field(default_factory=PerturbationConfig)
-    label: str = ""
-    models: tuple[str, ...] | None = None
-    faces: FaceBatch | None = None
-    options: Mapping[str, Any] = field(default_factory=dict)
+    label: str = ""  # what tables and figures call it; the method's name by default
+    models: tuple[str, ...] | None = None  # of the zoo, to optimise against and to judge on; or all
+    faces: FaceBatch | None = None  # of its own, down to a single image; or those of `map_runs`
+    options: Mapping[str, Any] = field(default_factory=dict)  # more for `optimize`, e.g. a budget
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "label", self.label or self.method)

@@ -7,6 +7,7 @@ keeps what comes out. The arithmetic is in `perturbation.loop`.
 import math
 import time
 from collections.abc import Callable, Mapping
+from dataclasses import asdict
 from typing import Any
 
 import numpy as np
@@ -65,11 +66,11 @@ def optimize(
     method : str
         One of `aef_core.methods.METHODS`: a published method or a bare weighting rule.
     config : PerturbationConfig, optional
-        Settings of the loop, the paper's by default. What a method itself fixes (momentum, feature
-        term and so on) is taken from the method; `steps` is the computation allowed, see
-        `Method.loop`.
+        Settings of the loop, the paper's by default; what a method itself fixes is taken from the
+        method, and `steps` is the computation allowed, see `Method.loop`.
     settings : mapping, optional
-        Settings of the method or rule, e.g. `{"tau": 0.01}`.
+        Settings of the method or rule, e.g. `{"tau": 0.01}`; or by keyword, `tau=0.01`, where none
+        of these arguments has the name.
     budget, transform, objective
         What else shapes the problem, see `objective.Problem`.
     execution : Execution
@@ -82,9 +83,6 @@ def optimize(
         Steps between saved states; a killed run resumes from the last one, to the same bits.
     on_step : callable, optional
         Called with the state after every step; may raise `Stopped`.
-    **more
-        Settings by keyword, e.g. `tau=0.01`; one with the name of an argument above goes in
-        `settings`.
 
     Raises
     ------
@@ -173,7 +171,7 @@ def run_identity(
         "torch": torch.__version__,
         "method": method.name,
         "settings": method.settings(),
-        "loop": method.loop(config, len(faces), problem.zoo).to_dict(),
+        "loop": asdict(method.loop(config, len(faces), problem.zoo)),
         "zoo": {name: fingerprint(model) for name, model in problem.zoo.items()},
         "faces": {"source": faces.source, "n": len(faces), "crc": faces.fingerprint()},
         **problem.identity(),

@@ -12,8 +12,8 @@ from aef_core.methods.cmua import targets
 from aef_core.metrics import Evaluator
 from aef_core.models import AttGAN
 from aef_core.perturbation import Diverged, PerturbationConfig, State, initial_state
+from aef_core.perturbation.budgets import ChromaWavelet, Separated, haar_inverse
 from aef_core.perturbation.objective import clean_references, interruption, wasserstein
-from aef_core.perturbation.parametrization import ChromaWavelet, Separated, haar_inverse
 from aef_core.perturbation.store import Run
 from aef_core.runs import optimize
 from companion.studies.budgets import Chroma

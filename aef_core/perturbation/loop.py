@@ -35,17 +35,7 @@ def perturb(
     batch, g_k = dS_k/dd, weights from the rule, g = sum_k w_k g_k, then
     `m <- momentum m + g / mean|g|` and `d <- clip(d + step_size sign(m), -eps, eps)`. Before it
     `feature_steps` steps `d <- clip(d + step_size sign(g), -eps, eps)` along features alone, which
-    leave m untouched.
-
-    Parameters
-    ----------
-    problem : Problem
-        Generators, faces, and whatever is not as usual: budget, transformation, objective.
-    rule : Weighting
-    config : PerturbationConfig
-    state : State, optional
-        Where an interrupted run stopped.
-    execution : Execution
+    leave m untouched. Given a `state`, it goes on where that one stopped, to the same bits.
 
     Raises
     ------
@@ -72,7 +62,7 @@ def perturb(
             x, d = work.model_input(state.delta[own], rows, f"diversity {state.step}")
             felt = [work.gradient(partial(work.strength, rows, name), x, d) for name in work.zoo]
             gradients = torch.stack([gradient for gradient, _ in felt])  # [K, 1 or B, 3, H, W]
-            feedback, terms = _feedback(gradients, torch.stack([terms for _, terms in felt]))
+            feedback, feature_mse = _feedback(gradients, torch.stack([terms for _, terms in felt]))
             for name, *pair in zip(work.zoo, feedback.strength, feedback.grad_l1, strict=True):
                 check_finite(state.step, name, *pair)
             weights = _checked(rule(feedback), rule, state.step)
@@ -86,7 +76,7 @@ def perturb(
             moved = state.delta[own] + config.step_size * state.velocity[own].sign()
             state.delta[own] = problem.budget.project(moved, config.eps)
 
-            _record(state, list(work.zoo), terms, weights, feedback, rule)
+            _record(state, list(work.zoo), feedback, feature_mse, weights, rule)
         yield state
 
 
@@ -94,12 +84,11 @@ def _started(state: State | None, work: "_Work", rule: Weighting) -> State:
     """A random start, or the given state, moved to the generators' device; the rule likewise."""
     images, budget = work.images, work.problem.budget
     if state is None:
-        state = initial_state(images, work.config, budget)
         rule.reset()
-    elif state.delta.shape[1:] != (needed := budget.shape(images)):
-        raise BadInput(
-            f"the perturbation is {tuple(state.delta.shape[1:])}, the faces need {needed}"
-        )
+        state = initial_state(images, work.config, budget)
+    elif state.delta.shape[1:] != budget.shape(images):
+        shape, needed = tuple(state.delta.shape[1:]), budget.shape(images)
+        raise BadInput(f"the perturbation is {shape}, the faces need {needed}")
     state.delta, state.velocity = state.delta.to(images.device), state.velocity.to(images.device)
     rule.load_state_dict(state.rule)
     return state
@@ -155,17 +144,16 @@ class _Work:
         return torch.autograd.grad(x, d, upstream, retain_graph=True)[0], total
 
 
-def _feedback(gradients: Tensor, terms: Tensor) -> tuple[Feedback, list[list[float]]]:
-    """What the rule sees, and (strength, output term, feature term) of every generator.
+def _feedback(gradients: Tensor, terms: Tensor) -> tuple[Feedback, Tensor]:
+    """What the rule sees, and the feature terms; on the host in one transfer: a GPU waits for each.
 
-    On the host, in one transfer: a GPU waits for each.
+    `terms`, shape [K, 3], are strength, output term and feature term of every generator.
     """
     flat = gradients.flatten(1).double()
     grad_l1 = gradients.abs().flatten(1).mean(dim=1, keepdim=True).double()
     numbers = torch.cat([terms, grad_l1, flat @ flat.T], dim=1).cpu()
-    strength, output_mse, _, grad_l1 = numbers[:, :4].T.contiguous()
-    feedback = Feedback(strength, grad_l1, numbers[:, 4:].contiguous(), output_mse)
-    return feedback, numbers[:, :3].tolist()
+    strength, output_mse, feature_mse, grad_l1 = numbers[:, :4].T.contiguous()
+    return Feedback(strength, grad_l1, numbers[:, 4:].contiguous(), output_mse), feature_mse
 
 
 def check_finite(step: int, name: str, loss: Tensor, gradient: Tensor) -> None:
@@ -190,16 +178,18 @@ def _checked(weights: Tensor, rule: Weighting, step: int) -> Tensor:
 def _record(
     state: State,
     names: list[str],
-    terms: list[list[float]],
-    weights: Tensor,
     feedback: Feedback,
+    feature_mse: Tensor,
+    weights: Tensor,
     rule: Weighting,
 ) -> None:
     """The step's rows and cosines, the rule's memory; and the step is counted."""
+    columns = {"strength": feedback.strength, "output_mse": feedback.output_mse,
+               "feature_mse": feature_mse, "weight": weights,
+               "grad_l1": feedback.grad_l1}  # fmt: skip
     for k, name in enumerate(names):
         row = {"step": state.step, "model": name}
-        row |= zip(("strength", "output_mse", "feature_mse"), terms[k], strict=True)
-        row |= {"weight": weights[k].item(), "grad_l1": feedback.grad_l1[k].item()}
+        row |= {column: values[k].item() for column, values in columns.items()}
         state.history.append(row | {"solver_failed": rule.solver_failed})
     gramian = feedback.gramian
     norms = gramian.diagonal().sqrt().clamp_min(torch.finfo(gramian.dtype).tiny)

@@ -83,22 +83,12 @@ INTERRUPTION = Objective()
 class Problem:
     """What a method is to solve: whom to disturb, on which faces, within which bounds.
 
-    Attributes
-    ----------
-    zoo : mapping of name to DeepfakeModel
-        Frozen generators, all on one device; ValueError if there is none.
-    faces : FaceBatch
-        The faces to optimise on; never the ones to evaluate on.
-    budget : Budget
-    transform : callable, optional
-        `transform(x, generator) -> x`, differentiable, a fresh random one each step (expectation
-        over transformations); its `name` identifies it in a run's config.
-    objective : Objective
-        What is maximised: the interruption strength S unless said otherwise.
+    A transformation is differentiable, a fresh random one each step (expectation over
+    transformations); its `name` identifies it in a run's config.
     """
 
-    zoo: Zoo
-    faces: FaceBatch
+    zoo: Zoo  # frozen generators, all on one device; ValueError if there is none
+    faces: FaceBatch  # to optimise on; never the ones to evaluate on
     budget: Budget = BOX
     transform: Callable[[Tensor, torch.Generator], Tensor] | None = None
     objective: Objective = INTERRUPTION

@@ -1,27 +1,10 @@
-"""Stored runs: a list of them, and one by its name."""
+"""Stored runs by their names."""
 
 from pathlib import Path
 
-import pandas as pd
-
 from aef_core.config import home
 from aef_core.errors import BadInput, NotFound
-from aef_core.perturbation.store import Run, load_run, read_meta
-
-A_RUN = "[0-9a-f]" * 12 + "/run.json"  # of a finished run; nothing half-made or foreign fits
-
-
-def list_runs() -> pd.DataFrame:
-    """The stored runs, one row each: hash, method, settings, steps, eps, seed, generators."""
-    rows = []
-    for path in sorted(home().glob(A_RUN)):
-        config = read_meta(path.parent)["config"]
-        rows.append(
-            {"run": path.parent.name, "method": config["method"], "settings": config["settings"]}
-            | {k: config["loop"][k] for k in ("steps", "eps", "seed")}
-            | {"models": ", ".join(config["zoo"]), "faces": config["faces"]["source"]}
-        )
-    return pd.DataFrame(rows)
+from aef_core.perturbation.store import Run, load_run
 
 
 def run_named(name: str) -> Run:

@@ -1,7 +1,7 @@
 """What the loop is set to, and where it stands."""
 
 import math
-from dataclasses import asdict, dataclass, field
+from dataclasses import dataclass, field
 from typing import Any
 
 import torch
@@ -55,9 +55,6 @@ class PerturbationConfig:
         for name, (ok, wanted) in checks.items():
             if not ok:
                 raise BadInput(f"{name} is out of range: {getattr(self, name)}, must be {wanted}")
-
-    def to_dict(self) -> dict[str, Any]:
-        return asdict(self)
 
 
 @dataclass

@@ -5,6 +5,7 @@ A finished run is `<home>/<hash>/` with `run.json` (config, versions, checksums)
 state it would resume from. The hash is that of the config: what is read is what its name says.
 """
 
+import hashlib
 import io
 import json
 import math
@@ -23,48 +24,29 @@ import torch
 from safetensors import SafetensorError
 from torch import Tensor
 
-from aef_core.atomic import replacement
-from aef_core.errors import BadInput, NotFound, NotWritable
-from aef_core.perturbation.sealed import (
-    DamagedRun,
-    first_line,
-    read_bytes,
-    read_sealed,
-    sha256,
-    write_sealed,
-)
+from aef_core.atomic import replacement, write_bytes
+from aef_core.errors import AEFError, BadInput, NotFound, NotWritable
 from aef_core.perturbation.state import State
 
 FILES = ("cosines.npy", "delta.safetensors", "history.csv")  # of a run, beside run.json
 ROUNDING = 1e-5  # of eps: what float32 may add to a bound
 
 
+class DamagedRun(AEFError, RuntimeError):
+    """Something stored is not whole or not what its name says; the message names file and cure."""
+
+
 @dataclass(frozen=True)
 class Run:
-    """A finished optimisation.
+    """A finished optimisation."""
 
-    Attributes
-    ----------
-    delta : Tensor, shape [1 or N, 3, H, W], values in [-eps, eps]
-    history : DataFrame
-        One row per step and generator: step, model, strength, output_mse, feature_mse, weight,
-        grad_l1, solver_failed (a plain average stands in for weights that a solver did not find).
-    cosines : ndarray, shape [steps, K, K]
-        Cosines between the generators' gradients at each step.
-    config : dict
-        Everything that determined the result.
-    seconds : float
-        Wall-clock time of the optimisation, without the caller's `on_step`.
-    path : Path or None
-        Its folder, None if it was not kept.
-    """
-
-    delta: Tensor
-    history: pd.DataFrame
-    cosines: np.ndarray
-    config: dict[str, Any]
-    seconds: float
-    path: Path | None = None
+    delta: Tensor  # [1 or N, 3, H, W], values in [-eps, eps]
+    history: pd.DataFrame  # a row per step and generator: step, model, strength, output_mse,
+    # feature_mse, weight, grad_l1, solver_failed (equal weights stand in for those not found)
+    cosines: np.ndarray  # [steps, K, K]: between the generators' gradients at each step
+    config: dict[str, Any]  # everything that determined the result
+    seconds: float  # of wall-clock time, without the caller's `on_step`
+    path: Path | None = None  # its folder, None if it was not kept
 
 
 def run_hash(identity: dict[str, Any]) -> str:
@@ -73,15 +55,10 @@ def run_hash(identity: dict[str, Any]) -> str:
 
 
 def load_run(folder: str | Path) -> Run:
-    """Read a stored run, refusing one that is not whole.
+    """Read a stored run; FileNotFoundError if there is none, DamagedRun if it is not whole.
 
-    Raises
-    ------
-    FileNotFoundError
-        No such folder.
-    DamagedRun
-        A file is missing, unreadable or does not match its checksum; the folder's name is not the
-        hash of the config in it; delta is not finite, or outside its budget.
+    That is: a file is missing, unreadable or does not match its checksum, the folder's name is not
+    the hash of the config in it, or delta is not finite or outside its budget.
     """
     folder = Path(folder)
     if not (folder.exists() or folder.is_symlink()):
@@ -92,7 +69,7 @@ def load_run(folder: str | Path) -> Run:
         content[name] = read_bytes(folder / name, cure)
         if sha256(content[name]) != meta["sha256"][name]:
             raise DamagedRun(f"{folder / name} was changed: {cure}")
-    with _damage_at(folder, cure):
+    with damage_at(folder, cure):
         delta = safetensors.torch.load(content["delta.safetensors"])["delta"]
         history = pd.read_csv(io.BytesIO(content["history.csv"]))
         cosines = np.load(io.BytesIO(content["cosines.npy"]), allow_pickle=False)
@@ -109,7 +86,7 @@ def read_meta(folder: Path) -> dict[str, Any]:
     """
     path, cure = folder / "run.json", _cure(folder)
     content = read_bytes(path, cure)
-    with _damage_at(path, cure):
+    with damage_at(path, cure):
         meta = json.loads(content)
         found, seconds, sums = run_hash(meta["config"]), meta["seconds"], meta["sha256"]
         if not (set(sums) == set(FILES) and math.isfinite(seconds) and seconds >= 0):
@@ -172,7 +149,7 @@ def load_state(path: Path, steps: int | None = None) -> tuple[State | None, floa
     if not (path.exists() or path.is_symlink()):
         return None, 0.0
     content = read_sealed(path)
-    with _damage_at(path, "delete it and run again"):
+    with damage_at(path, "delete it and run again"):
         stored = torch.load(io.BytesIO(content), map_location="cpu", weights_only=True)
         seconds = stored.pop("seconds")
         state = State(**stored)
@@ -183,14 +160,48 @@ def load_state(path: Path, steps: int | None = None) -> tuple[State | None, floa
     return state, seconds
 
 
+def write_sealed(path: Path, content: bytes) -> None:
+    """Write content below a line that ties it to the file's name and its own checksum; atomic."""
+    write_bytes(path, f"# {path.stem} {sha256(content)}\n".encode() + content)
+
+
+def read_sealed(path: Path) -> bytes:
+    """What `write_sealed` wrote; DamagedRun if it was changed, cut, renamed, or never sealed."""
+    cure = "delete it and run again"
+    head, _, content = read_bytes(path, cure).partition(b"\n")
+    seal = head.decode(errors="replace").split()
+    with damage_at(path, cure):
+        if len(seal) != 3 or seal[0] != "#" or seal[2] != sha256(content):
+            raise BadInput("no checksum that fits, or an older format")
+        if seal[1] != path.stem:
+            raise BadInput(f"it holds {seal[1]}")
+    return content
+
+
+def read_bytes(path: Path, cure: str) -> bytes:
+    """All of a file that ought to be there; raises `DamagedRun` with the cure."""
+    try:
+        if not path.is_file():  # a pipe would be waited for
+            raise DamagedRun(f"{path} is missing or no file: {cure}")
+        return path.read_bytes()
+    except OSError as error:
+        raise DamagedRun(f"{path} cannot be read ({error.strerror}): {cure}") from None
+
+
+def sha256(content: bytes) -> str:
+    """Checksum in hexadecimal digits."""
+    return hashlib.sha256(content).hexdigest()
+
+
 @contextmanager
-def _damage_at(path: Path, cure: str) -> Iterator[None]:
+def damage_at(path: Path, cure: str) -> Iterator[None]:
     """Whatever its parser finds wrong with stored content, as `DamagedRun` in one line."""
     try:
         yield
     except (ArithmeticError, AttributeError, EOFError, LookupError, OSError, RuntimeError,
             SafetensorError, TypeError, ValueError, pickle.UnpicklingError) as error:  # fmt: skip
-        raise DamagedRun(f"{path} is damaged ({first_line(error)}): {cure}") from None
+        said = (str(error) or type(error).__name__).splitlines()[0]
+        raise DamagedRun(f"{path} is damaged ({said}): {cure}") from None
 
 
 def _cure(folder: Path) -> str:
