@@ -68,7 +68,7 @@ def _rows(evaluator: Evaluator) -> list[tuple[str, str, str]]:
 def _load(path: Path, evaluator: Evaluator, detect: bool) -> pd.DataFrame:
     columns = COLUMNS | ({"broken"} if detect else set())
     content = io.BytesIO(read_sealed(path))
-    with damage_at(path, "delete it and run again"):
+    with damage_at(path):
         table = pd.read_csv(
             content, dtype=dict.fromkeys(WORDS, str), keep_default_na=False,
             na_values={name: [""] for name in columns - set(WORDS)},

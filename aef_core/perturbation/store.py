@@ -63,38 +63,26 @@ def load_run(folder: str | Path) -> Run:
     folder = Path(folder)
     if not (folder.exists() or folder.is_symlink()):
         raise NotFound(f"{folder}: no such run")
-    meta, cure = read_meta(folder), _cure(folder)
-    content = {}
-    for name in FILES:
-        content[name] = read_bytes(folder / name, cure)
-        if sha256(content[name]) != meta["sha256"][name]:
-            raise DamagedRun(f"{folder / name} was changed: {cure}")
-    with damage_at(folder, cure):
+    path, name = folder / "run.json", folder.absolute().name
+    content = {file: read_bytes(folder / file, folder) for file in ("run.json", *FILES)}
+    with damage_at(path, folder):
+        meta = json.loads(content["run.json"])
+        config, seconds, sums = meta["config"], meta["seconds"], meta["sha256"]
+        if not (set(sums) == set(FILES) and math.isfinite(seconds) and seconds >= 0):
+            raise BadInput("a checksum or the time is missing")
+        found = run_hash(config)
+    if found != name:
+        cure = f"rename the folder, or delete {folder} and run again"
+        raise DamagedRun(f"{path} is of run {found}, not {name}: {cure}")
+    with damage_at(folder, folder):
+        for file in FILES:
+            if sha256(content[file]) != sums[file]:
+                raise BadInput(f"{file} was changed")
         delta = safetensors.torch.load(content["delta.safetensors"])["delta"]
         history = pd.read_csv(io.BytesIO(content["history.csv"]))
         cosines = np.load(io.BytesIO(content["cosines.npy"]), allow_pickle=False)
-    if flaw := _flaw(delta, meta["config"]):
-        raise DamagedRun(f"{folder / 'delta.safetensors'} {flaw}: {cure}")
-    return Run(delta, history, cosines, meta["config"], meta["seconds"], folder)
-
-
-def read_meta(folder: Path) -> dict[str, Any]:
-    """What `run.json` says of a run: config, seconds, versions and sha256 of each other file.
-
-    Raises DamagedRun if it cannot be read, lacks one of them, or the folder has not the name that
-    the config gives it.
-    """
-    path, cure = folder / "run.json", _cure(folder)
-    content = read_bytes(path, cure)
-    with damage_at(path, cure):
-        meta = json.loads(content)
-        found, seconds, sums = run_hash(meta["config"]), meta["seconds"], meta["sha256"]
-        if not (set(sums) == set(FILES) and math.isfinite(seconds) and seconds >= 0):
-            raise BadInput("a checksum or the time is missing")
-    name = Path(folder.absolute()).name
-    if found != name:
-        raise DamagedRun(f"{path} is of run {found}, not {name}: rename the folder, or {cure}")
-    return meta
+        _check_delta(delta, config)
+    return Run(delta, history, cosines, config, seconds, folder)
 
 
 def save_run(folder: Path, run: Run) -> None:
@@ -103,8 +91,7 @@ def save_run(folder: Path, run: Run) -> None:
     Raises NotWritable for a full disk, no permission, or something at its place that is not this
     run; if it is, another process finished first: same config, same bits.
     """
-    if flaw := _flaw(run.delta, run.config):
-        raise BadInput(f"run {folder.name} cannot be kept: delta {flaw}")
+    _check_delta(run.delta, run.config)
     cosines = io.BytesIO()
     np.save(cosines, run.cosines)
     content = {
@@ -149,7 +136,7 @@ def load_state(path: Path, steps: int | None = None) -> tuple[State | None, floa
     if not (path.exists() or path.is_symlink()):
         return None, 0.0
     content = read_sealed(path)
-    with damage_at(path, "delete it and run again"):
+    with damage_at(path):
         stored = torch.load(io.BytesIO(content), map_location="cpu", weights_only=True)
         seconds = stored.pop("seconds")
         state = State(**stored)
@@ -167,10 +154,9 @@ def write_sealed(path: Path, content: bytes) -> None:
 
 def read_sealed(path: Path) -> bytes:
     """What `write_sealed` wrote; DamagedRun if it was changed, cut, renamed, or never sealed."""
-    cure = "delete it and run again"
-    head, _, content = read_bytes(path, cure).partition(b"\n")
+    head, _, content = read_bytes(path).partition(b"\n")
     seal = head.decode(errors="replace").split()
-    with damage_at(path, cure):
+    with damage_at(path):
         if len(seal) != 3 or seal[0] != "#" or seal[2] != sha256(content):
             raise BadInput("no checksum that fits, or an older format")
         if seal[1] != path.stem:
@@ -178,14 +164,12 @@ def read_sealed(path: Path) -> bytes:
     return content
 
 
-def read_bytes(path: Path, cure: str) -> bytes:
-    """All of a file that ought to be there; raises `DamagedRun` with the cure."""
-    try:
+def read_bytes(path: Path, culprit: Path | str = "it") -> bytes:
+    """All of a file that ought to be there, else `DamagedRun`."""
+    with damage_at(path, culprit):
         if not path.is_file():  # a pipe would be waited for
-            raise DamagedRun(f"{path} is missing or no file: {cure}")
+            raise BadInput("it is missing or no file")
         return path.read_bytes()
-    except OSError as error:
-        raise DamagedRun(f"{path} cannot be read ({error.strerror}): {cure}") from None
 
 
 def sha256(content: bytes) -> str:
@@ -194,29 +178,26 @@ def sha256(content: bytes) -> str:
 
 
 @contextmanager
-def damage_at(path: Path, cure: str) -> Iterator[None]:
-    """Whatever its parser finds wrong with stored content, as `DamagedRun` in one line."""
+def damage_at(path: Path, culprit: Path | str = "it") -> Iterator[None]:
+    """Whatever is wrong with stored content, as `DamagedRun` in one line that names the cure."""
     try:
         yield
     except (ArithmeticError, AttributeError, EOFError, LookupError, OSError, RuntimeError,
             SafetensorError, TypeError, ValueError, pickle.UnpicklingError) as error:  # fmt: skip
-        said = (str(error) or type(error).__name__).splitlines()[0]
-        raise DamagedRun(f"{path} is damaged ({said}): {cure}") from None
+        said = getattr(error, "strerror", None) or str(error) or type(error).__name__
+        reason = said.splitlines()[0]
+        raise DamagedRun(f"{path} is damaged ({reason}): delete {culprit} and run again") from None
 
 
-def _cure(folder: Path) -> str:
-    return f"delete {folder} and run again"
-
-
-def _flaw(delta: Tensor, config: dict[str, Any]) -> str | None:
-    """What is wrong with a perturbation for its config, None if nothing.
-
-    The plain box is checked; of other budgets only finiteness is known here.
-    """
+def _check_delta(delta: Tensor, config: dict[str, Any]) -> None:
+    """Refuse a delta that is not finite, or outside the plain box; of other budgets more is not
+    known here."""
     if delta.dim() != 4 or not delta.is_floating_point() or not delta.isfinite().all():
-        return f"is no finite tensor of four dimensions ({tuple(delta.shape)}, {delta.dtype})"
-    if config.get("budget", {"name": "box"})["name"] != "box":
-        return None
-    eps = config["loop"]["eps"]
+        shape = tuple(delta.shape)
+        raise BadInput(
+            f"delta.safetensors is no finite tensor [., ., ., .] ({shape}, {delta.dtype})"
+        )
+    eps, plain = config["loop"]["eps"], config.get("budget", {"name": "box"})["name"] == "box"
     over = delta.double().abs().max().item() - eps
-    return f"leaves the box of eps {eps} by {over:.2g}" if over > ROUNDING * eps else None
+    if plain and over > ROUNDING * eps:
+        raise BadInput(f"delta.safetensors leaves the box of eps {eps} by {over:.2g}")
