@@ -91,9 +91,9 @@ def map_runs(
         Judges each run, on the job's generators; without it no run is judged.
     scheduler : str, optional
         Address of a Dask scheduler, e.g. "tcp://head:8786"; `AEF_SCHEDULER` by default, and without
-        either this process, one run after the other. Workers have this package; with the same
-        `AEF_HOME` on shared storage a run whose worker died resumes, else it starts anew. One
-        thread per worker: PyTorch brings its own.
+        either this process, one run after the other. Workers have this package, and one thread
+        each: PyTorch brings its own. Where they share this `AEF_HOME`, the run of a worker that
+        died resumes, else it starts anew.
     progress : bool
         Show a progress bar.
     on_step : callable, optional

@@ -74,12 +74,17 @@ class Execution:
         return replace(clean, outputs=kept(clean.outputs), features=kept(clean.features))
 
     def prepared(self, zoo: Mapping[str, DeepfakeModel]) -> dict[str, DeepfakeModel]:
-        """The generators in the layout and precision asked for; the given ones stay untouched."""
+        """The generators in the layout and precision asked for; the given ones stay untouched.
+
+        So do other targets, such as a face detector.
+        """
         if not (self.channels_last or self.compile or self.precision == "bf16"):
             return dict(zoo)
         return {name: self._prepared(model) for name, model in zoo.items()}
 
     def _prepared(self, original: DeepfakeModel) -> DeepfakeModel:
+        if not isinstance(original, DeepfakeModel):
+            return original
         model = copy.deepcopy(original)
         model.conditions = original.conditions  # made once, before the steps: in float32
         if self.channels_last:

@@ -47,7 +47,7 @@ def perturb(
         The machine gave up; the message says what to do.
     """
     work = _Work(problem, config, execution)
-    state = _started(state, work, rule)
+    state = _start(state, work, rule)
     while state.step < config.steps:
         with execution.applied(problem.device), execution.within_memory(config.batch):
             rows = batch_rows(len(work.images), state.step, config)
@@ -60,12 +60,13 @@ def perturb(
                 state.delta[own] = problem.budget.project(moved, config.eps)
 
             x, d = work.model_input(state.delta[own], rows, f"diversity {state.step}")
-            felt = [work.gradient(partial(work.strength, rows, name), x, d) for name in work.zoo]
-            gradients = torch.stack([gradient for gradient, _ in felt])  # [K, 1 or B, 3, H, W]
-            feedback, feature_mse = _feedback(gradients, torch.stack([terms for _, terms in felt]))
+            pairs = [work.gradient(partial(work.strength, rows, name), x, d) for name in work.zoo]
+            gradients, terms = map(torch.stack, zip(*pairs, strict=True))  # [K, 1 or B, 3, H, W]
+            feedback, feature_mse = _feedback(gradients, terms)
             for name, *pair in zip(work.zoo, feedback.strength, feedback.grad_l1, strict=True):
                 check_finite(state.step, name, *pair)
-            weights = _checked(rule(feedback), rule, state.step)
+            weights = rule(feedback)
+            _check_weights(rule, state.step, weights)
             g = torch.tensordot(weights.to(gradients), gradients, dims=1)
             if config.normalise == "each":  # FOUND: with its weights, a mean of gradients of size 1
                 scale = (weights @ feedback.grad_l1).to(g)
@@ -80,7 +81,7 @@ def perturb(
         yield state
 
 
-def _started(state: State | None, work: "_Work", rule: Weighting) -> State:
+def _start(state: State | None, work: "_Work", rule: Weighting) -> State:
     """A random start, or the given state, moved to the generators' device; the rule likewise."""
     images, budget = work.images, work.problem.budget
     if state is None:
@@ -165,14 +166,13 @@ def check_finite(step: int, name: str, loss: Tensor, gradient: Tensor) -> None:
         )
 
 
-def _checked(weights: Tensor, rule: Weighting, step: int) -> Tensor:
+def _check_weights(rule: Weighting, step: int, weights: Tensor) -> None:
     if not weights.isfinite().all():
         said = ", ".join(f"{name}={value}" for name, value in rule.settings().items())
         raise Diverged(
             f"step {step}: rule {rule.name!r} ({said or 'no settings'}) returned weights that are "
             f"not finite, {[round(w, 4) for w in weights.tolist()]}; try other settings of it"
         )
-    return weights
 
 
 def _record(
