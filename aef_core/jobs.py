@@ -8,7 +8,6 @@ where it stopped: the same call, made again after any failure, loses nothing.
 import os
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field, replace
-from itertools import product
 from typing import Any
 
 import pandas as pd
@@ -46,26 +45,6 @@ class Job:
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "label", self.label or self.method)
-
-
-def grid(
-    methods: Mapping[str, tuple[str, dict[str, Any]]],
-    config: PerturbationConfig,
-    seeds: Iterable[int] = (0,),
-    epsilons: Iterable[float] | None = None,
-) -> list[Job]:
-    """Every method with every seed and bound. The step scales with eps: the schedule is the same.
-
-    `methods` maps labels to (method, settings); `epsilons`, in [-1, 1] units, is the config's by
-    default.
-    """
-    bounds = (config.eps,) if epsilons is None else epsilons
-    jobs = []
-    for (label, (method, settings)), seed, eps in product(methods.items(), seeds, bounds):
-        step = config.step_size * (eps / config.eps)
-        loop = replace(config, seed=seed, eps=eps, step_size=step)
-        jobs.append(Job(method, settings, loop, label))
-    return jobs
 
 
 def map_runs(
