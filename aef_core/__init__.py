@@ -11,13 +11,12 @@ DeepFake Models" (AEF, arXiv 2605.00443).
 from aef_core import plots
 from aef_core.config import get_profile
 from aef_core.faces import FaceBatch, load_faces
-from aef_core.jobs import Job, grid, map_runs
+from aef_core.jobs import Job, map_runs
 from aef_core.methods import METHODS
 from aef_core.metrics import Evaluator, balance, evaluate, per_model, protect
 from aef_core.models.zoo import load_zoo
 from aef_core.perturbation import PerturbationConfig
 from aef_core.perturbation.execution import Execution
-from aef_core.perturbation.shelf import list_runs
 from aef_core.perturbation.store import Run, load_run
 from aef_core.runs import optimize
 
@@ -34,8 +33,6 @@ __all__ = [
     "balance",
     "evaluate",
     "get_profile",
-    "grid",
-    "list_runs",
     "load_faces",
     "load_run",
     "load_zoo",

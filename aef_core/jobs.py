@@ -8,7 +8,6 @@ where it stopped: the same call, made again after any failure, loses nothing.
 import os
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field, replace
-from itertools import product
 from typing import Any
 
 import pandas as pd
@@ -25,6 +24,8 @@ from aef_core.perturbation.objective import Zoo
 from aef_core.perturbation.store import Run, save_run
 from aef_core.runs import optimize
 
+Done = tuple[Run, pd.DataFrame | None]
+
 
 class LostWorkers(AEFError, RuntimeError):
     """Every worker that was given a run died on it; the message names the run."""
@@ -32,55 +33,18 @@ class LostWorkers(AEFError, RuntimeError):
 
 @dataclass(frozen=True)
 class Job:
-    """One run of many.
-
-    Attributes
-    ----------
-    method, settings, config
-        As in `optimize`.
-    label : str
-        What tables and figures call it; the method's name by default.
-    models : tuple of str, optional
-        Generators of the zoo to optimise against and to judge on; all by default.
-    faces : FaceBatch, optional
-        Faces of its own, down to a single image; those of `map_runs` by default.
-    options : mapping
-        Further arguments of `optimize`, e.g. a budget.
-    """
+    """One run of many: `method`, `settings` and `config` as in `optimize`."""
 
     method: str = "aef"
     settings: Mapping[str, Any] = field(default_factory=dict)
     config: PerturbationConfig = field(default_factory=PerturbationConfig)
-    label: str = ""
-    models: tuple[str, ...] | None = None
-    faces: FaceBatch | None = None
-    options: Mapping[str, Any] = field(default_factory=dict)
+    label: str = ""  # what tables and figures call it; the method's name by default
+    models: tuple[str, ...] | None = None  # of the zoo, to optimise against and to judge on; or all
+    faces: FaceBatch | None = None  # of its own, down to a single image; or those of `map_runs`
+    options: Mapping[str, Any] = field(default_factory=dict)  # more for `optimize`, e.g. a budget
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "label", self.label or self.method)
-
-
-def grid(
-    methods: Mapping[str, tuple[str, dict[str, Any]]],
-    config: PerturbationConfig,
-    seeds: Iterable[int] = (0,),
-    epsilons: Iterable[float] | None = None,
-) -> list[Job]:
-    """Every method with every seed and bound. The step scales with eps: the schedule is the same.
-
-    Parameters
-    ----------
-    methods : mapping of label to (method, settings)
-    epsilons : iterable of float, optional
-        Bounds in [-1, 1] units; the config's alone by default.
-    """
-    bounds = (config.eps,) if epsilons is None else epsilons
-    return [
-        Job(method, settings, replace(
-            config, seed=seed, eps=eps, step_size=config.step_size * (eps / config.eps)
-        ), label)
-        for (label, (method, settings)), seed, eps in product(methods.items(), seeds, bounds)
-    ]  # fmt: skip
 
 
 def map_runs(
@@ -106,9 +70,9 @@ def map_runs(
         Judges each run, on the job's generators; without it no run is judged.
     scheduler : str, optional
         Address of a Dask scheduler, e.g. "tcp://head:8786"; `AEF_SCHEDULER` by default, and without
-        either this process, one run after the other. Workers have this package; with the same
-        `AEF_HOME` on shared storage a run whose worker died resumes, else it starts anew. One
-        thread per worker: PyTorch brings its own.
+        either this process, one run after the other. Workers have this package, and one thread
+        each: PyTorch brings its own. Where they share this `AEF_HOME`, the run of a worker that
+        died resumes, else it starts anew.
     progress : bool
         Show a progress bar.
     on_step : callable, optional
@@ -126,12 +90,10 @@ def map_runs(
     LostWorkers
         A run brought down one worker after the other.
     """
-    jobs = list(jobs)
+    jobs, bench = list(jobs), _Bench(dict(zoo), faces, evaluator)
     address = address_of(scheduler)
-    bench = _Bench(dict(zoo), faces, evaluator)
-    bar = tqdm(total=len(jobs), desc="runs", unit="run", leave=False,
-               disable=not progress or len(jobs) < 2)  # fmt: skip
-    with bar:
+    with tqdm(total=len(jobs), desc="runs", unit="run", leave=False,
+              disable=not progress or len(jobs) < 2) as bar:  # fmt: skip
         if address:
             done = _on_cluster(bench, jobs, address, bar)
         else:
@@ -145,9 +107,6 @@ def map_runs(
 def address_of(scheduler: str | None = None) -> str:
     """Where jobs go: to this scheduler, or that of `AEF_SCHEDULER`; empty for this process."""
     return os.environ.get("AEF_SCHEDULER", "") if scheduler is None else scheduler
-
-
-Done = tuple[Run, pd.DataFrame | None]
 
 
 @dataclass(frozen=True)
@@ -167,9 +126,7 @@ class _Bench:
         faces = self.faces if job.faces is None else job.faces
         options = {**job.options, **options}
         run = optimize(zoo, faces, job.method, job.config, settings=job.settings, **options)
-        if judge is None:
-            return run, None
-        return run, evaluate_run(run, judge, options.get("budget", BOX))
+        return run, judge and evaluate_run(run, judge, options.get("budget", BOX))
 
 
 def _on_cluster(bench: _Bench, jobs: list[Job], address: str, bar: tqdm) -> list[Done]:
@@ -187,10 +144,10 @@ def _on_cluster(bench: _Bench, jobs: list[Job], address: str, bar: tqdm) -> list
                            "with `dask scheduler`, or unset AEF_SCHEDULER") from None  # fmt: skip
         with client, client.as_current():
             # a task, no scattered data: what a lost worker held of it can be made again
-            shared = client.submit(_itself, bench, pure=False)
+            shared = client.submit(_Bench, bench.zoo, bench.faces, bench.evaluator, pure=False)
             wait([shared])
             client.replicate([shared])  # Dask gives a job to a worker that holds what it needs
-            places = {client.submit(_remote, shared, job, pure=False): i
+            places = {client.submit(_Bench.make, shared, job, progress=False, pure=False): i
                       for i, job in enumerate(jobs)}  # fmt: skip
             for future in as_completed(places):
                 job = jobs[places[future]]
@@ -203,14 +160,6 @@ def _on_cluster(bench: _Bench, jobs: list[Job], address: str, bar: tqdm) -> list
                 done[places[future]] = _stored(run), table
                 bar.update()
     return [done[i] for i in range(len(jobs))]
-
-
-def _itself(bench: _Bench) -> _Bench:
-    return bench
-
-
-def _remote(bench: _Bench, job: Job) -> Done:
-    return bench.make(job, progress=False)
 
 
 def _stored(run: Run) -> Run:

@@ -8,6 +8,9 @@ from typing import Any, TypeVar
 from aef_core.errors import BadInput
 
 T = TypeVar("T")
+SMALLEST = 2.0**-126  # positive and normal in float32: what tensors make of less is zero
+NUMBERS = {int: (Integral, "a whole number"), float: (Real, "a number")}
+KINDS = NUMBERS | {bool: (bool, "True or False"), str: (str, "a word")}
 
 
 def make(
@@ -15,10 +18,8 @@ def make(
 ) -> T:
     """A fresh dataclass instance of a registry by its name; `kind` is what errors call it.
 
-    Raises
-    ------
-    ValueError
-        Unknown name, unknown setting or a setting out of range; the message lists what is known.
+    Raises ValueError for an unknown name or setting (the message lists what is known), and for a
+    value of the wrong type or out of range.
     """
     if name not in registry:
         raise BadInput(f"unknown {kind} {name!r}; known: {', '.join(registry)}")
@@ -29,26 +30,16 @@ def make(
             raise BadInput(f"{kind} {name!r} has no setting {setting!r}; it has: {has}")
     try:
         made = registry[name](**settings)
-        check_types(made)
-        return made
     except TypeError as error:  # a word where a number belongs
         given = ", ".join(f"{k}={v!r}" for k, v in settings.items())
         raise BadInput(f"{kind} {name!r} cannot take {given}: {error}") from None
-
-
-SMALLEST = 2.0**-126  # positive and normal in float32: what tensors make of less is zero
-NUMBERS = {int: (Integral, "a whole number"), float: (Real, "a number")}
-KINDS = NUMBERS | {bool: (bool, "True or False"), str: (str, "a word")}
+    check_types(made)
+    return made
 
 
 def check_types(record: Any) -> None:
-    """Refuse a dataclass whose plain fields hold another kind of value than they are for.
-
-    Raises
-    ------
-    ValueError
-        A word where a number belongs, 1.5 where a whole number does, and the like; named.
-    """
+    """Refuse (ValueError) a dataclass whose plain fields hold another kind of value than they are
+    for: a word where a number belongs, 1.5 where a whole number does."""
     for field in fields(record):
         value = getattr(record, field.name)
         kind, words = KINDS.get(field.type, (object, ""))

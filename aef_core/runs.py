@@ -7,6 +7,7 @@ keeps what comes out. The arithmetic is in `perturbation.loop`.
 import math
 import time
 from collections.abc import Callable, Mapping
+from dataclasses import asdict
 from typing import Any
 
 import numpy as np
@@ -26,14 +27,7 @@ from aef_core.perturbation import PerturbationConfig, State
 from aef_core.perturbation.budgets import BOX, Budget
 from aef_core.perturbation.execution import PLAIN, Execution
 from aef_core.perturbation.objective import INTERRUPTION, Objective, Problem, Zoo
-from aef_core.perturbation.store import (
-    Run,
-    load_run,
-    load_state,
-    run_hash,
-    save_run,
-    save_state,
-)
+from aef_core.perturbation.store import Run, load_run, load_state, run_hash, save_run, save_state
 
 FORMAT = 3  # raise it when the meaning of a config or of a file changes
 
@@ -72,11 +66,11 @@ def optimize(
     method : str
         One of `aef_core.methods.METHODS`: a published method or a bare weighting rule.
     config : PerturbationConfig, optional
-        Settings of the loop, the paper's by default. What a method itself fixes (momentum, feature
-        term and so on) is taken from the method; `steps` is the computation allowed, see
-        `Method.loop`.
+        Settings of the loop, the paper's by default; what a method itself fixes is taken from the
+        method, and `steps` is the computation allowed, see `Method.loop`.
     settings : mapping, optional
-        Settings of the method or rule, e.g. `{"tau": 0.01}`.
+        Settings of the method or rule, e.g. `{"tau": 0.01}`; or by keyword, `tau=0.01`, where none
+        of these arguments has the name.
     budget, transform, objective
         What else shapes the problem, see `objective.Problem`.
     execution : Execution
@@ -89,13 +83,6 @@ def optimize(
         Steps between saved states; a killed run resumes from the last one, to the same bits.
     on_step : callable, optional
         Called with the state after every step; may raise `Stopped`.
-    **more
-        Settings by keyword, e.g. `tau=0.01`; one with the name of an argument above goes in
-        `settings`.
-
-    Returns
-    -------
-    Run
 
     Raises
     ------
@@ -112,29 +99,29 @@ def optimize(
     _check_switches(keep=keep, progress=progress)
     if type(checkpoint_every) is not int or checkpoint_every < 1:
         raise BadInput(f"checkpoint_every is {checkpoint_every}, must be an integer of at least 1")
+    if twice := sorted(set(settings or {}) & set(more)):
+        raise BadInput(f"setting {twice[0]!r} is given twice: once is enough")
     problem = Problem(zoo, faces, budget, transform, objective)
     check_size(zoo, faces.images)
-    chosen = make_method(method, **_merged(settings or {}, more))
+    chosen = make_method(method, **{**(settings or {}), **more})
     identity = run_identity(problem, chosen, config or PerturbationConfig(), execution)
     config = PerturbationConfig(**identity["loop"])
     folder = home() / run_hash(identity)
     partial = folder.with_suffix(".partial")
-    run, resumed, seconds = find_run(identity) if keep else (None, None, 0.0)
+    run, state, seconds = find_run(identity) if keep else (None, None, 0.0)
     if run:
         return run
     if keep:
         remove_leaks(folder.parent)
         check_writable(folder.parent, _kept_bytes(problem, config))
-    state, states = resumed, ()
-    if not resumed or resumed.step < config.steps:  # else only its last rename had failed
-        states = chosen.steps(problem, config, resumed, execution)
-    bar = tqdm(total=config.steps, initial=resumed.step if resumed else 0, desc=method,
-               disable=not progress, leave=False)  # fmt: skip
+    before, states = state.step if state else 0, ()
+    if before < config.steps:  # else only its last rename had failed
+        states = chosen.steps(problem, config, state, execution)
     started = time.perf_counter()
-    with bar:
-        for state in states:
+    with tqdm(states, total=config.steps, initial=before, desc=method, disable=not progress,
+              leave=False) as bar:  # fmt: skip
+        for state in bar:
             seconds += time.perf_counter() - started
-            bar.update()
             last = state.step == config.steps
             try:
                 if on_step:
@@ -145,23 +132,14 @@ def optimize(
                         save_state(partial, state, seconds)
                     raise
             started = time.perf_counter()
-            if keep and not last and state.step % checkpoint_every == 0:
-                save_state(partial, state, seconds)
+            if keep and (last or state.step % checkpoint_every == 0):
+                save_state(partial, state, seconds)  # the last, too: should its folder not appear
     history, cosines = pd.DataFrame(state.history), np.array(state.cosines)
     run = Run(state.delta.cpu(), history, cosines, identity, seconds, folder if keep else None)
     if keep:
-        save_state(partial, state, seconds)  # should the folder not appear, nothing is lost
         save_run(folder, run)
         partial.unlink(missing_ok=True)
     return run
-
-
-def _kept_bytes(problem: Problem, config: PerturbationConfig) -> int:
-    """About what a run takes: state and new state beside it, delta, and a row of text a step."""
-    images, models = problem.faces.images, len(problem.zoo)
-    count = 1 if config.universal else len(images)
-    numbers = count * math.prod(problem.budget.shape(images))
-    return 5 * 4 * numbers + config.steps * models * (500 + 20 * models)
 
 
 def _check_switches(**switches: object) -> None:
@@ -171,10 +149,12 @@ def _check_switches(**switches: object) -> None:
                            f"of the method: settings={{{name!r}: {value!r}}}")  # fmt: skip
 
 
-def _merged(settings: Mapping[str, Any], more: Mapping[str, Any]) -> dict[str, Any]:
-    if twice := sorted(set(settings) & set(more)):
-        raise BadInput(f"setting {twice[0]!r} is given twice: once is enough")
-    return {**settings, **more}
+def _kept_bytes(problem: Problem, config: PerturbationConfig) -> int:
+    """About what a run takes: state and new state beside it, delta, and a row of text a step."""
+    images, models = problem.faces.images, len(problem.zoo)
+    count = 1 if config.universal else len(images)
+    numbers = count * math.prod(problem.budget.shape(images))
+    return 5 * 4 * numbers + config.steps * models * (500 + 20 * models)
 
 
 def run_identity(
@@ -191,7 +171,7 @@ def run_identity(
         "torch": torch.__version__,
         "method": method.name,
         "settings": method.settings(),
-        "loop": method.loop(config, len(faces), problem.zoo).to_dict(),
+        "loop": asdict(method.loop(config, len(faces), problem.zoo)),
         "zoo": {name: fingerprint(model) for name, model in problem.zoo.items()},
         "faces": {"source": faces.source, "n": len(faces), "crc": faces.fingerprint()},
         **problem.identity(),

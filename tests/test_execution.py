@@ -108,6 +108,13 @@ def test_the_given_generators_stay_as_they_are() -> None:
     assert torch.equal(*asked)
 
 
+def test_a_detector_stays_as_it_is() -> None:
+    """TSDF's second stage has one in the place of a zoo."""
+    detector = {"MTCNN": torch.nn.Conv2d(3, 3, 1)}
+    for execution in (Execution(channels_last=True), Execution(precision="bf16")):
+        assert execution.prepared(detector) == detector
+
+
 def test_only_what_changes_results_is_part_of_a_run() -> None:
     assert Execution(micro_batch=2, cache="cpu", channels_last=True).identity() == {}
     assert Execution(cache="float16").identity() == {"execution": {"cache": "float16"}}

@@ -35,7 +35,7 @@ def test_a_figure_drawn_again_gives_the_same_sidecar() -> None:
 
 def test_the_sidecar_names_the_weights_that_were_loaded_and_shown(monkeypatch) -> None:
     """Not celeba64's under a figure of another zoo."""
-    monkeypatch.setattr(provenance, "_LOADED", {})
+    monkeypatch.setattr(provenance, "LOADED", {})
     unseen, small = load_unseen("cpu"), load_zoo("celeba64", models=["HiSD"], device="cpu")
     tables = {"unseen": (unseen_table(), "VAE"), "celeba64": (zoo_table("celeba64"), "HiSD")}
     digits = {zoo: {name: table[name]["sha256"][:8]} for zoo, (table, name) in tables.items()}

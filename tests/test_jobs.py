@@ -17,6 +17,7 @@ import aef_core as aef
 from aef_core.config import home
 from aef_core.errors import BadInput
 from aef_core.jobs import LostWorkers
+from companion.studies.study import grid
 
 from .conftest import make_faces, tiny_zoo
 
@@ -29,13 +30,13 @@ def small_zoo() -> dict:
 
 
 def test_every_combination_is_a_job_and_the_step_follows_the_bound() -> None:
-    jobs = aef.grid(METHODS, CONFIG, (0, 1), (0.05, 0.1))
+    jobs = grid(METHODS, CONFIG, (0, 1), (0.05, 0.1))
     assert [(j.label, j.config.seed, j.config.eps) for j in jobs[:3]] == [
         ("averaging", 0, 0.05), ("averaging", 0, 0.1), ("averaging", 1, 0.05)
     ]  # fmt: skip
     assert len(jobs) == 12
     assert [j.config.step_size / j.config.eps for j in jobs] == pytest.approx([0.2] * 12)
-    assert aef.grid({"AEF": ("aef", {})}, CONFIG)[0].config == CONFIG, "to the bit: it is hashed"
+    assert grid({"AEF": ("aef", {})}, CONFIG)[0].config == CONFIG, "to the bit: it is hashed"
 
 
 def test_jobs_give_the_runs_and_tables_of_single_calls() -> None:
@@ -100,7 +101,7 @@ def test_a_worker_killed_in_the_middle_of_a_run_costs_nothing(tmp_path: Path, ca
     torch.set_num_threads(1)
     zoo, faces, test = small_zoo(), make_faces(4), make_faces(2, seed=1)
     config, shared = replace(CONFIG, steps=60), tmp_path / "shared"
-    jobs = aef.grid({"AEF": ("aef", {"tau": 0.01}), "floor": ("random", {})}, config, (0, 1))
+    jobs = grid({"AEF": ("aef", {"tau": 0.01}), "floor": ("random", {})}, config, (0, 1))
     jobs = [replace(job, options={"on_step": slow}) for job in jobs]
     judge = aef.Evaluator(zoo, test)
     with two_workers(shared) as cluster:

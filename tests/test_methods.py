@@ -6,19 +6,14 @@ import numpy as np
 import pytest
 import torch
 
+from aef_core.faces.pixels import luma
 from aef_core.methods import METHODS, PUBLISHED, make_method, method_table
 from aef_core.methods.cmua import targets
 from aef_core.metrics import Evaluator
 from aef_core.models import AttGAN
 from aef_core.perturbation import Diverged, PerturbationConfig, State, initial_state
+from aef_core.perturbation.budgets import ChromaWavelet, Separated, haar_inverse
 from aef_core.perturbation.objective import clean_references, interruption, wasserstein
-from aef_core.perturbation.parametrization import (
-    ChromaWavelet,
-    Separated,
-    chroma,
-    haar,
-    haar_inverse,
-)
 from aef_core.perturbation.store import Run
 from aef_core.runs import optimize
 from companion.studies.budgets import Chroma
@@ -251,11 +246,20 @@ def test_the_search_finds_factors_and_records_every_trial() -> None:
         search_factors(zoo, make_faces(4), judge, config, 3, "psnr")
 
 
+def haar(x: torch.Tensor) -> torch.Tensor:
+    """One level of the orthonormal Haar transform, [B, 1, H, W] to [B, 4, H / 2, W / 2]."""
+    a, b = x[..., 0::2, 0::2], x[..., 0::2, 1::2]
+    c, d = x[..., 1::2, 0::2], x[..., 1::2, 1::2]
+    return torch.cat([a + b + c + d, a + b - c - d, a - b + c - d, a - b - c + d], dim=1) / 2
+
+
 def test_haar_is_the_orthonormal_transform_in_the_usual_order_of_bands() -> None:
     """The four basis images of a 2 x 2 block, as `pywt.dwt2(x, "haar")` has them."""
     basis = [[[1, 1], [1, 1]], [[1, 1], [-1, -1]], [[1, -1], [1, -1]], [[1, -1], [-1, 1]]]
-    bands = haar(torch.tensor(basis, dtype=torch.float64)[:, None] / 2)
-    torch.testing.assert_close(bands.flatten(1), torch.eye(4, dtype=torch.float64))
+    images = torch.tensor(basis, dtype=torch.float64)[:, None] / 2
+    torch.testing.assert_close(haar(images).flatten(1), torch.eye(4, dtype=torch.float64))
+    one_band_each = torch.eye(4, dtype=torch.float64)[:, :, None, None]
+    torch.testing.assert_close(haar_inverse(one_band_each), images)
     x = torch.randn(2, 1, 8, 6, dtype=torch.float64, generator=torch.Generator().manual_seed(0))
     torch.testing.assert_close(haar(x).square().sum(), x.square().sum())
     torch.testing.assert_close(haar_inverse(haar(x)), x)
@@ -263,10 +267,10 @@ def test_haar_is_the_orthonormal_transform_in_the_usual_order_of_bands() -> None
 
 def test_dwt_touches_only_chroma_bands_within_both_clips() -> None:
     delta = run("dwt").delta
-    luma, *colours = chroma(delta).unbind(dim=1)
-    assert luma.abs().max() < 1e-6
-    for colour in colours:
-        bands = haar(colour[:, None])
+    y = luma(delta)
+    assert y.abs().max() < 1e-6
+    for colour, scale in ((delta[:, 2:], 1.772), (delta[:, :1], 1.402)):  # Cb, Cr of BT.601
+        bands = haar((colour - y) / scale)
         assert 0 < bands.abs().max() <= 0.8 * CONFIG.eps + 1e-6
     with pytest.raises(ValueError, match="even sides, the images are 5 x 4"):
         ChromaWavelet().shape(torch.zeros(1, 3, 5, 4))

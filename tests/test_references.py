@@ -4,11 +4,11 @@ import pandas as pd
 import pytest
 import torch
 
+from aef_core.config import home
 from aef_core.metrics import Evaluator, nonempty_mean
 from aef_core.metrics.equilibrium import last_quarter, late_means
 from aef_core.metrics.statistics import REFERENCE
 from aef_core.perturbation import PerturbationConfig
-from aef_core.perturbation.shelf import list_runs
 from aef_core.runs import optimize
 from companion.studies.references import (
     evaluate_each,
@@ -28,7 +28,7 @@ def test_a_reference_is_a_run_on_one_generator_and_its_level_the_last_quarter() 
     alone = single_model(TWO, faces, CONFIG)
     assert [list(run.config["zoo"]) for run in alone.values()] == [["StarGAN"], ["HiSD"]]
     again = optimize({"HiSD": TWO["HiSD"]}, faces, "uniform", CONFIG, progress=False)
-    assert len(list_runs()) == 2, "the run was found, not made again"
+    assert len(list(home().glob("*/run.json"))) == 2, "the run was found, not made again"
     for column in ("output_mse", "strength"):
         expected = again.history[column].iloc[-2:].mean()
         assert levels_reached(alone, column)[1] == pytest.approx(expected)
@@ -60,7 +60,7 @@ def test_max_min_runs_on_its_references_and_is_found_again() -> None:
     again = optimize(TWO, faces, "max-min", CONFIG, progress=False, single_model=list(level))
     assert first.path == again.path
     assert torch.equal(first.delta, again.delta)
-    assert len(list_runs()) == 1
+    assert len(list(home().glob("*/run.json"))) == 1
 
 
 @pytest.mark.parametrize(("steps", "late"), [(1, [0]), (3, [2]), (8, [6, 7]), (9, [7, 8])])

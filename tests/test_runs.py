@@ -8,7 +8,6 @@ import torch
 
 from aef_core.config import home
 from aef_core.perturbation import PerturbationConfig, State
-from aef_core.perturbation.shelf import list_runs
 from aef_core.perturbation.store import DamagedRun, load_run
 from aef_core.runs import optimize
 
@@ -54,7 +53,7 @@ def test_a_finished_run_is_found_and_equal() -> None:
     assert again.history.equals(first.history)
     assert (again.cosines == first.cosines).all()
     assert again.config == first.config
-    assert list(list_runs()["method"]) == ["aef"]
+    assert [p.parent for p in home().glob("*/run.json")] == [first.path]
 
 
 @pytest.mark.parametrize(

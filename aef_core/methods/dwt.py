@@ -6,9 +6,9 @@ from typing import ClassVar
 
 from aef_core.methods.base import Method, refuse_budget
 from aef_core.perturbation import PerturbationConfig, State
+from aef_core.perturbation.budgets import ChromaWavelet
 from aef_core.perturbation.execution import PLAIN, Execution
 from aef_core.perturbation.objective import Problem, Zoo
-from aef_core.perturbation.parametrization import ChromaWavelet
 from aef_core.weighting import DWTThreshold, Weighting
 
 
@@ -17,7 +17,7 @@ class DWT(Method):
     """Chroma only, wavelet band by wavelet band, with the paper's threshold weights.
 
     Formula: theta holds one Haar level of Cb and Cr; delta = RGB(0, IWT(theta_cb), IWT(theta_cr));
-    coefficients clipped at 0.8 eps, delta at eps (see `parametrization.ChromaWavelet`). Weights:
+    coefficients clipped at 0.8 eps, delta at eps (see `budgets.ChromaWavelet`). Weights:
     from equal ones, every few steps the first generator whose protected output still has a PSNR
     above the threshold gains 0.05 (see `weighting.DWTThreshold`).
     Source: Huang, Chen et al. (JCADCG, doi 10.3724/SP.J.1089.2024-00316), code

@@ -9,9 +9,9 @@ import torch
 from aef_core.errors import BadInput
 from aef_core.methods.base import FEATURE_STEP, Method, refuse_budget
 from aef_core.perturbation import PerturbationConfig, State, perturb
+from aef_core.perturbation.budgets import Separated
 from aef_core.perturbation.execution import PLAIN, Execution
 from aef_core.perturbation.objective import Problem, Zoo
-from aef_core.perturbation.parametrization import Separated
 from aef_core.weighting import AEF, Uniform, Weighting
 
 

@@ -13,8 +13,7 @@ from aef_core.errors import BadInput
 from aef_core.metrics.evaluation import TABLE_FORMAT, Evaluator
 from aef_core.models.base import fingerprint
 from aef_core.perturbation.budgets import BOX, Budget
-from aef_core.perturbation.sealed import DamagedRun, first_line, read_sealed, write_sealed
-from aef_core.perturbation.store import Run, run_hash
+from aef_core.perturbation.store import Run, damage_at, read_sealed, run_hash, write_sealed
 
 WORDS = ("image", "model", "edit", "outcome")
 COLUMNS = {*WORDS, "l2_mask", "interrupted", "excluded", "survives", "psnr", "ssim"}
@@ -69,7 +68,7 @@ def _rows(evaluator: Evaluator) -> list[tuple[str, str, str]]:
 def _load(path: Path, evaluator: Evaluator, detect: bool) -> pd.DataFrame:
     columns = COLUMNS | ({"broken"} if detect else set())
     content = io.BytesIO(read_sealed(path))
-    try:
+    with damage_at(path):
         table = pd.read_csv(
             content, dtype=dict.fromkeys(WORDS, str), keep_default_na=False,
             na_values={name: [""] for name in columns - set(WORDS)},
@@ -79,7 +78,4 @@ def _load(path: Path, evaluator: Evaluator, detect: bool) -> pd.DataFrame:
             raise BadInput(f"columns {', '.join(table)}")
         if [*zip(table["image"], table["model"], table["edit"], strict=True)] != _rows(evaluator):
             raise BadInput(f"{len(table)} rows that are not faces x edits x generators")
-    except ValueError as error:
-        reason = first_line(error)
-        raise DamagedRun(f"{path} is damaged ({reason}): delete it and run again") from None
     return table

@@ -16,10 +16,12 @@ from torch import Tensor, nn
 
 from aef_core.errors import AEFError, BadInput
 from aef_core.models import DeepfakeModel
+from aef_core.perturbation.objective import References
 from aef_core.registry import check_types
 
 CACHES = ("float32", "float16", "cpu")
 PRECISIONS = ("float32", "tf32", "bf16")
+MEMORY_WORDS = ("not enough memory", "can't allocate memory", "out of memory")
 
 
 class OutOfMemory(AEFError, RuntimeError):
@@ -28,13 +30,7 @@ class OutOfMemory(AEFError, RuntimeError):
 
 @dataclass(frozen=True)
 class Execution:
-    """Settings of speed and memory. None of them pays on every machine: measure with `bench`.
-
-    Raises
-    ------
-    ValueError
-        A setting is unknown or out of range.
-    """
+    """Settings of speed and memory (ValueError for others). None pays everywhere: measure them."""
 
     micro_batch: int = 0  # images per forward and backward pass; 0: the whole batch at once
     cache: str = "float32"  # clean outputs and features: as computed, in half, or in host memory
@@ -52,13 +48,7 @@ class Execution:
 
     @classmethod
     def of(cls, settings: Mapping[str, Any]) -> "Execution":
-        """From names and values.
-
-        Raises
-        ------
-        ValueError
-            An unknown name; the message lists the known ones.
-        """
+        """From names and values (ValueError for an unknown name)."""
         known = [f.name for f in fields(cls)]
         for name in settings:
             if name not in known:
@@ -76,24 +66,25 @@ class Execution:
         size = self.micro_batch or n
         return [slice(i, min(i + size, n)) for i in range(0, n, size)]
 
-    def cached(self, references: Any) -> Any:
-        """Clean outputs and features (fields of a dataclass) the way the cache keeps them."""
+    def cached(self, clean: References) -> References:
+        """Clean outputs and features the way the cache keeps them."""
         if self.cache == "float32":
-            return references
-        moved = {
-            name: part.half() if self.cache == "float16" else part.cpu()
-            for name in ("outputs", "features")
-            if isinstance(part := getattr(references, name, None), Tensor)
-        }
-        return replace(references, **moved)
+            return clean
+        kept = Tensor.half if self.cache == "float16" else Tensor.cpu
+        return replace(clean, outputs=kept(clean.outputs), features=kept(clean.features))
 
     def prepared(self, zoo: Mapping[str, DeepfakeModel]) -> dict[str, DeepfakeModel]:
-        """The generators in the layout and precision asked for; the given ones stay untouched."""
+        """The generators in the layout and precision asked for; the given ones stay untouched.
+
+        So do other targets, such as a face detector.
+        """
         if not (self.channels_last or self.compile or self.precision == "bf16"):
             return dict(zoo)
         return {name: self._prepared(model) for name, model in zoo.items()}
 
     def _prepared(self, original: DeepfakeModel) -> DeepfakeModel:
+        if not isinstance(original, DeepfakeModel):
+            return original
         model = copy.deepcopy(original)
         model.conditions = original.conditions  # made once, before the steps: in float32
         if self.channels_last:
@@ -108,30 +99,22 @@ class Execution:
                 # every generator and mode of gradients counts against one limit of the shared code
                 torch._dynamo.config.recompile_limit = 64
                 function = torch.compile(function)
-            if self.precision == "bf16":
-                function = _in_bf16(function)
-            setattr(model, method, function)
+            setattr(model, method, _in_bf16(function) if self.precision == "bf16" else function)
         return model
 
     @contextmanager
     def applied(self, device: torch.device) -> Iterator[None]:
-        """Backend switches for the time of one step, CUDA only; put back afterwards."""
-        if device.type != "cuda":
-            yield
-            return
-        wanted = "tf32" if self.precision == "tf32" else "ieee"
-        switches = [
-            (torch.backends.cuda.matmul, "fp32_precision", wanted),
-            (torch.backends.cudnn.conv, "fp32_precision", wanted),
-        ]
-        before = [getattr(owner, name) for owner, name, _ in switches]
+        """CUDA multiplies in IEEE float32 unless asked for "tf32"; afterwards as before."""
+        cuda = device.type == "cuda"
+        switches = (torch.backends.cuda.matmul, torch.backends.cudnn.conv) if cuda else ()
+        before = [switch.fp32_precision for switch in switches]
         try:
-            for owner, name, value in switches:
-                setattr(owner, name, value)
+            for switch in switches:
+                switch.fp32_precision = "tf32" if self.precision == "tf32" else "ieee"
             yield
         finally:
-            for (owner, name, _), value in zip(switches, before, strict=True):
-                setattr(owner, name, value)
+            for switch, value in zip(switches, before, strict=True):
+                switch.fp32_precision = value
 
     @contextmanager
     def within_memory(self, batch: int) -> Iterator[None]:
@@ -139,13 +122,14 @@ class Execution:
         try:
             yield
         except (RuntimeError, MemoryError) as error:
-            if not _is_out_of_memory(error):
+            known = isinstance(error, torch.OutOfMemoryError | MemoryError)
+            if not (known or any(words in str(error) for words in MEMORY_WORDS)):
                 raise
-            smaller = max(1, (self.micro_batch or batch) // 2)
-            cures = [f"micro_batch={smaller}"] if (self.micro_batch or batch) > 1 else []
+            size = self.micro_batch or batch
+            cures = [f"micro_batch={size // 2}"] if size > 1 else []
             cures += ["cache='float16' or 'cpu'"] if self.cache == "float32" else []
             raise OutOfMemory(
-                f"memory ran out with batches of {self.micro_batch or batch}: "
+                f"memory ran out with batches of {size}: "
                 f"set {' or '.join(cures) or 'fewer or smaller images'} (aef_core.Execution)"
             ) from error
 
@@ -165,10 +149,3 @@ def _in_bf16(function: Callable[..., tuple[Tensor, ...]]) -> Callable[..., tuple
         return tuple(result.float() for result in results)
 
     return cast
-
-
-def _is_out_of_memory(error: Exception) -> bool:
-    words = ("not enough memory", "can't allocate memory", "out of memory")
-    return isinstance(error, torch.OutOfMemoryError | MemoryError) or any(
-        word in str(error) for word in words
-    )

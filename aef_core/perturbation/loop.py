@@ -6,8 +6,6 @@ exact norms and cosines are recorded for free, and memory holds one graph at a t
 """
 
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
-from dataclasses import dataclass, field
 from functools import partial
 
 import torch
@@ -15,14 +13,7 @@ from torch import Tensor
 
 from aef_core.errors import AEFError, BadInput
 from aef_core.perturbation.execution import PLAIN, Execution
-from aef_core.perturbation.objective import (
-    FEATURE_DISTANCES,
-    Problem,
-    References,
-    Zoo,
-    pooled,
-    seeded,
-)
+from aef_core.perturbation.objective import FEATURE_DISTANCES, Problem, References, pooled, seeded
 from aef_core.perturbation.state import PerturbationConfig, State, batch_rows, initial_state
 from aef_core.weighting import Feedback, Weighting
 
@@ -38,25 +29,13 @@ def perturb(
     state: State | None = None,
     execution: Execution = PLAIN,
 ) -> Iterator[State]:
-    """Optimise a perturbation; yields its state after every step, so that a caller can watch,
-    save, pause or stop.
+    """Optimise a perturbation; yields its state after every step, to watch, save or stop it.
 
     Per step: S_k = (1 - lam) MSE(G_k(T(x + d)), G_k(x)) + lam MSE(phi_k(T(x + d)), phi_k(x)) on a
     batch, g_k = dS_k/dd, weights from the rule, g = sum_k w_k g_k, then
     `m <- momentum m + g / mean|g|` and `d <- clip(d + step_size sign(m), -eps, eps)`. Before it
     `feature_steps` steps `d <- clip(d + step_size sign(g), -eps, eps)` along features alone, which
-    leave m untouched.
-
-    Parameters
-    ----------
-    problem : Problem
-        Generators, faces, and whatever is not as usual: budget, transformation, objective.
-    rule : Weighting
-    config : PerturbationConfig
-    state : State, optional
-        Where an interrupted run stopped.
-    execution : Execution
-        Memory, precision, layout.
+    leave m untouched. Given a `state`, it goes on where that one stopped, to the same bits.
 
     Raises
     ------
@@ -67,10 +46,10 @@ def perturb(
     OutOfMemory
         The machine gave up; the message says what to do.
     """
-    work = _Work.on(problem, config, execution)
-    state = _started(state, work, rule)
+    work = _Work(problem, config, execution)
+    state = _start(state, work, rule)
     while state.step < config.steps:
-        with work.guarded():
+        with execution.applied(problem.device), execution.within_memory(config.batch):
             rows = batch_rows(len(work.images), state.step, config)
             own = slice(None) if config.universal else rows  # one d for all faces, or one each
 
@@ -81,10 +60,11 @@ def perturb(
                 state.delta[own] = problem.budget.project(moved, config.eps)
 
             x, d = work.model_input(state.delta[own], rows, f"diversity {state.step}")
-            felt = [work.gradient(partial(work.strength, rows, name), x, d) for name in work.zoo]
-            gradients = torch.stack([gradient for gradient, _ in felt])  # [K, 1 or B, 3, H, W]
-            feedback, terms = _feedback(gradients, torch.stack([terms for _, terms in felt]))
-            _check_strengths(work.zoo, state.step, feedback)
+            pairs = [work.gradient(partial(work.strength, rows, name), x, d) for name in work.zoo]
+            gradients, terms = map(torch.stack, zip(*pairs, strict=True))  # [K, 1 or B, 3, H, W]
+            feedback, feature_mse = _feedback(gradients, terms)
+            for name, *pair in zip(work.zoo, feedback.strength, feedback.grad_l1, strict=True):
+                check_finite(state.step, name, *pair)
             weights = rule(feedback)
             _check_weights(rule, state.step, weights)
             g = torch.tensordot(weights.to(gradients), gradients, dims=1)
@@ -97,56 +77,38 @@ def perturb(
             moved = state.delta[own] + config.step_size * state.velocity[own].sign()
             state.delta[own] = problem.budget.project(moved, config.eps)
 
-            _record(state, work.zoo, terms, weights, feedback, rule.solver_failed)
-            state.rule = rule.state_dict()
-            state.step += 1
+            _record(state, list(work.zoo), feedback, feature_mse, weights, rule)
         yield state
 
 
-def _started(state: State | None, work: "_Work", rule: Weighting) -> State:
+def _start(state: State | None, work: "_Work", rule: Weighting) -> State:
     """A random start, or the given state, moved to the generators' device; the rule likewise."""
     images, budget = work.images, work.problem.budget
     if state is None:
-        state = initial_state(images, work.config, budget)
         rule.reset()
-    elif state.delta.shape[1:] != (needed := budget.shape(images)):
-        raise BadInput(
-            f"the perturbation is {tuple(state.delta.shape[1:])}, the faces need {needed}"
-        )
+        state = initial_state(images, work.config, budget)
+    elif state.delta.shape[1:] != budget.shape(images):
+        shape, needed = tuple(state.delta.shape[1:]), budget.shape(images)
+        raise BadInput(f"the perturbation is {shape}, the faces need {needed}")
     state.delta, state.velocity = state.delta.to(images.device), state.velocity.to(images.device)
     rule.load_state_dict(state.rule)
     return state
 
 
-@dataclass(frozen=True)
 class _Work:
     """What stays the same from step to step, and the losses it gives a batch."""
 
-    problem: Problem
-    config: PerturbationConfig
-    execution: Execution
-    zoo: Zoo  # as the execution wants it: layout, precision
-    images: Tensor
-    references: dict[str, References] = field(default_factory=dict)
-
-    @classmethod
-    def on(cls, problem: Problem, config: PerturbationConfig, execution: Execution) -> "_Work":
-        images = problem.faces.images.to(problem.device)
-        work = cls(problem, config, execution, execution.prepared(problem.zoo), images)
+    def __init__(self, problem: Problem, config: PerturbationConfig, execution: Execution) -> None:
+        self.problem, self.config, self.execution = problem, config, execution
+        self.images = problem.faces.images.to(problem.device)
+        self.zoo = execution.prepared(problem.zoo)
+        self.references: dict[str, References] = {}
         batch = min(config.batch, execution.micro_batch or config.batch)
-        with work.guarded():
-            for name, model in work.zoo.items():  # one at a time: a cache elsewhere frees its place
-                clean = problem.objective.references
+        clean = problem.objective.references
+        with execution.applied(problem.device), execution.within_memory(config.batch):
+            for name, model in self.zoo.items():  # one at a time: a cache elsewhere frees its place
                 made = clean({name: model}, problem.faces, config.seed, batch)
-                work.references[name] = execution.cached(made[name])
-        return work
-
-    @contextmanager
-    def guarded(self) -> Iterator[None]:
-        """The execution's backend switches, and its words when memory runs out."""
-        execution = self.execution
-        with execution.applied(self.images.device), execution.within_memory(self.config.batch):
-            yield
+                self.references[name] = execution.cached(made[name])
 
     def model_input(self, delta: Tensor, rows: Tensor, purpose: str) -> tuple[Tensor, Tensor]:
         """T(x + d) of the whole batch, T drawn once for all generators; and the d it came from."""
@@ -183,22 +145,16 @@ class _Work:
         return torch.autograd.grad(x, d, upstream, retain_graph=True)[0], total
 
 
-def _feedback(gradients: Tensor, terms: Tensor) -> tuple[Feedback, list[list[float]]]:
-    """What the rule sees, and (strength, output term, feature term) of every generator.
+def _feedback(gradients: Tensor, terms: Tensor) -> tuple[Feedback, Tensor]:
+    """What the rule sees, and the feature terms; on the host in one transfer: a GPU waits for each.
 
-    On the host, in one transfer: a GPU waits for each.
+    `terms`, shape [K, 3], are strength, output term and feature term of every generator.
     """
     flat = gradients.flatten(1).double()
     grad_l1 = gradients.abs().flatten(1).mean(dim=1, keepdim=True).double()
     numbers = torch.cat([terms, grad_l1, flat @ flat.T], dim=1).cpu()
-    strength, output_mse, _, grad_l1 = numbers[:, :4].T.contiguous()
-    feedback = Feedback(strength, grad_l1, numbers[:, 4:].contiguous(), output_mse)
-    return feedback, numbers[:, :3].tolist()
-
-
-def _check_strengths(zoo: Zoo, step: int, feedback: Feedback) -> None:
-    for name, *pair in zip(zoo, feedback.strength, feedback.grad_l1, strict=True):
-        check_finite(step, name, *pair)
+    strength, output_mse, feature_mse, grad_l1 = numbers[:, :4].T.contiguous()
+    return Feedback(strength, grad_l1, numbers[:, 4:].contiguous(), output_mse), feature_mse
 
 
 def check_finite(step: int, name: str, loss: Tensor, gradient: Tensor) -> None:
@@ -221,17 +177,22 @@ def _check_weights(rule: Weighting, step: int, weights: Tensor) -> None:
 
 def _record(
     state: State,
-    zoo: Zoo,
-    terms: list[list[float]],
-    weights: Tensor,
+    names: list[str],
     feedback: Feedback,
-    solver_failed: bool,
+    feature_mse: Tensor,
+    weights: Tensor,
+    rule: Weighting,
 ) -> None:
-    for k, name in enumerate(zoo):
+    """The step's rows and cosines, the rule's memory; and the step is counted."""
+    columns = {"strength": feedback.strength, "output_mse": feedback.output_mse,
+               "feature_mse": feature_mse, "weight": weights,
+               "grad_l1": feedback.grad_l1}  # fmt: skip
+    for k, name in enumerate(names):
         row = {"step": state.step, "model": name}
-        row |= zip(("strength", "output_mse", "feature_mse"), terms[k], strict=True)
-        row |= {"weight": weights[k].item(), "grad_l1": feedback.grad_l1[k].item()}
-        state.history.append(row | {"solver_failed": solver_failed})
+        row |= {column: values[k].item() for column, values in columns.items()}
+        state.history.append(row | {"solver_failed": rule.solver_failed})
     gramian = feedback.gramian
     norms = gramian.diagonal().sqrt().clamp_min(torch.finfo(gramian.dtype).tiny)
     state.cosines.append((gramian / norms / norms[:, None]).tolist())
+    state.rule = rule.state_dict()
+    state.step += 1

@@ -15,14 +15,12 @@ from aef_core.models import DeepfakeModel
 from aef_core.perturbation.budgets import BOX, Budget
 
 Zoo = Mapping[str, DeepfakeModel]
+FEATURE_SIDE = 32  # pixels to which TSDF's code resizes the features of its 256-pixel generators
 
 
 @dataclass(frozen=True)
 class References:
-    """Clean outputs and features of one generator: they do not depend on delta, so computed once.
-
-    Each image carries one random edit per generator, drawn from the seed.
-    """
+    """What one generator makes of the clean faces, one random edit each; independent of delta."""
 
     conditions: Tensor  # [N, c]
     outputs: Tensor  # [N, 3, H, W]
@@ -36,7 +34,7 @@ class References:
 
 @torch.no_grad()
 def clean_references(zoo: Zoo, faces: FaceBatch, seed: int, batch: int) -> dict[str, References]:
-    """What every generator makes of the clean faces."""
+    """What every generator makes of the clean faces, `batch` at a time."""
     references = {}
     for name, model in zoo.items():
         device = next(model.parameters()).device
@@ -71,11 +69,7 @@ def interruption(
 
 @dataclass(frozen=True)
 class Objective:
-    """What the loop maximises for each target: its clean references and its strength.
-
-    Another objective (TSDF attacks face detectors) brings its own two functions, with the
-    signatures of `clean_references` and `interruption`.
-    """
+    """What the loop maximises; another one (a detector's failure) brings two such functions."""
 
     name: str = "interruption"
     references: Callable[[Zoo, FaceBatch, int, int], dict[str, References]] = clean_references
@@ -89,28 +83,12 @@ INTERRUPTION = Objective()
 class Problem:
     """What a method is to solve: whom to disturb, on which faces, within which bounds.
 
-    Attributes
-    ----------
-    zoo : mapping of name to DeepfakeModel
-        Frozen generators, all on one device.
-    faces : FaceBatch
-        The faces to optimise on; never the ones to evaluate on.
-    budget : Budget
-        The plain box unless said otherwise.
-    transform : callable, optional
-        `transform(x, generator) -> x`, differentiable, a fresh random one each step (expectation
-        over transformations); its `name` identifies it in a run's config.
-    objective : Objective
-        What is maximised: the interruption strength S unless said otherwise.
-
-    Raises
-    ------
-    ValueError
-        An empty zoo.
+    A transformation is differentiable, a fresh random one each step (expectation over
+    transformations); its `name` identifies it in a run's config.
     """
 
-    zoo: Zoo
-    faces: FaceBatch
+    zoo: Zoo  # frozen generators, all on one device; ValueError if there is none
+    faces: FaceBatch  # to optimise on; never the ones to evaluate on
     budget: Budget = BOX
     transform: Callable[[Tensor, torch.Generator], Tensor] | None = None
     objective: Objective = INTERRUPTION
@@ -143,9 +121,6 @@ class Problem:
         return x if self.transform is None else self.transform(x.clamp(-1, 1), generator)
 
 
-FEATURE_SIDE = 32  # pixels to which TSDF's code resizes the features of its 256-pixel generators
-
-
 def pooled(features: Iterable[Tensor]) -> Tensor:
     """Features of all generators as one map, summed over channels and generators, [B, h, w].
 
@@ -159,10 +134,7 @@ def pooled(features: Iterable[Tensor]) -> Tensor:
 
 
 def wasserstein(moved: Tensor, clean: Tensor) -> Tensor:
-    """Mean 1-Wasserstein distance between the values of two maps, [B, H, W] each.
-
-    In one dimension the optimal transport pairs the sorted values.
-    """
+    """Mean 1-Wasserstein distance of the values of two maps, [B, H, W]: of the sorted ones."""
     a, b = (x.flatten(1).sort(dim=1).values for x in (moved, clean))
     return (a - b).abs().mean()
 

@@ -1,37 +1,16 @@
-"""Stored runs: a list of them, and one by its name."""
+"""Stored runs by their names."""
 
 from pathlib import Path
 
-import pandas as pd
-
 from aef_core.config import home
 from aef_core.errors import BadInput, NotFound
-from aef_core.perturbation.store import Run, load_run, read_meta, stored_runs
-
-
-def list_runs() -> pd.DataFrame:
-    """The stored runs, one row each: hash, method, settings, steps, eps, seed, generators."""
-    rows = []
-    for folder in stored_runs(home()):
-        config = read_meta(folder)["config"]
-        loop = {k: config["loop"][k] for k in ("steps", "eps", "seed")}
-        rows.append(
-            {"run": folder.name, "method": config["method"], "settings": config["settings"]}
-            | loop
-            | {"models": ", ".join(config["zoo"]), "faces": config["faces"]["source"]}
-        )
-    return pd.DataFrame(rows)
+from aef_core.perturbation.store import Run, load_run
 
 
 def run_named(name: str) -> Run:
     """A stored run by folder, hash, or the hash's first digits.
 
-    Raises
-    ------
-    FileNotFoundError
-        None fits; the message says where was looked.
-    ValueError
-        Several fit.
+    Raises FileNotFoundError if none fits, ValueError if several do.
     """
     if not name.strip():
         raise BadInput("the name of the run is empty: give its folder or hash")
@@ -48,8 +27,9 @@ def run_named(name: str) -> Run:
 
 def runs_named(names: list[str]) -> list[Run]:
     """Stored runs, each once (ValueError if two names mean the same)."""
-    runs = [run_named(name) for name in names]
-    for i, run in enumerate(runs):
-        if run.path.name in [other.path.name for other in runs[:i]]:
+    runs = {}
+    for run in map(run_named, names):
+        if run.path.name in runs:
             raise BadInput(f"run {run.path.name} is named twice: name it once")
-    return runs
+        runs[run.path.name] = run
+    return list(runs.values())

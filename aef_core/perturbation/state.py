@@ -1,7 +1,7 @@
 """What the loop is set to, and where it stands."""
 
 import math
-from dataclasses import asdict, dataclass, field
+from dataclasses import dataclass, field
 from typing import Any
 
 import torch
@@ -11,13 +11,6 @@ from aef_core.errors import BadInput
 from aef_core.perturbation.budgets import BOX, Budget
 from aef_core.perturbation.objective import FEATURE_DISTANCES, seeded
 from aef_core.registry import check_types
-
-NORMALISE = ("sum", "each")
-"""What the gradient of a step is divided by before it enters the momentum.
-
-"sum": mean|sum_k w_k g_k|. "each": sum_k w_k mean|g_k|, which with FOUND's weights 1 / mean|g_k|
-makes it the mean of the normalised gradients, the smaller the less they agree.
-"""
 
 
 @dataclass(frozen=True)
@@ -35,7 +28,8 @@ class PerturbationConfig:
     feature_weight: float = 0.3  # lam: share of the feature term in S_k
     feature_steps: int = 0  # sign steps on features alone before each step (TSDF: 3)
     feature_distance: str = "mse"  # what those steps maximise: "mse" (TSDF), "wasserstein" (FOUND)
-    normalise: str = "sum"  # a step divides by mean|sum_k w_k g_k| (TSDF), or "each": see NORMALISE
+    normalise: str = "sum"  # a step divides by mean|sum_k w_k g_k| (TSDF); "each": by sum_k w_k
+    # mean|g_k|, with FOUND's weights the mean of normalised gradients, smaller where they disagree
     diversity: float = 0.0  # chance of a random resize-and-pad (TSDF: 0.5, on one side only)
     universal: bool = True  # False: one perturbation per image
     init: float = 1.0  # start uniform in +-init * eps: at zero the gradient vanishes
@@ -43,6 +37,7 @@ class PerturbationConfig:
 
     def __post_init__(self) -> None:
         check_types(self)
+        distances = ", ".join(FEATURE_DISTANCES)
         checks = {
             "eps": (0 < self.eps <= 2, "in (0, 2]"),
             "step_size": (self.step_size > 0, "positive"),
@@ -52,20 +47,14 @@ class PerturbationConfig:
             "feature_weight": (0 <= self.feature_weight <= 1, "in [0, 1]"),
             "feature_steps": (self.feature_steps >= 0, "0 or more"),
             "diversity": (0 <= self.diversity <= 1, "in [0, 1]"),
-            "feature_distance": (
-                self.feature_distance in FEATURE_DISTANCES,
-                f"one of {', '.join(FEATURE_DISTANCES)}",
-            ),
-            "normalise": (self.normalise in NORMALISE, f"one of {', '.join(NORMALISE)}"),
+            "feature_distance": (self.feature_distance in FEATURE_DISTANCES, f"one of {distances}"),
+            "normalise": (self.normalise in ("sum", "each"), "one of sum, each"),
             "seed": (0 <= self.seed < 2**63, "in [0, 2^63)"),
             "init": (0 < self.init <= 1, "in (0, 1]"),
         }
         for name, (ok, wanted) in checks.items():
             if not ok:
                 raise BadInput(f"{name} is out of range: {getattr(self, name)}, must be {wanted}")
-
-    def to_dict(self) -> dict[str, Any]:
-        return asdict(self)
 
 
 @dataclass

@@ -5,12 +5,14 @@ A finished run is `<home>/<hash>/` with `run.json` (config, versions, checksums)
 state it would resume from. The hash is that of the config: what is read is what its name says.
 """
 
+import hashlib
 import io
 import json
 import math
 import pickle
 import platform
-import re
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -22,48 +24,29 @@ import torch
 from safetensors import SafetensorError
 from torch import Tensor
 
-from aef_core.atomic import replacement
-from aef_core.errors import BadInput, NotFound, NotWritable
-from aef_core.perturbation.sealed import (
-    DamagedRun,
-    first_line,
-    read_bytes,
-    read_sealed,
-    sha256,
-    write_sealed,
-)
+from aef_core.atomic import replacement, write_bytes
+from aef_core.errors import AEFError, BadInput, NotFound, NotWritable
 from aef_core.perturbation.state import State
 
-FILES = {"cosines.npy", "delta.safetensors", "history.csv"}  # of a run, beside run.json
+FILES = ("cosines.npy", "delta.safetensors", "history.csv")  # of a run, beside run.json
 ROUNDING = 1e-5  # of eps: what float32 may add to a bound
+
+
+class DamagedRun(AEFError, RuntimeError):
+    """Something stored is not whole or not what its name says; the message names file and cure."""
 
 
 @dataclass(frozen=True)
 class Run:
-    """A finished optimisation.
+    """A finished optimisation."""
 
-    Attributes
-    ----------
-    delta : Tensor, shape [1 or N, 3, H, W], values in [-eps, eps]
-    history : DataFrame
-        One row per step and generator: step, model, strength, output_mse, feature_mse, weight,
-        grad_l1, solver_failed (a plain average stands in for weights that a solver did not find).
-    cosines : ndarray, shape [steps, K, K]
-        Cosines between the generators' gradients at each step.
-    config : dict
-        Everything that determined the result.
-    seconds : float
-        Wall-clock time of the optimisation, without the caller's `on_step`.
-    path : Path or None
-        Its folder, None if it was not kept.
-    """
-
-    delta: Tensor
-    history: pd.DataFrame
-    cosines: np.ndarray
-    config: dict[str, Any]
-    seconds: float
-    path: Path | None = None
+    delta: Tensor  # [1 or N, 3, H, W], values in [-eps, eps]
+    history: pd.DataFrame  # a row per step and generator: step, model, strength, output_mse,
+    # feature_mse, weight, grad_l1, solver_failed (equal weights stand in for those not found)
+    cosines: np.ndarray  # [steps, K, K]: between the generators' gradients at each step
+    config: dict[str, Any]  # everything that determined the result
+    seconds: float  # of wall-clock time, without the caller's `on_step`
+    path: Path | None = None  # its folder, None if it was not kept
 
 
 def run_hash(identity: dict[str, Any]) -> str:
@@ -71,91 +54,56 @@ def run_hash(identity: dict[str, Any]) -> str:
     return sha256(json.dumps(identity, sort_keys=True).encode())[:12]
 
 
-def stored_runs(home: Path) -> list[Path]:
-    """Folders of finished runs, by hash; nothing half-made or foreign."""
-    named = (path.parent for path in home.glob("*/run.json"))
-    return sorted(path for path in named if re.fullmatch("[0-9a-f]{12}", path.name))
-
-
 def load_run(folder: str | Path) -> Run:
-    """Read a stored run, refusing one that is not whole.
+    """Read a stored run; FileNotFoundError if there is none, DamagedRun if it is not whole.
 
-    Raises
-    ------
-    FileNotFoundError
-        No such folder.
-    DamagedRun
-        A file is missing, unreadable or does not match its checksum; the folder's name is not the
-        hash of the config in it; delta is not finite, or outside its budget.
+    That is: a file is missing, unreadable or does not match its checksum, the folder's name is not
+    the hash of the config in it, or delta is not finite or outside its budget.
     """
     folder = Path(folder)
     if not (folder.exists() or folder.is_symlink()):
         raise NotFound(f"{folder}: no such run")
-    cure = f"delete {folder} and run again"
-    meta = read_meta(folder)
-    content = {}
-    for name in sorted(FILES):
-        content[name] = read_bytes(folder / name, cure)
-        if sha256(content[name]) != meta["sha256"][name]:
-            raise DamagedRun(f"{folder / name} was changed: {cure}")
-    try:
+    path, name = folder / "run.json", folder.absolute().name
+    content = {file: read_bytes(folder / file, folder) for file in ("run.json", *FILES)}
+    with damage_at(path, folder):
+        meta = json.loads(content["run.json"])
+        config, seconds, sums = meta["config"], meta["seconds"], meta["sha256"]
+        if not (set(sums) == set(FILES) and math.isfinite(seconds) and seconds >= 0):
+            raise BadInput("a checksum or the time is missing")
+        found = run_hash(config)
+    if found != name:
+        cure = f"rename the folder, or delete {folder} and run again"
+        raise DamagedRun(f"{path} is of run {found}, not {name}: {cure}")
+    with damage_at(folder, folder):
+        for file in FILES:
+            if sha256(content[file]) != sums[file]:
+                raise BadInput(f"{file} was changed")
         delta = safetensors.torch.load(content["delta.safetensors"])["delta"]
         history = pd.read_csv(io.BytesIO(content["history.csv"]))
         cosines = np.load(io.BytesIO(content["cosines.npy"]), allow_pickle=False)
-    except (OSError, KeyError, ValueError, SafetensorError) as error:
-        raise DamagedRun(f"{folder} is damaged ({first_line(error)}): {cure}") from None
-    if flaw := _flaw(delta, meta["config"]):
-        raise DamagedRun(f"{folder / 'delta.safetensors'} {flaw}: {cure}")
-    return Run(delta, history, cosines, meta["config"], meta["seconds"], folder)
-
-
-def read_meta(folder: Path) -> dict[str, Any]:
-    """What `run.json` says of a run: config, seconds, versions and sha256 of each other file.
-
-    Raises
-    ------
-    DamagedRun
-        It cannot be read, lacks one of them, or the config is not the one the folder is named for.
-    """
-    path, cure = folder / "run.json", f"delete {folder} and run again"
-    try:
-        meta = json.loads(read_bytes(path, cure))
-        config, seconds, sums = meta["config"], meta["seconds"], meta["sha256"]
-        if not (set(sums) == FILES and math.isfinite(seconds) and seconds >= 0):
-            raise BadInput("a checksum or the time is missing")
-        found = run_hash(config)
-    except (KeyError, ValueError, TypeError, RecursionError) as error:
-        raise DamagedRun(f"{path} is damaged ({first_line(error)}): {cure}") from None
-    name = Path(folder.absolute()).name
-    if found != name:
-        raise DamagedRun(f"{path} is of run {found}, not {name}: rename the folder, or {cure}")
-    return meta
+        _check_delta(delta, config)
+    return Run(delta, history, cosines, config, seconds, folder)
 
 
 def save_run(folder: Path, run: Run) -> None:
     """Write a finished run; the folder appears whole or not at all.
 
-    Another process may have finished the same run first: same config, same bits, so that is fine.
-
-    Raises
-    ------
-    NotWritable
-        Full disk, no permission, or something at its place that is not this run.
+    Raises NotWritable for a full disk, no permission, or something at its place that is not this
+    run; if it is, another process finished first: same config, same bits.
     """
-    if flaw := _flaw(run.delta, run.config):
-        raise BadInput(f"run {folder.name} cannot be kept: delta {flaw}")
+    _check_delta(run.delta, run.config)
     cosines = io.BytesIO()
     np.save(cosines, run.cosines)
     content = {
+        "cosines.npy": cosines.getvalue(),
         "delta.safetensors": safetensors.torch.save({"delta": run.delta.contiguous()}),
         "history.csv": run.history.to_csv(index=False).encode(),
-        "cosines.npy": cosines.getvalue(),
     }
     meta = {
         "config": run.config,
         "seconds": round(run.seconds, 3),
         "versions": {"python": platform.python_version(), "torch": torch.__version__},
-        "sha256": {name: sha256(content[name]) for name in sorted(content)},
+        "sha256": {name: sha256(value) for name, value in content.items()},
     }
     content["run.json"] = json.dumps(meta, indent=1).encode()
     try:
@@ -164,32 +112,12 @@ def save_run(folder: Path, run: Run) -> None:
             for name, value in content.items():
                 (temporary / name).write_bytes(value)
     except NotWritable as error:
-        if not _holds_a_run(folder):
+        try:
+            load_run(folder)
+        except (DamagedRun, NotFound):
             partial = folder.with_suffix(".partial")
             kept = f"; {partial} keeps what was computed: then run again" * partial.exists()
             raise NotWritable(f"{error}{kept}") from None
-
-
-def _holds_a_run(folder: Path) -> bool:
-    try:
-        load_run(folder)
-    except (DamagedRun, NotFound):
-        return False
-    return True
-
-
-def _flaw(delta: Tensor, config: dict[str, Any]) -> str | None:
-    """What is wrong with a perturbation for its config, None if nothing.
-
-    The plain box is checked; of other budgets only finiteness is known here.
-    """
-    if delta.dim() != 4 or not delta.is_floating_point() or not delta.isfinite().all():
-        return f"is no finite tensor of four dimensions ({tuple(delta.shape)}, {delta.dtype})"
-    if config.get("budget", {"name": "box"})["name"] != "box":
-        return None
-    eps = config["loop"]["eps"]
-    over = delta.double().abs().max().item() - eps
-    return f"leaves the box of eps {eps} by {over:.2g}" if over > ROUNDING * eps else None
 
 
 def save_state(path: Path, state: State, seconds: float) -> None:
@@ -202,17 +130,13 @@ def save_state(path: Path, state: State, seconds: float) -> None:
 def load_state(path: Path, steps: int | None = None) -> tuple[State | None, float]:
     """The state and seconds kept in a file, or None and 0 where there is none.
 
-    `steps` is how many the run has in all.
-
-    Raises
-    ------
-    DamagedRun
-        The file is not a whole state, or not of the run it is named for.
+    Raises DamagedRun if it is not a whole state, not of the run it is named for, or not within the
+    `steps` that the run has in all.
     """
     if not (path.exists() or path.is_symlink()):
         return None, 0.0
     content = read_sealed(path)
-    try:
+    with damage_at(path):
         stored = torch.load(io.BytesIO(content), map_location="cpu", weights_only=True)
         seconds = stored.pop("seconds")
         state = State(**stored)
@@ -220,8 +144,60 @@ def load_state(path: Path, steps: int | None = None) -> tuple[State | None, floa
             raise BadInput(f"step {state.step} of {steps}")
         if not (state.delta.isfinite().all() and state.velocity.isfinite().all()):
             raise BadInput("delta or velocity is not finite")
-    except (pickle.UnpicklingError, RuntimeError, EOFError, AttributeError, KeyError, TypeError,
-            ValueError) as error:  # fmt: skip
-        reason = first_line(error)
-        raise DamagedRun(f"{path} is damaged ({reason}): delete it and run again") from None
     return state, seconds
+
+
+def write_sealed(path: Path, content: bytes) -> None:
+    """Write content below a line that ties it to the file's name and its own checksum; atomic."""
+    write_bytes(path, f"# {path.stem} {sha256(content)}\n".encode() + content)
+
+
+def read_sealed(path: Path) -> bytes:
+    """What `write_sealed` wrote; DamagedRun if it was changed, cut, renamed, or never sealed."""
+    head, _, content = read_bytes(path).partition(b"\n")
+    seal = head.decode(errors="replace").split()
+    with damage_at(path):
+        if len(seal) != 3 or seal[0] != "#" or seal[2] != sha256(content):
+            raise BadInput("no checksum that fits, or an older format")
+        if seal[1] != path.stem:
+            raise BadInput(f"it holds {seal[1]}")
+    return content
+
+
+def read_bytes(path: Path, culprit: Path | str = "it") -> bytes:
+    """All of a file that ought to be there, else `DamagedRun`."""
+    with damage_at(path, culprit):
+        if not path.is_file():  # a pipe would be waited for
+            raise BadInput("it is missing or no file")
+        return path.read_bytes()
+
+
+def sha256(content: bytes) -> str:
+    """Checksum in hexadecimal digits."""
+    return hashlib.sha256(content).hexdigest()
+
+
+@contextmanager
+def damage_at(path: Path, culprit: Path | str = "it") -> Iterator[None]:
+    """Whatever is wrong with stored content, as `DamagedRun` in one line that names the cure."""
+    try:
+        yield
+    except (ArithmeticError, AttributeError, EOFError, LookupError, OSError, RuntimeError,
+            SafetensorError, TypeError, ValueError, pickle.UnpicklingError) as error:  # fmt: skip
+        said = getattr(error, "strerror", None) or str(error) or type(error).__name__
+        reason = said.splitlines()[0]
+        raise DamagedRun(f"{path} is damaged ({reason}): delete {culprit} and run again") from None
+
+
+def _check_delta(delta: Tensor, config: dict[str, Any]) -> None:
+    """Refuse a delta that is not finite, or outside the plain box; of other budgets more is not
+    known here."""
+    if delta.dim() != 4 or not delta.is_floating_point() or not delta.isfinite().all():
+        shape = tuple(delta.shape)
+        raise BadInput(
+            f"delta.safetensors is no finite tensor [., ., ., .] ({shape}, {delta.dtype})"
+        )
+    eps, plain = config["loop"]["eps"], config.get("budget", {"name": "box"})["name"] == "box"
+    over = delta.double().abs().max().item() - eps
+    if plain and over > ROUNDING * eps:
+        raise BadInput(f"delta.safetensors leaves the box of eps {eps} by {over:.2g}")

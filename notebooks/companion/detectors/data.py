@@ -21,10 +21,10 @@ from aef_core.faces import FaceBatch, load_faces, to_uint8
 from aef_core.faces.sources import FileTree
 from aef_core.models import ATTRIBUTES, DeepfakeModel
 from aef_core.models.zoo import load_zoo
-from aef_core.provenance import weights
 from companion.detectors.blending import blend_pairs
 from companion.detectors.faces import FAKE, REAL, FaceSet, faces_of, join
 from companion.detectors.landmarks import find_landmarks, stored_landmarks
+from companion.provenance import weights
 
 VERSION = 1  # of the recipe, part of the kept demo sets' names
 SIZE = 64  # pixels both detectors see

@@ -1,7 +1,8 @@
 """Comparing methods: several seeds, the same faces, intervals that respect both."""
 
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from itertools import product
 from pathlib import Path
 from typing import Any
 
@@ -12,7 +13,7 @@ from aef_core.atomic import write_text
 from aef_core.config import Profile, get_profile, home
 from aef_core.errors import BadInput
 from aef_core.faces import FaceBatch, load_faces
-from aef_core.jobs import Job, grid, map_runs
+from aef_core.jobs import Job, map_runs
 from aef_core.metrics import Evaluator, equilibrium_residual, nonempty_mean, protect
 from aef_core.metrics.equilibrium import last_quarter, late_means
 from aef_core.metrics.statistics import (
@@ -29,6 +30,26 @@ from aef_core.perturbation.objective import Zoo
 from aef_core.perturbation.store import Run
 
 Runs = dict[tuple[str, int], Run]
+
+
+def grid(
+    methods: Mapping[str, tuple[str, dict[str, Any]]],
+    config: PerturbationConfig,
+    seeds: Iterable[int] = (0,),
+    epsilons: Iterable[float] | None = None,
+) -> list[Job]:
+    """Every method with every seed and bound. The step scales with eps: the schedule is the same.
+
+    `methods` maps labels to (method, settings); `epsilons`, in [-1, 1] units, is the config's by
+    default.
+    """
+    bounds = (config.eps,) if epsilons is None else epsilons
+    jobs = []
+    for (label, (method, settings)), seed, eps in product(methods.items(), seeds, bounds):
+        step = config.step_size * (eps / config.eps)
+        loop = replace(config, seed=seed, eps=eps, step_size=step)
+        jobs.append(Job(method, settings, loop, label))
+    return jobs
 
 
 def compare(
