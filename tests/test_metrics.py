@@ -20,7 +20,8 @@ from aef_core.metrics import (
     psnr,
     ssim,
 )
-from aef_core.metrics.statistics import balance_draws, bootstrap_means, interval
+from aef_core.metrics.statistics import bootstrap_means, interval
+from companion.studies.differences import balance_draws
 
 from .conftest import DATA, make_faces, tiny_zoo
 

@@ -1,6 +1,4 @@
-"""How far a run ended from the max-min equilibrium over generators, whatever its rule."""
-
-from collections.abc import Iterable
+"""Where the rule of a run settled, and how far that is from the max-min equilibrium."""
 
 import pandas as pd
 
@@ -15,53 +13,12 @@ def equilibrium_residual(history: pd.DataFrame) -> pd.Series:
 
 
 def last_quarter(history: pd.DataFrame) -> pd.DataFrame:
-    """The rows of a run's last quarter of steps, at least one step: where the rule settled.
-
-    `history` as in `Run.history`.
-    """
+    """The rows of the last quarter of the steps, at least one step, of a `Run.history`."""
     steps = int(history["step"].max()) + 1
     return history[history["step"] >= steps - max(1, steps // 4)]
 
 
 def late_means(history: pd.DataFrame) -> pd.DataFrame:
-    """Mean of every column of the history per generator, over the last quarter of the steps."""
+    """Mean of every column of a `Run.history` per generator, over the last quarter of the steps."""
     late = last_quarter(history).drop(columns="step").groupby("model", sort=False)
     return late.mean(numeric_only=True)
-
-
-def maxmin_gap(
-    history: pd.DataFrame, references: Iterable[float] | None = None, column: str = "strength"
-) -> dict[str, float]:
-    """Distance of a run's end from the equilibrium of max_d min_k S_k(d) / c_k.
-
-    Formula: gap = <q, u> - min_k u_k, with u_k = S_k / c_k and q_k proportional to w_k c_k.
-    At an optimum some multipliers q on the simplex make sum_k q_k grad(S_k / c_k) point out of the
-    box, and q is zero wherever u_k is not the least. The step follows sum_k w_k grad S_k, so q is
-    known, and the gap is what it leaves of the second condition: zero at equilibrium. Both q and u
-    are means over the last quarter of the steps, because single batches are noisy.
-
-    Parameters
-    ----------
-    history : DataFrame
-        As in `Run.history`.
-    references : K floats, optional
-        c_k, in the order of the zoo and in units of the column; all 1 by default.
-    column : {"strength", "output_mse"}
-        What is balanced.
-
-    Returns
-    -------
-    dict with `worst` (min_k u_k), `weighted` (<q, u>), `gap` and `relative_gap` (gap / weighted,
-    in [0, 1]; 0 where nothing is interrupted).
-    """
-    models = list(history["model"].unique())
-    c = pd.Series([1.0] * len(models) if references is None else list(references), index=models)
-    late = last_quarter(history)
-    relative = late.pivot(index="step", columns="model", values=column)[models] / c
-    multipliers = late.pivot(index="step", columns="model", values="weight")[models] * c
-    q = multipliers.div(multipliers.sum(axis=1), axis=0).mean()
-    u = relative.mean()
-    worst, weighted = float(u.min()), float(q @ u)
-    gap = weighted - worst
-    relative_gap = gap / weighted if weighted > 0 else 0.0
-    return {"worst": worst, "weighted": weighted, "gap": gap, "relative_gap": relative_gap}

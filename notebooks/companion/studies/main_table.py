@@ -18,19 +18,18 @@ from aef_core.errors import NotFound
 from aef_core.faces import FaceBatch
 from aef_core.jobs import Job, map_runs
 from aef_core.metrics import Evaluator
-from aef_core.metrics.statistics import (
-    ABOVE_NOTHING,
-    RANDOM,
-    REFERENCE,
-    balance_draws,
-    bootstrap_means,
-    interval,
-    over_seeds,
-)
+from aef_core.metrics.statistics import bootstrap_means, interval
 from aef_core.metrics.survival import survival_by_generator
 from aef_core.perturbation import PerturbationConfig
 from aef_core.perturbation.objective import Zoo
 from companion.config import ASSETS
+from companion.studies.differences import (
+    ABOVE_NOTHING,
+    RANDOM,
+    REFERENCE,
+    balance_draws,
+    over_seeds,
+)
 from companion.studies.judgement import OVER, SHARE, judgement, paired, ranked, shares, tidy
 from companion.studies.references import (
     evaluate_each,
