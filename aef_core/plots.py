@@ -32,13 +32,7 @@ Blocks = dict[str, dict[str, Tensor]]
 
 
 def weight_dynamics(history: pd.DataFrame) -> "Figure":
-    """Interruption strength and weight of each generator over one run, side by side.
-
-    Parameters
-    ----------
-    history : DataFrame
-        `Run.history`: a row per step and generator.
-    """
+    """Interruption strength and weight of each generator over a `Run.history`, side by side."""
     import matplotlib.pyplot as plt
 
     fig, axes = plt.subplots(1, 2, figsize=(7.6, 2.9), layout="constrained")
@@ -58,84 +52,65 @@ def forgeries(
 
     Parameters
     ----------
-    zoo : mapping of name to DeepfakeModel
     faces : FaceBatch
         A few faces no perturbation was optimised on, of the zoo's image size.
-    deltas : mapping of label to Tensor, shape [1 or N, 3, H, W]
-        One perturbation per method; the labels become rows.
+    deltas : mapping of method to Tensor, shape [1 or N, 3, H, W]
     edit : str or mapping of generator to str
         What the forger asks for.
 
     Returns
     -------
     dict of generator to dict of row label to images, [N, 3, H, W]: "original", "forged", then the
-    forgery from the photo under each perturbation.
+    forgery from the photo that each method protects.
     """
     judge = Evaluator(zoo, faces)
-    protected = {label: protect(faces.images, delta.cpu()) for label, delta in deltas.items()}
-    blocks = {}
-    for name in zoo:
-        asked = edit if isinstance(edit, str) else edit[name]
-        rows = {"original": faces.images, "forged": judge.forged(name, asked)}
-        blocks[name] = rows | {
-            label: judge.forge(photos, name, asked) for label, photos in protected.items()
-        }
+    asked = dict.fromkeys(zoo, edit) if isinstance(edit, str) else edit
+    blocks = {n: {"original": faces.images, "forged": judge.forged(n, asked[n])} for n in zoo}
+    for method, delta in deltas.items():
+        protected = protect(faces.images, delta.cpu())
+        for name, block in blocks.items():
+            block[method] = judge.forge(protected, name, asked[name])
     return blocks
 
 
 def forgery_grid(blocks: Mapping[str, Mapping[str, Tensor]], tile: float = 0.62) -> "Figure":
-    """Rows: original, forged, forged under each method; one block of faces per generator.
+    """One row per row label of `forgeries`, one block of faces per generator.
 
-    The layout of the paper's Figs. 3 to 5.
-
-    Parameters
-    ----------
-    blocks : mapping of generator to mapping of row label to Tensor, shape [n, 3, H, W]
-        From `forgeries`; every block has the same rows.
-    tile : float
-        Side of one picture in inches.
+    The layout of the paper's Figs. 3 to 5; `tile` is the side of one picture in inches.
     """
     import matplotlib.pyplot as plt
+    from matplotlib.transforms import Affine2D
 
-    rows = list(next(iter(blocks.values())))
-    n = len(next(iter(blocks.values()))[rows[0]])
-    colours = model_colours(blocks)
+    rows, *_ = blocks.values()
+    n, colours = len(rows["original"]), model_colours(blocks)
     left, top, gap = 1.15, 0.36, 0.14  # inches
     width = left + len(blocks) * (n * tile + gap)
     height = top + len(rows) * tile + 0.1  # air after "original" and "forged"
     fig = plt.figure(figsize=(width, height), layout=own_layout())
+    inches = Affine2D().scale(1 / width, 1 / height) + fig.transFigure
     for b, (name, pictures) in enumerate(blocks.items()):
-        x = left + b * (n * tile + gap)
-        for r, label in enumerate(rows):
+        x, colour = left + b * (n * tile + gap), colours[name]
+        fig.text(x + n * tile / 2, height - 0.16, name, ha="center", va="center", fontsize=10,
+                 fontweight="bold", color=colour, transform=inches)  # fmt: skip
+        span, line = [x, x + (n - 0.03) * tile], [height - top + 0.05] * 2
+        fig.add_artist(plt.Line2D(span, line, color=colour, lw=2, transform=inches))
+        for r, (label, images) in enumerate(pictures.items()):
             y = height - top - (r + 1) * tile - (0.1 if r > 1 else 0)
-            for i, image in enumerate(pictures[label]):
+            for i, image in enumerate(images):
                 ax = fig.add_axes([(x + i * tile) / width, y / height,
                                    0.97 * tile / width, 0.97 * tile / height])  # fmt: skip
                 picture(ax, image)
             if b == 0:
-                said = METHOD_LABELS.get(label, label).replace(" (", "\n(")
-                fig.text((left - 0.08) / width, (y + tile / 2) / height, said,
-                         ha="right", va="center", fontsize=9)  # fmt: skip
-        middle = (x + n * tile / 2) / width
-        fig.text(middle, (height - 0.16) / height, name, ha="center", va="center", fontsize=10,
-                 fontweight="bold", color=colours[name])  # fmt: skip
-        line = [(height - top + 0.05) / height] * 2
-        span = [x / width, (x + n * tile - 0.03 * tile) / width]
-        fig.add_artist(plt.Line2D(span, line, color=colours[name], lw=2,
-                                  transform=fig.transFigure))  # fmt: skip
+                words = METHOD_LABELS.get(label, label).replace(" (", "\n(")
+                fig.text(left - 0.08, y + tile / 2, words, ha="right", va="center", fontsize=9,
+                         transform=inches)  # fmt: skip
     return fig
 
 
-def balance_bars(table: pd.DataFrame, threshold: float = SUCCESS_THRESHOLD) -> "Figure":
+def balance_bars(table: pd.DataFrame) -> "Figure":
     """Mean L2_mask per generator and method, with 95 % intervals: even bars are balance.
 
-    Parameters
-    ----------
-    table : DataFrame
-        From `evaluate`, or several of them with a column method; or the means themselves, with
-        columns method, model, value, low and high.
-    threshold : float
-        The line above which an image counts as interrupted.
+    `table` from `evaluate`, or several of them with a column method; or from `intervals`.
     """
     import matplotlib.pyplot as plt
 
@@ -152,8 +127,8 @@ def balance_bars(table: pd.DataFrame, threshold: float = SUCCESS_THRESHOLD) -> "
                       yerr=errors, error_kw={"lw": 1, "capsize": 2})  # fmt: skip
         labels = [f"{v:#.2g}".replace("0.", ".", 1) for v in part["value"]]
         ax.bar_label(bars, labels, fontsize=7, padding=1, color="0.25")
-    ax.axhline(threshold, color="0.3", lw=1, ls=(0, (4, 3)))
-    ax.annotate("interrupted", (len(methods) - 0.5, threshold), xytext=(0, 3),
+    ax.axhline(SUCCESS_THRESHOLD, color="0.3", lw=1, ls=(0, (4, 3)))
+    ax.annotate("interrupted", (len(methods) - 0.5, SUCCESS_THRESHOLD), xytext=(0, 3),
                 textcoords="offset points", fontsize=8, color="0.3", ha="right")  # fmt: skip
     ax.set_xticks(range(len(methods)), [METHOD_LABELS.get(m, m) for m in methods])
     ax.set_ylabel("mean L2_mask on unseen faces")
@@ -189,11 +164,7 @@ def picture(ax: "Axes", image: Tensor, smooth: bool = True) -> None:
 
 
 def own_layout() -> "LayoutEngine":
-    """For figures that place their axes themselves.
-
-    Not layout="none": saving such a figure with a tight box hands it back to the default layout
-    (matplotlib 3.11).
-    """
+    """For figures that place their own axes; "none" does not outlive saving with a tight box."""
     from matplotlib.layout_engine import PlaceHolderLayoutEngine
 
     return PlaceHolderLayoutEngine(adjust_compatible=True, colorbar_gridspec=True)

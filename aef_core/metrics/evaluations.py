@@ -62,8 +62,7 @@ def _key(run: Run, evaluator: Evaluator, added: Tensor, detect: bool) -> str:
 
 def _rows(evaluator: Evaluator) -> list[tuple[str, str, str]]:
     """Image, model and edit of every row, in the table's order."""
-    pairs = [(name, edit) for name, model in evaluator.zoo.items() for edit in model.edits]
-    return [(image, *pair) for pair, image in product(pairs, evaluator.faces.names)]
+    return [(image, *pair) for pair, image in product(evaluator.pairs, evaluator.faces.names)]
 
 
 def _load(path: Path, evaluator: Evaluator, detect: bool) -> pd.DataFrame:

@@ -22,10 +22,11 @@ from scipy.stats import t as student
 from aef_core.metrics.evaluation import balance, nonempty_mean
 
 DRAWS = 1000
+TAIL = 0.975  # of a 95 % interval
 
 
 def bootstrap_means(
-    table: pd.DataFrame, by: list[str], column: str = "l2_mask", n: int = DRAWS, seed: int = 0
+    table: pd.DataFrame, by: list[str], column: str = "l2_mask", n: int = DRAWS
 ) -> pd.DataFrame:
     """Means of a column per group and seed, as measured and for resampled images.
 
@@ -35,8 +36,7 @@ def bootstrap_means(
     Parameters
     ----------
     table : DataFrame
-        From `evaluate` or `study.compare`; rows with an empty mask are left out. Without a column
-        `seed`, or where it is empty, all rows are seed 0's.
+        From `evaluate`; rows with an empty mask are left out. Where it says no seed, it is 0.
     by : list of str
         Columns that make a group, e.g. ["method", "model"].
 
@@ -45,11 +45,11 @@ def bootstrap_means(
     DataFrame, rows (draw, seed), a column per group. Draw 0 holds the means as measured, draws 1
     to n those of resampled images; NaN where a seed has no rows of a group.
     """
-    edited = with_seed(table[~table["excluded"]])
+    edited = with_seed(table[~table["excluded"]]).astype({column: float})
     grouped = edited.groupby(["image", "seed", *by], sort=False)[column]
     sums = grouped.sum().unstack(["seed", *by], fill_value=0.0)
     counts = grouped.count().unstack(["seed", *by], fill_value=0)[sums.columns]
-    draws = np.random.default_rng(seed).multinomial(len(sums), [1 / len(sums)] * len(sums), size=n)
+    draws = np.random.default_rng(0).multinomial(len(sums), [1 / len(sums)] * len(sums), size=n)
     weights = np.vstack([np.ones(len(sums)), draws])
     with np.errstate(invalid="ignore"):  # a draw may miss every edited image of a group
         means = (weights @ sums.to_numpy()) / (weights @ counts.to_numpy())
@@ -62,22 +62,20 @@ def with_seed(table: pd.DataFrame) -> pd.DataFrame:
     return table.assign(seed=table["seed"].fillna(0) if "seed" in table else 0)
 
 
-def interval(draws: pd.DataFrame, level: float = 0.95) -> pd.DataFrame:
-    """Value and interval of each column of `bootstrap_means` or of a function of its rows.
-
-    The value is the mean over seeds as measured; the interval is that of the module's docstring,
-    symmetric, NaN where there is one seed and one image.
+def interval(draws: pd.DataFrame) -> pd.DataFrame:
+    """Value and 95 % interval of each column of `bootstrap_means` or of a function of its rows.
 
     Returns
     -------
-    DataFrame indexed by the columns, with columns value, low, high.
+    DataFrame indexed by the columns: value (the mean over seeds as measured), low and high (as the
+    module says; NaN where there is one seed and one image).
     """
     draws = draws.astype(float).replace([np.inf, -np.inf], np.nan)
     measured = draws.xs(0, level="draw")
-    count, tail = measured.count(), (1 + level) / 2
-    seeds = student.ppf(tail, (count - 1).where(count > 1)) * measured.std() / np.sqrt(count)
+    count = measured.count()
+    seeds = student.ppf(TAIL, (count - 1).where(count > 1)) * measured.std() / np.sqrt(count)
     means = draws.groupby(level="draw").mean().drop(index=0)
-    images = norm.ppf(tail) * (means.std() if len(means) else seeds * np.nan)
+    images = norm.ppf(TAIL) * (means.std() if len(means) else seeds * np.nan)
     reach = np.sqrt(seeds.fillna(0) ** 2 + images.fillna(0) ** 2)
     reach = reach.where(seeds.notna() | images.notna())
     value = measured.mean()
@@ -91,10 +89,7 @@ def intervals(table: pd.DataFrame) -> pd.DataFrame:
 
 
 def method_balance(table: pd.DataFrame) -> pd.DataFrame:
-    """`metrics.balance` of the mean L2_mask per generator, per seed and then averaged.
-
-    One row per method.
-    """
+    """`balance` of the mean L2_mask per generator, per seed and then averaged; a row per method."""
     means = nonempty_mean(with_seed(table), ["method", "seed", "model"])
     seeds = means.groupby(["method", "seed"], sort=False).apply(lambda v: pd.Series(balance(v)))
     return seeds.unstack().groupby("method", sort=False).mean()

@@ -29,11 +29,11 @@ of protocol.
 ABOVE_NOTHING, NO_EFFECT = "not above random", "no detectable effect"
 
 
-def over_seeds(values: ArrayLike, level: float = 0.95) -> pd.Series:
+def over_seeds(values: ArrayLike) -> pd.Series:
     """Mean and interval of one number per seed: value, low, high; NaN ends for a single seed."""
     values = np.asarray(values, dtype=float)
     index = pd.MultiIndex.from_product([[0], range(len(values))], names=["draw", "seed"])
-    return interval(pd.DataFrame({"value": values}, index=index), level).iloc[0]
+    return interval(pd.DataFrame({"value": values}, index=index)).iloc[0]
 
 
 def balance_draws(table: pd.DataFrame, method: str, column: str = "l2_mask") -> pd.DataFrame:
