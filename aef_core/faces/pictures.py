@@ -20,9 +20,7 @@ CURE = "give a still JPEG or PNG of 8 bits"
 def open_picture(
     source: str | Path | bytes, name: str | None = None, keep_alpha: bool = False
 ) -> Image.Image:
-    """A picture in memory, upright as its EXIF asks, in mode RGB.
-
-    Grey and palette pictures become RGB; transparency is dropped, or kept with `keep_alpha`.
+    """A picture in memory, upright as its EXIF asks, in mode RGB: grey and palettes become it.
 
     Parameters
     ----------
@@ -31,7 +29,7 @@ def open_picture(
     name : str, optional
         What a message calls it; the path by default.
     keep_alpha : bool
-        A picture with transparency comes in mode RGBA.
+        A picture with transparency comes in mode RGBA; else that is dropped.
 
     Raises
     ------
@@ -41,10 +39,11 @@ def open_picture(
         Not a regular file; another format; too many pixels; damaged; animated; CMYK, float or
         16 bits a channel.
     """
-    if not isinstance(source, bytes):
+    if isinstance(source, bytes):
+        file, name = io.BytesIO(source), name or "the picture"
+    else:
         must_be_file(source, "name a photo")
-    name = name or (str(source) if not isinstance(source, bytes) else "the picture")
-    file = io.BytesIO(source) if isinstance(source, bytes) else source
+        file, name = source, name or str(source)
     with warnings.catch_warnings():  # Pillow's remarks on odd metadata are nobody's error
         warnings.simplefilter("ignore")
         try:
@@ -55,12 +54,12 @@ def open_picture(
                 return upright.convert("RGBA" if clear and keep_alpha else "RGB")
         except BadInput:
             raise
-        except UnidentifiedImageError:
-            raise BadInput(f"{name} cannot be read (not an image): {CURE}") from None
         except Image.DecompressionBombError:
             raise BadInput(f"{name} has {_TOO_MANY}") from None
         except Exception as error:  # a decoder given a damaged file raises whatever it likes
             reason = (str(error) or type(error).__name__).splitlines()[0]
+            if isinstance(error, UnidentifiedImageError):
+                reason = "not an image"
             raise BadInput(f"{name} cannot be read ({reason}): {CURE}") from None
 
 

@@ -10,12 +10,9 @@ from aef_core.faces.batch import from_uint8, to_uint8
 
 
 def protect(images: Tensor, delta: Tensor) -> Tensor:
-    """The image a person would publish: perturbed, clamped to [-1, 1], rounded once to 8 bits.
+    """The images a person would publish: perturbed, clamped to [-1, 1], rounded once to 8 bits.
 
-    Parameters
-    ----------
-    images : Tensor, shape [B, 3, H, W], values in [-1, 1]
-    delta : Tensor, shape [1 or B, 3, H, W]
+    `images` of shape [B, 3, H, W] in [-1, 1], `delta` of shape [1 or B, 3, H, W].
     """
     return from_uint8(to_uint8(images + delta))
 
@@ -30,8 +27,8 @@ def psnr(a: Tensor, b: Tensor) -> np.ndarray:
 def ssim(a: Tensor, b: Tensor) -> np.ndarray:
     """Structural similarity of image pairs in [-1, 1], shape [B], values in [-1, 1].
 
-    The standard one: 11-pixel Gaussian window (sigma 1.5), data range 1, mean over RGB
-    (Wang et al. 2004). The peers' window of 3 gives higher values and is not comparable.
+    The standard one (Wang et al. 2004): 11-pixel Gaussian window, sigma 1.5, mean over RGB. The
+    peers' window of 3 gives higher values and is not comparable.
     """
     standard = {"data_range": 1.0, "channel_axis": 0, "gaussian_weights": True, "sigma": 1.5,
                 "use_sample_covariance": False}  # fmt: skip

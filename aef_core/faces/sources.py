@@ -65,7 +65,7 @@ def _celeba(root: str | Path, split: str, n: int | None, size: int) -> Loaded:
     for name in names:
         if name not in paths:
             raise BadInput(f"{root}: {name} has labels but no image in img_align_celeba")
-        images.append(_resized(_centre(files.image(paths[name])), size))
+        images.append(_resized(_square(files.image(paths[name])), size))
         # the label of *this* face: the peers read it two rows off
         labels.append([rows[name][i] for i in wanted])
     return images, labels, names
@@ -92,10 +92,6 @@ def split_of(group: str) -> str:
     return "train" if zlib.crc32(os.fsencode(group)) % 5 else "test"
 
 
-def _centre(image: Image.Image) -> Image.Image:
-    return _square(image, min(image.size))
-
-
 def _lfw_face(image: Image.Image) -> Image.Image:
     return _square(image, round(LFW_CROP * image.width), up=round(LFW_SHIFT_UP * image.height))
 
@@ -106,7 +102,8 @@ def _found_face(image: Image.Image) -> Image.Image:
     return crop_face(image)
 
 
-def _square(image: Image.Image, side: int, up: int = 0) -> Image.Image:
+def _square(image: Image.Image, side: int | None = None, up: int = 0) -> Image.Image:
+    side = side or min(image.size)
     left, top = (image.width - side) // 2, (image.height - side) // 2 - up
     return image.crop((left, top, left + side, top + side))
 
@@ -116,10 +113,7 @@ def _resized(image: Image.Image, size: int) -> np.ndarray:
 
 
 class FileTree:
-    """Read-only view of a folder or a zip, so that a data set need not be unpacked.
-
-    Its `paths` are sorted. What cannot be read is a `NotFound` or `BadInput` that names the file.
-    """
+    """A folder or zip, read only; what cannot be read is an `AEFError` that names the file."""
 
     def __init__(self, root: str | Path) -> None:
         self.root, self._zip = Path(root), None
@@ -135,7 +129,7 @@ class FileTree:
         self.paths = sorted(p for p in self._zip.namelist() if not p.endswith("/"))
 
     def images(self) -> list[str]:
-        """Paths of its pictures, by suffix."""
+        """Paths of its pictures, sorted."""
         found = [p for p in self.paths if Path(p).suffix.lower() in SUFFIXES]
         if not found:
             raise NotFound(f"{self.root}: no images ({', '.join(sorted(SUFFIXES))}) in it")
@@ -143,10 +137,10 @@ class FileTree:
 
     def one(self, name: str) -> str:
         """The path of the file of this name, in whatever folder."""
-        found = [p for p in self.paths if Path(p).name == name]
-        if not found:
-            raise NotFound(f"{self.root}: {name} is missing")
-        return found[0]
+        for path in self.paths:
+            if Path(path).name == name:
+                return path
+        raise NotFound(f"{self.root}: {name} is missing")
 
     def read(self, path: str) -> bytes:
         """Content of a file, at most `MAX_BYTES`."""
@@ -172,5 +166,5 @@ LOADERS: dict[str, Callable[..., Loaded]] = {
     "lfw": partial(_unlabelled, lambda path: path.parent.name, _lfw_face),
     # frames are whole scenes, in one folder a video
     "ffpp": partial(_unlabelled, lambda path: path.parent.name, _found_face),
-    "folder": partial(_unlabelled, lambda path: path.name, _centre),
+    "folder": partial(_unlabelled, lambda path: path.name, _square),
 }

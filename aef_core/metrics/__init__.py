@@ -5,7 +5,6 @@ from aef_core.metrics.equilibrium import equilibrium_residual
 from aef_core.metrics.evaluation import (
     MASK_THRESHOLD,
     SUCCESS_THRESHOLD,
-    TABLE_FORMAT,
     Evaluator,
     balance,
     evaluate,
@@ -17,7 +16,6 @@ from aef_core.metrics.evaluation import (
 __all__ = [
     "MASK_THRESHOLD",
     "SUCCESS_THRESHOLD",
-    "TABLE_FORMAT",
     "Evaluator",
     "balance",
     "equilibrium_residual",

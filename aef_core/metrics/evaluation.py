@@ -1,6 +1,5 @@
 """How well a perturbation interrupts, how evenly, and how visible it is: one block for all."""
 
-from collections.abc import Mapping
 from functools import cached_property
 from typing import Any
 
@@ -12,9 +11,9 @@ from torch import Tensor
 
 from aef_core.faces import FaceBatch
 from aef_core.faces.pixels import protect, psnr, ssim
-from aef_core.models import DeepfakeModel
 from aef_core.models.base import check_size
 from aef_core.models.judge import edit_outcomes, edit_status, predict_attributes, shows_edit
+from aef_core.perturbation.objective import Zoo
 
 MASK_THRESHOLD = 0.5  # sum over RGB of |G(x) - x|, in [-1, 1] units
 SUCCESS_THRESHOLD = 0.05  # L2_mask above it counts as interrupted
@@ -51,11 +50,11 @@ class Evaluator:
 
     Raises
     ------
-    ValueError
+    BadInput
         Faces, or later a perturbation, of another size than the generators'.
     """
 
-    def __init__(self, zoo: Mapping[str, DeepfakeModel], faces: FaceBatch, batch: int = 32) -> None:
+    def __init__(self, zoo: Zoo, faces: FaceBatch, batch: int = 32) -> None:
         check_size(zoo, faces.images)
         self.zoo, self.faces, self.batch = zoo, faces, batch
         self._forged: dict[tuple[str, str], Tensor] = {}
@@ -83,20 +82,12 @@ class Evaluator:
         return torch.cat([forged.cpu() for forged in made])
 
     def __call__(self, delta: Tensor, detect: bool = False) -> pd.DataFrame:
-        """One row per image, generator and edit.
+        """One row per image, generator and edit, for a delta of shape [1 or N, 3, H, W].
 
-        Parameters
-        ----------
-        delta : Tensor, shape [1 or N, 3, H, W]
-        detect : bool
-            Also let MTCNN look for a face in the forgeries, which takes minutes.
-
-        Returns
-        -------
-        DataFrame with columns image, model, edit, l2_mask (NaN where `excluded`), interrupted,
-        excluded (empty mask), outcome and survives (see `survival`), psnr (dB) and ssim of the
-        protected image against the original; with `detect` also broken: 1 where MTCNN finds a face
-        in the clean forgery and none after protection, 0 where it finds both, NaN elsewhere.
+        Columns: image, model, edit, l2_mask (NaN where `excluded`), interrupted, excluded (empty
+        mask), outcome and survives (see `survival`), psnr (dB) and ssim of the protected image
+        against the original. With `detect`, which takes minutes, also broken: 1 where MTCNN finds
+        a face in the clean forgery and none after protection, 0 where it finds both, else NaN.
         """
         check_size(self.zoo, delta)
         protected = protect(self.faces.images, delta.detach().cpu())
@@ -121,7 +112,7 @@ class Evaluator:
     def survival(
         self, name: str, edit: str, disturbed: Tensor, values: np.ndarray
     ) -> dict[str, np.ndarray]:
-        """Does the edit still work in these forgeries with this L2_mask? See `edit_outcomes`."""
+        """Outcomes of an edit in these forgeries with this L2_mask, see `edit_outcomes`."""
         model, labels = self.zoo[name], self.faces.attributes
         if (name, edit) not in self._status:
             forged = self.forged(name, edit)
@@ -132,12 +123,10 @@ class Evaluator:
         return edit_outcomes(status, shown, values >= SUCCESS_THRESHOLD)
 
     @cached_property
-    def _photos(self) -> Tensor:
-        """What the judge sees in the clean faces."""
+    def _photos(self) -> Tensor:  # what the judge sees in them
         return predict_attributes(self.faces.images)
 
     def _broken(self, name: str, edit: str, disturbed: Tensor, values: np.ndarray) -> np.ndarray:
-        """The column `broken` of `__call__`; NaN also where the mask is empty."""
         from aef_core.faces.detection import detected  # heavy to import, and only needed here
 
         if (name, edit) not in self._faces_found:
@@ -149,11 +138,7 @@ class Evaluator:
 
 
 def evaluate(
-    zoo: Mapping[str, DeepfakeModel],
-    faces: FaceBatch,
-    delta: Tensor,
-    batch: int = 32,
-    detect: bool = False,
+    zoo: Zoo, faces: FaceBatch, delta: Tensor, batch: int = 32, detect: bool = False
 ) -> pd.DataFrame:
     """Judge one perturbation; see `Evaluator`, which is cheaper for several."""
     return Evaluator(zoo, faces, batch)(delta, detect)

@@ -23,10 +23,9 @@ COLUMNS = {*WORDS, "l2_mask", "interrupted", "excluded", "survives", "psnr", "ss
 def evaluate_run(
     run: Run, evaluator: Evaluator, budget: Budget = BOX, detect: bool = False
 ) -> pd.DataFrame:
-    """The evaluation of a run, found again for the same perturbation, zoo and faces.
+    """The evaluation of a run as of `Evaluator`, found again for the same delta, zoo and faces.
 
-    `budget` is the one the run was made with: it decides what of delta a photo receives. `detect`
-    and the columns as in `Evaluator`; a table just made and one found again are equal.
+    `budget` is the one the run was made with: it decides what of delta a photo receives.
 
     Raises
     ------
@@ -40,8 +39,7 @@ def evaluate_run(
         return evaluator(added, detect)
     path = run.path / f"evaluation-{_key(run, evaluator, added, detect)}.csv"
     if not (path.exists() or path.is_symlink()):
-        rows = len(_rows(evaluator))
-        check_writable(run.path, 500 * rows)
+        check_writable(run.path, 500 * len(_rows(evaluator)))
         table = evaluator(added, detect).to_csv(index=False)
         write_sealed(path, table.encode(errors="surrogateescape"))
     return _load(path, evaluator, detect)
@@ -79,6 +77,6 @@ def _load(path: Path, evaluator: Evaluator, detect: bool) -> pd.DataFrame:
         if [*zip(table["image"], table["model"], table["edit"], strict=True)] != _rows(evaluator):
             raise BadInput(f"{len(table)} rows that are not faces x edits x generators")
     except ValueError as error:
-        reason = first_line(error)
-        raise DamagedRun(f"{path} is damaged ({reason}): delete it and run again") from None
+        cure = "delete it and run again"
+        raise DamagedRun(f"{path} is damaged ({first_line(error)}): {cure}") from None
     return table

@@ -3,15 +3,13 @@
 A number varies with the faces it was judged on (dozens) and with the seed of the perturbation
 (three to five). Faces are resampled (paired bootstrap: a face with all its edits, generators,
 methods and seeds is drawn as one), which gives the standard error b of the mean over seeds. Seeds
-are too few to be resampled: intervals from three resampled values hold the truth in 75 of 100 cases
-instead of 95. They enter by the standard deviation s of the R per-seed values and Student's t,
-which is wide for small R. The squares of the two half-widths are added:
+are too few to be resampled (three would hold the truth in 75 of 100 cases instead of 95): they
+enter by the standard deviation s of the R per-seed values and Student's t, wide for small R:
 
     value +- sqrt((t(R - 1) s / sqrt(R))^2 + (1.96 b)^2).
 
 Simulated for three and five seeds, whichever source leads, it holds the truth in 95 to 98 of 100
-cases (pooling both variances under Welch's degrees of freedom: 92 to 95). One seed has an interval
-over faces alone.
+cases (with Welch's degrees of freedom: 92 to 95). One seed has an interval over faces alone.
 """
 
 import numpy as np
@@ -31,19 +29,13 @@ def bootstrap_means(
     """Means of a column per group and seed, as measured and for resampled images.
 
     Functions of a row (differences, ratios, the least of some columns) are paired on images and
-    seeds; `interval` then says how sure they are.
-
-    Parameters
-    ----------
-    table : DataFrame
-        From `evaluate`; rows with an empty mask are left out. Where it says no seed, it is 0.
-    by : list of str
-        Columns that make a group, e.g. ["method", "model"].
+    seeds; `interval` then says how sure they are. Of a table from `evaluate`, rows with an empty
+    mask are left out; without a seed it is 0.
 
     Returns
     -------
-    DataFrame, rows (draw, seed), a column per group. Draw 0 holds the means as measured, draws 1
-    to n those of resampled images; NaN where a seed has no rows of a group.
+    DataFrame, rows (draw, seed), a column per group of `by`. Draw 0 holds the means as measured,
+    draws 1 to n those of resampled images; NaN where a seed has no rows of a group.
     """
     edited = with_seed(table[~table["excluded"]]).astype({column: float})
     grouped = edited.groupby(["image", "seed", *by], sort=False)[column]
@@ -65,10 +57,8 @@ def with_seed(table: pd.DataFrame) -> pd.DataFrame:
 def interval(draws: pd.DataFrame) -> pd.DataFrame:
     """Value and 95 % interval of each column of `bootstrap_means` or of a function of its rows.
 
-    Returns
-    -------
-    DataFrame indexed by the columns: value (the mean over seeds as measured), low and high (as the
-    module says; NaN where there is one seed and one image).
+    A row a column: value (the mean over seeds as measured), low and high, which are NaN where
+    there is one seed and one image.
     """
     draws = draws.astype(float).replace([np.inf, -np.inf], np.nan)
     measured = draws.xs(0, level="draw")
@@ -83,7 +73,7 @@ def interval(draws: pd.DataFrame) -> pd.DataFrame:
 
 
 def intervals(table: pd.DataFrame) -> pd.DataFrame:
-    """Mean L2_mask with 95 % intervals over images and seeds: method, model, value, low, high."""
+    """Mean L2_mask and interval per method and generator: method, model, value, low, high."""
     draws = bootstrap_means(table.assign(method=table.get("method", "")), ["method", "model"])
     return interval(draws).rename_axis(["method", "model"]).reset_index()
 

@@ -19,28 +19,20 @@ def edit_survival(table: pd.DataFrame, by: Iterable[str] = ("model",)) -> pd.Dat
 
     Formula: (unaffected + changed) / (unaffected + changed + undone).
 
-    Parameters
-    ----------
-    table : DataFrame
-        From `evaluate`, or several of them with a column method.
-    by : str
-        Columns that make a group.
-
     Returns
     -------
-    DataFrame indexed by `by`: value, low, high (95 % interval over images; NaN where no edit
-    works), counts of each of `OUTCOMES` and `UNCOUNTED`; after `evaluate(..., detect=True)` also
-    `broken`, the share of forged faces in which MTCNN finds none any more.
+    DataFrame indexed by `by`, columns of the table from `evaluate`: value, low, high (95 %
+    interval over images; NaN where no edit works), counts of each of `OUTCOMES` and `UNCOUNTED`;
+    after `evaluate(..., detect=True)` also `broken`, the share of forged faces without one now.
     """
     groups = table.groupby(list(by), sort=False)
     counts = groups["outcome"].value_counts().unstack(fill_value=0)
     counts = counts.reindex(groups.size().index).reindex(columns=[*OUTCOMES, *UNCOUNTED])
-    summary = counts.fillna(0).astype(int)
-    ends = pd.DataFrame(columns=["value", "low", "high"], index=counts.index, dtype=float)
+    ends = pd.DataFrame(columns=["value", "low", "high"], dtype=float)
     working = table[table["survives"].notna()]
     if len(working):
-        ends = interval(bootstrap_means(working, list(by), "survives")).reindex(counts.index)
-    summary = ends.join(summary)
+        ends = interval(bootstrap_means(working, list(by), "survives"))
+    summary = ends.reindex(counts.index).join(counts.fillna(0).astype(int))
     return summary.assign(broken=groups["broken"].mean()) if "broken" in table else summary
 
 
