@@ -1,7 +1,4 @@
-"""The figures of a run, from its numbers: weights over time, and who is protected.
-
-Each function returns a matplotlib figure; matplotlib is imported when one is drawn.
-"""
+"""The figures of a run. matplotlib is imported when one is drawn."""
 
 from collections.abc import Iterable
 from typing import TYPE_CHECKING

@@ -5,7 +5,7 @@ import pytest
 import torch
 
 from aef_core.metrics import Evaluator, nonempty_mean
-from aef_core.metrics.equilibrium import last_quarter, late_means
+from aef_core.metrics.history import last_quarter, late_means
 from aef_core.perturbation import PerturbationConfig
 from aef_core.perturbation.shelf import list_runs
 from aef_core.runs import optimize

@@ -20,18 +20,14 @@ LARGEST = 1024  # pixels, of a side that generators could take
 
 @dataclass(frozen=True)
 class FaceBatch:
-    """Faces ready for the generators.
+    """Faces ready for the generators; `BadInput` says what does not fit.
 
     Attributes
     ----------
     images : Tensor, shape [N, 3, S, S], float32 in [-1, 1]
     attributes : Tensor, shape [N, 13], uint8, 0 or 1, in the order of `ATTRIBUTES`
-    names : tuple of str
-        One name a face, no two alike.
-    source : str
-        "embedded", "celeba", ... ; part of a run's identity.
-
-    Raises `BadInput` as `check_images` does, and for labels or names that do not fit the images.
+    names : tuple of str, no two alike
+    source : str, part of a run's identity
     """
 
     images: Tensor
@@ -110,8 +106,7 @@ def load_faces(
         "celeba": folder or zip holding `img_align_celeba/` and `list_attr_celeba.txt`. "lfw":
         folder or zip of `<Person>/<Person>_NNNN.jpg`. "ffpp": folder of frames in one folder a
         video. "folder": any folder of face photos.
-    split : {"train", "test"}
-        They share no face.
+    split : {"train", "test"}, which share no face
     n : int, optional
         How many, from the start of the split; all by default.
     root : path, optional

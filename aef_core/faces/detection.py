@@ -24,7 +24,8 @@ class NoFace(AEFError, ValueError):
 
 
 @lru_cache(maxsize=1)
-def _detector() -> MTCNN:
+def detector() -> MTCNN:
+    """MTCNN itself, on the CPU."""
     return MTCNN(select_largest=True, min_face_size=SMALLEST, device="cpu")
 
 
@@ -47,15 +48,9 @@ def find_faces(
         for start in range(0, len(alike), batch):
             part = alike[start : start + batch]
             none = [None] * len(part)
-            boxes, scores = (none, none) if min(size) < SMALLEST else _detector().detect(part)
+            boxes, scores = (none, none) if min(size) < SMALLEST else detector().detect(part)
             found += map(_tensors, boxes, scores)
     return found
-
-
-def find_points(image: Image.Image) -> np.ndarray | None:
-    """Eyes, nose and mouth corners of the largest face, pixels, shape [5, 2]; None without one."""
-    _, _, points = _detector().detect(image, landmarks=True)
-    return None if points is None else np.asarray(points[0], float)
 
 
 def _tensors(boxes: np.ndarray | None, scores: np.ndarray | None) -> tuple[Tensor, Tensor]:

@@ -118,9 +118,8 @@ def face_squares(pixels: np.ndarray) -> list[Box]:
     """Squares around all faces of a photo [H, W, 3], framed as the generators' faces are."""
     image = Image.fromarray(pixels)
     shrink = max(1.0, max(image.size) / SEARCH_SIDE)
-    if shrink > 1:
-        image = image.resize([max(1, round(side / shrink)) for side in image.size])
-    [(boxes, scores)] = find_faces([image])
+    small = image.resize([max(1, round(side / shrink)) for side in image.size])
+    [(boxes, scores)] = find_faces([small])
     return [framed(box) for box in boxes[scores >= SURE] * shrink]
 
 

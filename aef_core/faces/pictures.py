@@ -14,6 +14,7 @@ from aef_core.errors import BadInput, must_be_file
 FORMATS = ("JPEG", "PNG", "WEBP", "BMP", "TIFF", "GIF")  # a phone's MPO comes as a JPEG
 PLAIN_MODES = {"1", "L", "LA", "P", "PA", "RGB", "RGBA", "RGBX"}  # 8 bits or fewer, not for print
 MAX_PIXELS = 80_000_000  # known from the header, before anything is decoded
+TOO_MANY = f"more than {MAX_PIXELS // 10**6} million pixels: make it smaller first"
 CURE = "give a still JPEG or PNG of 8 bits"
 
 
@@ -33,11 +34,9 @@ def open_picture(
 
     Raises
     ------
-    NotFound
-        No such file.
-    BadInput
-        Not a regular file; another format; too many pixels; damaged; animated; CMYK, float or
-        16 bits a channel.
+    NotFound, BadInput
+        No such file; not a regular one; another format; too many pixels; damaged; animated; CMYK,
+        float or 16 bits a channel.
     """
     if isinstance(source, bytes):
         file, name = io.BytesIO(source), name or "the picture"
@@ -55,21 +54,17 @@ def open_picture(
         except BadInput:
             raise
         except Image.DecompressionBombError:
-            raise BadInput(f"{name} has {_TOO_MANY}") from None
+            raise BadInput(f"{name} has {TOO_MANY}") from None
         except Exception as error:  # a decoder given a damaged file raises whatever it likes
-            reason = (str(error) or type(error).__name__).splitlines()[0]
-            if isinstance(error, UnidentifiedImageError):
-                reason = "not an image"
+            reason = "not an image" if isinstance(error, UnidentifiedImageError) else str(error)
+            reason = (reason or type(error).__name__).splitlines()[0]
             raise BadInput(f"{name} cannot be read ({reason}): {CURE}") from None
-
-
-_TOO_MANY = f"more than {MAX_PIXELS // 10**6} million pixels: make it smaller first"
 
 
 def _refuse_odd(image: Image.Image, name: str) -> None:
     """Judge by the header alone: nothing has been decoded yet."""
     if image.width * image.height > MAX_PIXELS:
-        raise BadInput(f"{name} has {_TOO_MANY}")
+        raise BadInput(f"{name} has {TOO_MANY}")
     if any(";16" in str(tile[3]) for tile in image.tile):  # Pillow would drop half of the bits
         raise BadInput(f"{name} has 16 bits a channel: save it with 8 first")
     if image.mode not in PLAIN_MODES:

@@ -1,6 +1,6 @@
 """Pixels: the photo a person publishes, and how far one photo is from another."""
 
-from collections.abc import Iterator
+from collections.abc import Iterable
 
 import numpy as np
 from skimage.metrics import peak_signal_noise_ratio, structural_similarity
@@ -19,9 +19,8 @@ def protect(images: Tensor, delta: Tensor) -> Tensor:
 
 def psnr(a: Tensor, b: Tensor) -> np.ndarray:
     """Peak signal-to-noise ratio of image pairs in [-1, 1], in dB, shape [B]; inf if equal."""
-    pairs = zip(*_unit(a, b), strict=True)
     with np.errstate(divide="ignore"):
-        return np.array([peak_signal_noise_ratio(p, q, data_range=1.0) for p, q in pairs])
+        return np.array([peak_signal_noise_ratio(p, q, data_range=1.0) for p, q in _pairs(a, b)])
 
 
 def ssim(a: Tensor, b: Tensor) -> np.ndarray:
@@ -32,17 +31,14 @@ def ssim(a: Tensor, b: Tensor) -> np.ndarray:
     """
     standard = {"data_range": 1.0, "channel_axis": 0, "gaussian_weights": True, "sigma": 1.5,
                 "use_sample_covariance": False}  # fmt: skip
-    pairs = zip(*_unit(a, b), strict=True)
-    return np.array([structural_similarity(p, q, **standard) for p, q in pairs])
+    return np.array([structural_similarity(p, q, **standard) for p, q in _pairs(a, b)])
 
 
-def _unit(*images: Tensor) -> Iterator[np.ndarray]:
-    return (((x + 1) / 2).clamp(0, 1).double().cpu().numpy() for x in images)
-
-
-LUMA = (0.299, 0.587, 0.114)  # ITU-R BT.601: Y of YCbCr from RGB
+def _pairs(*images: Tensor) -> Iterable[tuple[np.ndarray, np.ndarray]]:
+    unit = (((x + 1) / 2).clamp(0, 1).double().cpu().numpy() for x in images)
+    return zip(*unit, strict=True)
 
 
 def luma(x: Tensor) -> Tensor:
-    """BT.601 luma of RGB images, shape [B, 1, H, W], in the units of x."""
-    return (x * x.new_tensor(LUMA)[:, None, None]).sum(dim=1, keepdim=True)
+    """ITU-R BT.601 luma (Y of YCbCr) of RGB images, shape [B, 1, H, W], in the units of x."""
+    return (x * x.new_tensor([0.299, 0.587, 0.114])[:, None, None]).sum(dim=1, keepdim=True)

@@ -1,7 +1,6 @@
 """Metrics: what a perturbation does to forgeries, how evenly, how visibly, and how surely."""
 
 from aef_core.faces.pixels import protect, psnr, ssim
-from aef_core.metrics.equilibrium import equilibrium_residual
 from aef_core.metrics.evaluation import (
     MASK_THRESHOLD,
     SUCCESS_THRESHOLD,
@@ -18,7 +17,6 @@ __all__ = [
     "SUCCESS_THRESHOLD",
     "Evaluator",
     "balance",
-    "equilibrium_residual",
     "evaluate",
     "l2_mask",
     "nonempty_mean",

@@ -6,7 +6,6 @@ from itertools import product
 from pathlib import Path
 
 import pandas as pd
-from torch import Tensor
 
 from aef_core.atomic import check_writable
 from aef_core.errors import BadInput
@@ -37,25 +36,20 @@ def evaluate_run(
     added = budget.added(evaluator.faces.images, run.delta)
     if run.path is None:
         return evaluator(added, detect)
-    path = run.path / f"evaluation-{_key(run, evaluator, added, detect)}.csv"
+    key = {
+        "run": run.path.name,
+        "added": hashlib.sha256(added.detach().cpu().contiguous().numpy()).hexdigest(),
+        "zoo": {name: fingerprint(model) for name, model in evaluator.zoo.items()},
+        "faces": evaluator.faces.fingerprint(),
+        "format": TABLE_FORMAT,
+        "detect": detect,
+    }
+    path = run.path / f"evaluation-{run_hash(key)}.csv"
     if not (path.exists() or path.is_symlink()):
         check_writable(run.path, 500 * len(_rows(evaluator)))
         table = evaluator(added, detect).to_csv(index=False)
         write_sealed(path, table.encode(errors="surrogateescape"))
     return _load(path, evaluator, detect)
-
-
-def _key(run: Run, evaluator: Evaluator, added: Tensor, detect: bool) -> str:
-    return run_hash(
-        {
-            "run": run.path.name,
-            "added": hashlib.sha256(added.detach().cpu().contiguous().numpy()).hexdigest(),
-            "zoo": {name: fingerprint(model) for name, model in evaluator.zoo.items()},
-            "faces": evaluator.faces.fingerprint(),
-            "format": TABLE_FORMAT,
-            "detect": detect,
-        }
-    )
 
 
 def _rows(evaluator: Evaluator) -> list[tuple[str, str, str]]:
@@ -65,18 +59,16 @@ def _rows(evaluator: Evaluator) -> list[tuple[str, str, str]]:
 
 def _load(path: Path, evaluator: Evaluator, detect: bool) -> pd.DataFrame:
     columns = COLUMNS | ({"broken"} if detect else set())
-    content = io.BytesIO(read_sealed(path))
     try:
         table = pd.read_csv(
-            content, dtype=dict.fromkeys(WORDS, str), keep_default_na=False,
-            na_values={name: [""] for name in columns - set(WORDS)},
-            encoding_errors="surrogateescape",
+            io.BytesIO(read_sealed(path)), encoding_errors="surrogateescape", keep_default_na=False,
+            dtype=dict.fromkeys(WORDS, str), na_values={key: [""] for key in columns - set(WORDS)},
         )  # fmt: skip
         if set(table) != columns:
             raise BadInput(f"columns {', '.join(table)}")
         if [*zip(table["image"], table["model"], table["edit"], strict=True)] != _rows(evaluator):
             raise BadInput(f"{len(table)} rows that are not faces x edits x generators")
     except ValueError as error:
-        cure = "delete it and run again"
-        raise DamagedRun(f"{path} is damaged ({first_line(error)}): {cure}") from None
+        reason = first_line(error)
+        raise DamagedRun(f"{path} is damaged ({reason}): delete it and run again") from None
     return table

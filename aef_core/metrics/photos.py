@@ -22,9 +22,7 @@ def interrupted(zoo: Zoo, photo: Protected, box: Box) -> dict[str, float]:
         size = (model.image_size, model.image_size)
         x, y = (_shrunk(pixels, box, size) for pixels in (photo.before, photo.after))
         judge = Evaluator({name: model}, FaceBatch(x, predict_attributes(x), ("photo",)))
-        measured = [
-            l2_mask(judge.forged(name, edit), judge.forge(y, name, edit), x) for edit in model.edits
-        ]
+        measured = [l2_mask(judge.forged(name, e), judge.forge(y, name, e), x) for e in model.edits]
         values[name] = torch.cat(measured).nanmean().item()
     return values
 

@@ -82,4 +82,4 @@ def method_balance(table: pd.DataFrame) -> pd.DataFrame:
     """`balance` of the mean L2_mask per generator, per seed and then averaged; a row per method."""
     means = nonempty_mean(with_seed(table), ["method", "seed", "model"])
     seeds = means.groupby(["method", "seed"], sort=False).apply(lambda v: pd.Series(balance(v)))
-    return seeds.unstack().groupby("method", sort=False).mean()
+    return seeds.unstack(sort=False).groupby("method", sort=False).mean()

@@ -37,10 +37,7 @@ def edit_survival(table: pd.DataFrame, by: Iterable[str] = ("model",)) -> pd.Dat
 
 
 def judged(table: pd.DataFrame) -> pd.DataFrame:
-    """L2_mask, SR_mask, edit survival and counts of pairs, per run and generator, as text.
-
-    `table` from `evaluate`, with a column method; `broken`, where faces were looked for, a share.
-    """
+    """A table from `evaluate` as text and counts, per run (its column method) and generator."""
     by = ["method", "model"]
     levels, rates = (interval(bootstrap_means(table, by, c)) for c in ("l2_mask", "interrupted"))
     edits = edit_survival(table, by)

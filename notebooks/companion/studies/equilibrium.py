@@ -1,10 +1,19 @@
-"""How far a run ended from the equilibrium of a max-min problem over generators."""
+"""How far a run is from the equilibrium of a max-min problem over generators."""
 
 from collections.abc import Iterable
 
 import pandas as pd
 
-from aef_core.metrics.equilibrium import last_quarter
+from aef_core.metrics.history import last_quarter
+
+
+def equilibrium_residual(history: pd.DataFrame) -> pd.Series:
+    """<w, S> - min_k S_k per step: how far weights still sit on generators that are not the worst.
+
+    Zero at an exact max-min equilibrium. Units of S. `history` as in `Run.history`.
+    """
+    weighted = (history["weight"] * history["strength"]).groupby(history["step"]).sum()
+    return weighted - history.groupby("step")["strength"].min()
 
 
 def maxmin_gap(

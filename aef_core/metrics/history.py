@@ -1,15 +1,6 @@
-"""Where the rule of a run settled, and how far that is from the max-min equilibrium."""
+"""Where a run settled: the last quarter of its history."""
 
 import pandas as pd
-
-
-def equilibrium_residual(history: pd.DataFrame) -> pd.Series:
-    """<w, S> - min_k S_k per step: how far weights still sit on generators that are not the worst.
-
-    Zero at an exact max-min equilibrium. Units of S. `history` as in `Run.history`.
-    """
-    weighted = (history["weight"] * history["strength"]).groupby(history["step"]).sum()
-    return weighted - history.groupby("step")["strength"].min()
 
 
 def last_quarter(history: pd.DataFrame) -> pd.DataFrame:
