@@ -1,25 +1,17 @@
-"""The three figures of a run: its weights over time, what forgers get, and who is protected.
+"""The figures of a run. matplotlib is imported when one is drawn."""
 
-Each function returns a matplotlib figure; matplotlib is imported when one is drawn.
-"""
-
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable
 from typing import TYPE_CHECKING
 
 import numpy as np
 import pandas as pd
-from torch import Tensor
 
-from aef_core.faces import FaceBatch
-from aef_core.faces.pixels import protect
-from aef_core.metrics.evaluation import SUCCESS_THRESHOLD, Evaluator
+from aef_core.metrics.evaluation import SUCCESS_THRESHOLD
 from aef_core.metrics.statistics import intervals
-from aef_core.perturbation.objective import Zoo
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
-    from matplotlib.layout_engine import LayoutEngine
 
 # Okabe and Ito's colours, as in seaborn's "colorblind"
 MODEL_COLOURS = {
@@ -28,17 +20,9 @@ MODEL_COLOURS = {
 OTHER_COLOURS = ("#cc78bc", "#56b4e9", "#ca9161", "#949494", "#fbafe4", "#ece133")
 METHOD_LABELS = {"uniform": "averaging", "grad-norm": "static\nnormalisation", "aef": "AEF"}
 
-Blocks = dict[str, dict[str, Tensor]]
-
 
 def weight_dynamics(history: pd.DataFrame) -> "Figure":
-    """Interruption strength and weight of each generator over one run, side by side.
-
-    Parameters
-    ----------
-    history : DataFrame
-        `Run.history`: a row per step and generator.
-    """
+    """Interruption strength and weight of each generator over a `Run.history`, side by side."""
     import matplotlib.pyplot as plt
 
     fig, axes = plt.subplots(1, 2, figsize=(7.6, 2.9), layout="constrained")
@@ -51,91 +35,10 @@ def weight_dynamics(history: pd.DataFrame) -> "Figure":
     return fig
 
 
-def forgeries(
-    zoo: Zoo, faces: FaceBatch, deltas: Mapping[str, Tensor], edit: str | Mapping[str, str]
-) -> Blocks:
-    """The pictures of `forgery_grid`: per generator, what a forger gets from each photo.
-
-    Parameters
-    ----------
-    zoo : mapping of name to DeepfakeModel
-    faces : FaceBatch
-        A few faces no perturbation was optimised on, of the zoo's image size.
-    deltas : mapping of label to Tensor, shape [1 or N, 3, H, W]
-        One perturbation per method; the labels become rows.
-    edit : str or mapping of generator to str
-        What the forger asks for.
-
-    Returns
-    -------
-    dict of generator to dict of row label to images, [N, 3, H, W]: "original", "forged", then the
-    forgery from the photo under each perturbation.
-    """
-    judge = Evaluator(zoo, faces)
-    protected = {label: protect(faces.images, delta.cpu()) for label, delta in deltas.items()}
-    blocks = {}
-    for name in zoo:
-        asked = edit if isinstance(edit, str) else edit[name]
-        rows = {"original": faces.images, "forged": judge.forged(name, asked)}
-        blocks[name] = rows | {
-            label: judge.forge(photos, name, asked) for label, photos in protected.items()
-        }
-    return blocks
-
-
-def forgery_grid(blocks: Mapping[str, Mapping[str, Tensor]], tile: float = 0.62) -> "Figure":
-    """Rows: original, forged, forged under each method; one block of faces per generator.
-
-    The layout of the paper's Figs. 3 to 5.
-
-    Parameters
-    ----------
-    blocks : mapping of generator to mapping of row label to Tensor, shape [n, 3, H, W]
-        From `forgeries`; every block has the same rows.
-    tile : float
-        Side of one picture in inches.
-    """
-    import matplotlib.pyplot as plt
-
-    rows = list(next(iter(blocks.values())))
-    n = len(next(iter(blocks.values()))[rows[0]])
-    colours = model_colours(blocks)
-    left, top, gap = 1.15, 0.36, 0.14  # inches
-    width = left + len(blocks) * (n * tile + gap)
-    height = top + len(rows) * tile + 0.1  # air after "original" and "forged"
-    fig = plt.figure(figsize=(width, height), layout=own_layout())
-    for b, (name, pictures) in enumerate(blocks.items()):
-        x = left + b * (n * tile + gap)
-        for r, label in enumerate(rows):
-            y = height - top - (r + 1) * tile - (0.1 if r > 1 else 0)
-            for i, image in enumerate(pictures[label]):
-                ax = fig.add_axes([(x + i * tile) / width, y / height,
-                                   0.97 * tile / width, 0.97 * tile / height])  # fmt: skip
-                picture(ax, image)
-            if b == 0:
-                said = METHOD_LABELS.get(label, label).replace(" (", "\n(")
-                fig.text((left - 0.08) / width, (y + tile / 2) / height, said,
-                         ha="right", va="center", fontsize=9)  # fmt: skip
-        middle = (x + n * tile / 2) / width
-        fig.text(middle, (height - 0.16) / height, name, ha="center", va="center", fontsize=10,
-                 fontweight="bold", color=colours[name])  # fmt: skip
-        line = [(height - top + 0.05) / height] * 2
-        span = [x / width, (x + n * tile - 0.03 * tile) / width]
-        fig.add_artist(plt.Line2D(span, line, color=colours[name], lw=2,
-                                  transform=fig.transFigure))  # fmt: skip
-    return fig
-
-
-def balance_bars(table: pd.DataFrame, threshold: float = SUCCESS_THRESHOLD) -> "Figure":
+def balance_bars(table: pd.DataFrame) -> "Figure":
     """Mean L2_mask per generator and method, with 95 % intervals: even bars are balance.
 
-    Parameters
-    ----------
-    table : DataFrame
-        From `evaluate`, or several of them with a column method; or the means themselves, with
-        columns method, model, value, low and high.
-    threshold : float
-        The line above which an image counts as interrupted.
+    `table` from `evaluate`, or several of them with a column method; or from `intervals`.
     """
     import matplotlib.pyplot as plt
 
@@ -152,8 +55,8 @@ def balance_bars(table: pd.DataFrame, threshold: float = SUCCESS_THRESHOLD) -> "
                       yerr=errors, error_kw={"lw": 1, "capsize": 2})  # fmt: skip
         labels = [f"{v:#.2g}".replace("0.", ".", 1) for v in part["value"]]
         ax.bar_label(bars, labels, fontsize=7, padding=1, color="0.25")
-    ax.axhline(threshold, color="0.3", lw=1, ls=(0, (4, 3)))
-    ax.annotate("interrupted", (len(methods) - 0.5, threshold), xytext=(0, 3),
+    ax.axhline(SUCCESS_THRESHOLD, color="0.3", lw=1, ls=(0, (4, 3)))
+    ax.annotate("interrupted", (len(methods) - 0.5, SUCCESS_THRESHOLD), xytext=(0, 3),
                 textcoords="offset points", fontsize=8, color="0.3", ha="right")  # fmt: skip
     ax.set_xticks(range(len(methods)), [METHOD_LABELS.get(m, m) for m in methods])
     ax.set_ylabel("mean L2_mask on unseen faces")
@@ -177,23 +80,3 @@ def model_lines(ax: "Axes", history: pd.DataFrame, column: str) -> None:
         ax.annotate("all generators", (0.5, values.iloc[0]), (0, 4),
                     xycoords=("axes fraction", "data"), textcoords="offset points",
                     ha="center", fontsize=8, color="0.3")  # fmt: skip
-
-
-def picture(ax: "Axes", image: Tensor, smooth: bool = True) -> None:
-    """An image in [-1, 1], shape [3, H, W], without axes."""
-    pixels = ((image + 1) / 2).clamp(0, 1).permute(1, 2, 0).cpu().numpy()
-    ax.imshow(pixels, interpolation="lanczos" if smooth else "nearest")
-    ax.set(xticks=[], yticks=[])
-    for spine in ax.spines.values():
-        spine.set_visible(False)
-
-
-def own_layout() -> "LayoutEngine":
-    """For figures that place their axes themselves.
-
-    Not layout="none": saving such a figure with a tight box hands it back to the default layout
-    (matplotlib 3.11).
-    """
-    from matplotlib.layout_engine import PlaceHolderLayoutEngine
-
-    return PlaceHolderLayoutEngine(adjust_compatible=True, colorbar_gridspec=True)

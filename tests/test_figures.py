@@ -76,12 +76,14 @@ def test_the_diagrams_name_every_generator_and_stay_in_their_frame() -> None:
 def test_the_grid_has_a_block_a_generator_and_a_row_a_method() -> None:
     zoo, faces = tiny_zoo(), make_faces(2, seed=1)
     noise = torch.rand(1, 3, 32, 32, generator=torch.Generator().manual_seed(0)) * 0.1 - 0.05
-    blocks = forgeries(zoo, faces, {"none": noise * 0, "noise": noise}, "Black_Hair")
+    blocks = forgeries(zoo, faces, {"none": noise * 0, "uniform": noise}, "Black_Hair")
     assert list(blocks) == list(zoo)
-    assert list(blocks["HiSD"]) == ["original", "forged", "none", "noise"]
-    assert len(plots.grids.forgery_grid(blocks).axes) == 4 * 4 * 2
+    assert list(blocks["HiSD"]) == ["original", "forged", "none", "uniform"]
+    fig = plots.grids.forgery_grid(blocks)
+    assert len(fig.axes) == 4 * 4 * 2
+    assert {"original", "forged", "averaging"} <= {text.get_text() for text in fig.texts}
     unmoved = (blocks["HiSD"]["none"] - blocks["HiSD"]["forged"]).abs().max()
-    moved = (blocks["HiSD"]["noise"] - blocks["HiSD"]["forged"]).abs().max()
+    moved = (blocks["HiSD"]["uniform"] - blocks["HiSD"]["forged"]).abs().max()
     assert unmoved < moved  # rounding to 8 bits against a perturbation
     numbers = picture_numbers(blocks)
     assert len(numbers) == 4 * 2

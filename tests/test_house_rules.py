@@ -148,9 +148,7 @@ def test_every_figure_comes_with_its_numbers() -> None:
     assert not faults, faults
 
 
-def test_the_lints_see_what_they_look_for(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_the_lints_see_what_they_look_for(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """A silent module, an undocumented function and a notebook out of order are all listed."""
     monkeypatch.setitem(globals(), "REPOSITORY", tmp_path)
     module = tmp_path / "silent.py"

@@ -10,12 +10,12 @@ from matplotlib import pyplot as plt
 
 from aef_core.methods import make_method
 from aef_core.metrics import Evaluator, evaluate, protect
-from aef_core.metrics.statistics import REFERENCE
 from aef_core.perturbation import PerturbationConfig
 from companion.cli.methods import choose
 from companion.plots.methods import strength_and_balance
 from companion.studies import main_table as mt
 from companion.studies import protocol
+from companion.studies.differences import REFERENCE
 from companion.studies.planning import minutes, planned_steps, seconds_per_step
 from companion.studies.study import Runs
 

@@ -12,7 +12,6 @@ from aef_core.faces import to_uint8
 from aef_core.metrics import (
     Evaluator,
     balance,
-    equilibrium_residual,
     evaluate,
     l2_mask,
     per_model,
@@ -20,7 +19,9 @@ from aef_core.metrics import (
     psnr,
     ssim,
 )
-from aef_core.metrics.statistics import balance_draws, bootstrap_means, interval
+from aef_core.metrics.statistics import bootstrap_means, interval
+from companion.studies.differences import balance_draws
+from companion.studies.equilibrium import equilibrium_residual
 
 from .conftest import DATA, make_faces, tiny_zoo
 

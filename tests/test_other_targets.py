@@ -6,11 +6,11 @@ from matplotlib import pyplot as plt
 
 from aef_core.faces import load_faces
 from aef_core.metrics import protect
-from aef_core.metrics.statistics import REFERENCE
 from aef_core.models.base import columns
 from aef_core.perturbation import PerturbationConfig
 from companion import plots
 from companion.studies import other_targets
+from companion.studies.differences import REFERENCE
 from companion.studies.ensemble import ATTRIBUTES, CLASSIFIERS, ensemble_table, load_ensemble
 from companion.training.train_ensemble import balanced_accuracy, train
 

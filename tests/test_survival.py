@@ -9,13 +9,14 @@ from torch import Tensor
 from aef_core.faces import FaceBatch, load_faces
 from aef_core.metrics import Evaluator, evaluate
 from aef_core.metrics.evaluations import evaluate_run
-from aef_core.metrics.survival import edit_survival, sentences, survival_by_generator, total
+from aef_core.metrics.survival import edit_survival, sentences, total
 from aef_core.models import DeepfakeModel
 from aef_core.models import judge as classifier
 from aef_core.models.base import ATTRIBUTES, attribute_index, fingerprint
 from aef_core.perturbation import PerturbationConfig
 from aef_core.perturbation.store import run_hash
 from aef_core.runs import optimize
+from companion.studies.main_table import survival_by_generator
 from companion.studies.study import compare, results_table
 
 from .conftest import make_faces, tiny_zoo

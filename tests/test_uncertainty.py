@@ -4,15 +4,14 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from aef_core.metrics.statistics import (
+from aef_core.metrics.statistics import bootstrap_means, interval
+from companion.studies.differences import (
     ABOVE_NOTHING,
     NO_EFFECT,
     RANDOM,
     REFERENCE,
     above_random,
-    bootstrap_means,
     difference,
-    interval,
     over_seeds,
     smallest_effects,
     verdict,

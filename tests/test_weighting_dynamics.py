@@ -10,8 +10,8 @@ import torch
 from scipy.optimize import linprog
 from torch import Tensor
 
-from aef_core.metrics.equilibrium import maxmin_gap
 from aef_core.weighting import Feedback, Weighting, make_rule
+from companion.studies.equilibrium import maxmin_gap
 
 EPS = 0.05
 Play = tuple[Tensor, pd.DataFrame]

@@ -175,7 +175,7 @@ def summary(run: "Run") -> "pd.DataFrame":
     """Per generator: S at the first step and late, late weight and gradient of a run."""
     import pandas as pd
 
-    from aef_core.metrics.equilibrium import late_means
+    from aef_core.metrics.history import late_means
 
     first = run.history.groupby("model", sort=False)["strength"].first()
     late = late_means(run.history)

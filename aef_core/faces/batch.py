@@ -12,6 +12,7 @@ from torch import Tensor
 from aef_core.errors import BadInput
 from aef_core.faces.sources import LOADERS
 from aef_core.models.base import ATTRIBUTES
+from aef_core.models.judge import predict_attributes
 
 SPLITS = ("train", "test")
 LARGEST = 1024  # pixels, of a side that generators could take
@@ -19,16 +20,14 @@ LARGEST = 1024  # pixels, of a side that generators could take
 
 @dataclass(frozen=True)
 class FaceBatch:
-    """Faces ready for the generators.
+    """Faces ready for the generators; `BadInput` says what does not fit.
 
     Attributes
     ----------
     images : Tensor, shape [N, 3, S, S], float32 in [-1, 1]
     attributes : Tensor, shape [N, 13], uint8, 0 or 1, in the order of `ATTRIBUTES`
-    names : tuple of str
-        One name a face, unique within its source.
-    source : str
-        "embedded", "celeba", ... ; part of a run's identity.
+    names : tuple of str, no two alike
+    source : str, part of a run's identity
     """
 
     images: Tensor
@@ -38,11 +37,9 @@ class FaceBatch:
 
     def __post_init__(self) -> None:
         check_images(self.images)
-        if tuple(self.attributes.shape) != (len(self.images), len(ATTRIBUTES)):
-            raise BadInput(
-                f"attributes have shape {tuple(self.attributes.shape)}, "
-                f"expected {(len(self.images), len(ATTRIBUTES))}: one row per image"
-            )
+        shape, expected = tuple(self.attributes.shape), (len(self.images), len(ATTRIBUTES))
+        if shape != expected:
+            raise BadInput(f"attributes have shape {shape}, expected {expected}: one row per image")
         odd = ~((self.attributes == 0) | (self.attributes == 1))
         if odd.any():
             row, column = odd.nonzero()[0].tolist()
@@ -69,13 +66,7 @@ class FaceBatch:
 
 
 def check_images(images: Tensor) -> None:
-    """Refuse anything but finite float RGB images in [-1, 1], with one line that says what is off.
-
-    Raises
-    ------
-    ValueError
-        Wrong rank or channels, an integer type, NaN or infinite pixels, values outside [-1, 1].
-    """
+    """Raise `BadInput`, in one line, for anything but finite float RGB images in [-1, 1]."""
     if images.dim() != 4 or images.shape[1] != 3:
         raise BadInput(f"images have shape {tuple(images.shape)}, expected [N, 3, H, W] (RGB)")
     if len(images) == 0:
@@ -107,33 +98,27 @@ def load_faces(
     root: str | Path | None = None,
     size: int = 64,
 ) -> FaceBatch:
-    """Load faces.
+    """Faces of one split of a source, with the judge's labels where the source has none.
 
     Parameters
     ----------
     source : {"embedded", "celeba", "lfw", "ffpp", "folder"}
-        "embedded" needs no root. "celeba": folder or zip holding `img_align_celeba/` and
-        `list_attr_celeba.txt`. "lfw": folder or zip of `<Person>/<Person>_NNNN.jpg`. "ffpp": folder
-        of frames in one folder a video. "folder": any folder of face photos.
-    split : {"train", "test"}
-        Disjoint halves of the source.
+        "celeba": folder or zip holding `img_align_celeba/` and `list_attr_celeba.txt`. "lfw":
+        folder or zip of `<Person>/<Person>_NNNN.jpg`. "ffpp": folder of frames in one folder a
+        video. "folder": any folder of face photos.
+    split : {"train", "test"}, which share no face
     n : int, optional
         How many, from the start of the split; all by default.
     root : path, optional
-        Where the source lies.
+        Where the source lies; "embedded" needs none.
     size : int
         Side of the square images in pixels, 1 to 1024. The embedded faces of 64 and of 128 pixels
         show different people; other sizes are made of the next larger ones.
 
-    Returns
-    -------
-    FaceBatch
-
     Raises
     ------
-    ValueError
-        Unknown source or split, too few faces, labels that do not match the files, a bad image.
-    FileNotFoundError
+    BadInput, NotFound
+        Unknown source or split, too few faces, labels that do not match the files, a bad image;
         `root` missing or without images.
     """
     if source not in LOADERS:
@@ -149,11 +134,6 @@ def load_faces(
     images, attributes, names = LOADERS[source](root, split, n, size)
     if n is not None and len(names) < n:
         raise BadInput(f"{source}/{split} has {len(names)} faces, {n} were asked for")
-    pixels = torch.from_numpy(np.stack(images)).permute(0, 3, 1, 2).contiguous()
-    if attributes is None:
-        from aef_core.models.judge import predict_attributes  # only unlabelled sets need it
-
-        attributes = predict_attributes(from_uint8(pixels)).numpy()
-    return FaceBatch(
-        from_uint8(pixels), torch.from_numpy(np.asarray(attributes, np.uint8)), tuple(names), source
-    )
+    pixels = from_uint8(torch.from_numpy(np.stack(images)).permute(0, 3, 1, 2).contiguous())
+    labels = predict_attributes(pixels) if attributes is None else attributes
+    return FaceBatch(pixels, torch.as_tensor(labels, dtype=torch.uint8), tuple(names), source)

@@ -24,7 +24,8 @@ class NoFace(AEFError, ValueError):
 
 
 @lru_cache(maxsize=1)
-def _detector() -> MTCNN:
+def detector() -> MTCNN:
+    """MTCNN itself, on the CPU."""
     return MTCNN(select_largest=True, min_face_size=SMALLEST, device="cpu")
 
 
@@ -33,15 +34,12 @@ def find_faces(
 ) -> list[tuple[Tensor, Tensor]]:
     """The faces MTCNN finds in each image, on the CPU, the largest first.
 
-    Parameters
-    ----------
-    images : Tensor, shape [N, 3, H, W], values in [-1, 1], or N RGB pictures
-        A tensor is `enlarged` first; pictures are searched as they are.
+    N pictures are searched as they are; a tensor, shape [N, 3, H, W] in [-1, 1], `enlarged`.
 
     Returns
     -------
-    list of N (boxes [k, 4], scores [k]), float64
-        Left, top, right, bottom in pixels of the (enlarged) picture; k is 0 where none is found.
+    list of N (boxes [k, 4], scores [k]), float64, k >= 0
+        Left, top, right, bottom in pixels of the (enlarged) picture.
     """
     pictures = enlarged(images) if isinstance(images, Tensor) else list(images)
     found = []
@@ -49,23 +47,15 @@ def find_faces(
         alike = list(group)
         for start in range(0, len(alike), batch):
             part = alike[start : start + batch]
-            if min(size) < SMALLEST:
-                found += [_tensors(None, None)] * len(part)
-                continue
-            found += [_tensors(*pair) for pair in zip(*_detector().detect(part), strict=True)]
+            none = [None] * len(part)
+            boxes, scores = (none, none) if min(size) < SMALLEST else detector().detect(part)
+            found += map(_tensors, boxes, scores)
     return found
 
 
-def find_points(image: Image.Image) -> np.ndarray | None:
-    """Eyes, nose and mouth corners of the largest face, pixels, shape [5, 2]; None without one."""
-    _, _, points = _detector().detect(image, landmarks=True)
-    return None if points is None else np.asarray(points[0], float)
-
-
 def _tensors(boxes: np.ndarray | None, scores: np.ndarray | None) -> tuple[Tensor, Tensor]:
-    if boxes is None:
-        return torch.zeros(0, 4, dtype=torch.float64), torch.zeros(0, dtype=torch.float64)
-    return torch.from_numpy(np.array(boxes, float)), torch.from_numpy(np.array(scores, float))
+    found = (np.zeros((0, 4)), np.zeros(0)) if boxes is None else (boxes, scores)
+    return tuple(torch.from_numpy(np.array(part, float)) for part in found)
 
 
 def enlarged(images: Tensor, side: int = SIDE) -> list[Image.Image]:
@@ -80,13 +70,7 @@ def detected(images: Tensor, batch: int = BATCH) -> Tensor:
 
 
 def crop_face(image: Image.Image) -> Image.Image:
-    """The square around the largest face, framed as CelebA frames it.
-
-    Raises
-    ------
-    NoFace
-        If MTCNN finds none.
-    """
+    """The square around the largest face, framed as CelebA frames it; raises `NoFace`."""
     [(boxes, _)] = find_faces([image])
     if not len(boxes):
         raise NoFace(f"no face found in this image of {image.width} x {image.height} pixels")

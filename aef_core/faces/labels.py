@@ -11,18 +11,11 @@ def read_labels(content: bytes, file: str) -> tuple[tuple[str, ...], dict[str, t
     Layout: a line with the number of rows, a line with the attributes' names, then a row an image:
     its name and one value an attribute, 1 or -1 throughout the file, or 1 or 0.
 
-    Parameters
-    ----------
-    content : bytes
-        UTF-8 text.
-    file : str
-        What a message calls it.
-
     Raises
     ------
     BadInput
-        Another layout or value, a short or long row, a name given twice, rows missing; the message
-        names file, line and attribute.
+        Another layout or value, a short or long row, a name given twice, rows missing, no UTF-8;
+        the message names file (as `file`), line and attribute.
     """
     try:
         lines = content.decode().splitlines()
@@ -52,7 +45,7 @@ def read_labels(content: bytes, file: str) -> tuple[tuple[str, ...], dict[str, t
             if value != "1":
                 known = {"1", value}  # a 0 among -1s would be neither with nor without
         rows[name] = tuple(VALUES[value] for value in values)
-    if lines[0].strip() != str(len(rows)):  # the splits follow the number of rows
-        said = lines[0].strip()
+    said = lines[0].strip()
+    if said != str(len(rows)):  # the splits follow the number of rows
         raise BadInput(f"{file} has {len(rows)} rows, its first line says {said}: get it again")
     return header, rows

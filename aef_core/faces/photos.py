@@ -1,7 +1,7 @@
 """A person's own photos: the perturbation laid over every face, at the photo's own resolution.
 
-A generator sees a face as a small aligned square. Here the perturbation goes the other way: it is
-enlarged to that square's place in the photo and added there; no other pixel changes.
+A generator sees a face as a small square. Here the perturbation is enlarged to that square's place
+in the photo and added there; no other pixel changes.
 """
 
 import io
@@ -12,6 +12,7 @@ from pathlib import Path
 import numpy as np
 import torch.nn.functional as F
 from PIL import Image
+from skimage.metrics import peak_signal_noise_ratio
 from torch import Tensor
 
 from aef_core.atomic import write_new
@@ -28,32 +29,19 @@ STRONGEST = 4.0  # times a perturbation made to stay unseen: beyond it, the phot
 
 @dataclass(frozen=True)
 class Protected:
-    """One protected photo.
-
-    Attributes
-    ----------
-    before, after : array, shape [H, W, 3], uint8
-        Pixels upright, as EXIF asks; transparency aside.
-    boxes : list of Box
-        Where the perturbation lies, largest face first.
-    saved : Path
-        The PNG that was written.
-    remark : str
-        What the copy lacks of the photo, empty if nothing.
-    """
+    """One protected photo; its pixels, shape [H, W, 3], uint8, upright and without transparency."""
 
     before: np.ndarray
     after: np.ndarray
-    boxes: list[Box]
-    saved: Path
-    remark: str = ""
+    boxes: list[Box]  # where the perturbation lies, largest face first
+    saved: Path  # the PNG that was written
+    remark: str = ""  # what the copy lacks of the photo
 
     def psnr(self, box: Box | None = None) -> float:
         """Peak signal-to-noise ratio in dB, of the photo or of one square of it; inf if equal."""
-        rows, columns = (slice(None), slice(None)) if box is None else _inside(self.before, box)
-        change = self.after[rows, columns].astype(float) - self.before[rows, columns]
-        error = np.square(change).mean()
-        return float("inf") if error == 0 else float(10 * np.log10(255**2 / error))
+        part = ... if box is None else _inside(self.before, box)
+        with np.errstate(divide="ignore"):
+            return float(peak_signal_noise_ratio(self.before[part], self.after[part]))
 
 
 def protect_photo(
@@ -64,25 +52,18 @@ def protect_photo(
     Parameters
     ----------
     path : path
-        A picture that `open_picture` takes, with a face in it. Transparency and an RGB colour
-        profile are kept.
+        A picture that `open_picture` takes. Transparency and an RGB colour profile are kept.
     delta : Tensor, shape [1, 3, s, s]
         A universal perturbation, in [-1, 1] units.
     folder : path, optional
-        Where to write; beside the photo by default. It is made if need be.
+        Where to write, made if need be; beside the photo by default.
     strength : float, in (0, 4]
         Multiplies the perturbation, and with it the bound on every pixel's change.
 
-    Returns
-    -------
-    Protected
-
     Raises
     ------
-    NotFound, NotWritable
-        No such photo; it cannot be written there.
-    NoFace
-        MTCNN finds no face.
+    NotFound, NotWritable, NoFace
+        No such photo; it cannot be written there; MTCNN finds no face in it.
     BadInput
         Not a picture for `open_picture`; strength out of range, or so small that no pixel changes;
         a perturbation that is not universal or not finite.
@@ -120,13 +101,11 @@ def check_strength(strength: float) -> None:
 
 
 def _rgb_profile(photo: Image.Image) -> tuple[bytes | None, str]:
-    """The photo's colour profile if it fits an RGB file, and a remark if it does not.
-
-    ICC.1:2022, 7.2: bytes 0-3 size, 16-19 colour space, 36-39 "acsp".
-    """
+    """The photo's colour profile if it fits an RGB file, and a remark if it does not."""
     profile = photo.info.get("icc_profile")
     if not profile:
         return None, ""
+    # ICC.1:2022, 7.2: bytes 0-3 size, 16-19 colour space, 36-39 "acsp"
     if profile[36:40] != b"acsp" or int.from_bytes(profile[:4]) != len(profile):
         return None, "its colour profile is damaged and left out"
     if profile[16:20] != b"RGB ":
@@ -139,9 +118,8 @@ def face_squares(pixels: np.ndarray) -> list[Box]:
     """Squares around all faces of a photo [H, W, 3], framed as the generators' faces are."""
     image = Image.fromarray(pixels)
     shrink = max(1.0, max(image.size) / SEARCH_SIDE)
-    if shrink > 1:
-        image = image.resize([max(1, round(side / shrink)) for side in image.size])
-    [(boxes, scores)] = find_faces([image])
+    small = image.resize([max(1, round(side / shrink)) for side in image.size])
+    [(boxes, scores)] = find_faces([small])
     return [framed(box) for box in boxes[scores >= SURE] * shrink]
 
 
@@ -152,34 +130,23 @@ def overlay(
 
     Formula: p + 127.5 clip(sum_b resize(strength delta, b), -c, c) with c = strength max|delta|:
     where squares overlap, and where bicubic resizing overshoots, the bound holds all the same.
-
-    Parameters
-    ----------
-    pixels : array, shape [H, W, 3], uint8
-    delta : Tensor, shape [1, 3, s, s], in [-1, 1] units
-    boxes : sequence of Box
+    Pixels of shape [H, W, 3], uint8; delta of shape [1, 3, s, s], in [-1, 1] units.
     """
     bound = strength * delta.abs().max().item()
+    scaled = strength * delta.detach().cpu().float()
     change = np.zeros(pixels.shape, np.float32)
     for box in boxes:
         left, top, right, bottom = box
-        patch = _resized(strength * delta.detach().cpu().float(), (bottom - top, right - left))
-        rows, columns = _inside(pixels, box)
-        change[rows, columns] += patch[
-            rows.start - top : rows.stop - top, columns.start - left : columns.stop - left
-        ]
+        # bicubic: per visible change, more survives the forger's own shrinking than of nearest
+        square = F.interpolate(scaled, (bottom - top, right - left), mode="bicubic", antialias=True)
+        place = change[_inside(pixels, box)]
+        patch = square[0].permute(1, 2, 0).numpy()[max(-top, 0) :, max(-left, 0) :]
+        place += patch[: place.shape[0], : place.shape[1]]
     change = 127.5 * change.clip(-bound, bound)
     return (pixels + change).round().clip(0, 255).astype(np.uint8)
 
 
-def _resized(delta: Tensor, size: tuple[int, int]) -> np.ndarray:
-    # bicubic: per visible change, more of it survives the forger's own shrinking than of nearest
-    patch = F.interpolate(delta, size=size, mode="bicubic", antialias=True)
-    return patch[0].permute(1, 2, 0).numpy()
-
-
 def _inside(pixels: np.ndarray, box: Box) -> tuple[slice, slice]:
-    """The part of a square that lies in the photo: rows and columns."""
-    height, width = pixels.shape[:2]
+    """Rows and columns of the part of a square that lies in the photo."""
     left, top, right, bottom = box
-    return slice(max(top, 0), min(bottom, height)), slice(max(left, 0), min(right, width))
+    return slice(max(top, 0), bottom), slice(max(left, 0), right)

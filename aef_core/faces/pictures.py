@@ -14,15 +14,14 @@ from aef_core.errors import BadInput, must_be_file
 FORMATS = ("JPEG", "PNG", "WEBP", "BMP", "TIFF", "GIF")  # a phone's MPO comes as a JPEG
 PLAIN_MODES = {"1", "L", "LA", "P", "PA", "RGB", "RGBA", "RGBX"}  # 8 bits or fewer, not for print
 MAX_PIXELS = 80_000_000  # known from the header, before anything is decoded
+TOO_MANY = f"more than {MAX_PIXELS // 10**6} million pixels: make it smaller first"
 CURE = "give a still JPEG or PNG of 8 bits"
 
 
 def open_picture(
     source: str | Path | bytes, name: str | None = None, keep_alpha: bool = False
 ) -> Image.Image:
-    """A picture in memory, upright as its EXIF asks, in mode RGB.
-
-    Grey and palette pictures become RGB; transparency is dropped, or kept with `keep_alpha`.
+    """A picture in memory, upright as its EXIF asks, in mode RGB: grey and palettes become it.
 
     Parameters
     ----------
@@ -31,20 +30,19 @@ def open_picture(
     name : str, optional
         What a message calls it; the path by default.
     keep_alpha : bool
-        A picture with transparency comes in mode RGBA.
+        A picture with transparency comes in mode RGBA; else that is dropped.
 
     Raises
     ------
-    NotFound
-        No such file.
-    BadInput
-        Not a regular file; another format; too many pixels; damaged; animated; CMYK, float or
-        16 bits a channel.
+    NotFound, BadInput
+        No such file; not a regular one; another format; too many pixels; damaged; animated; CMYK,
+        float or 16 bits a channel.
     """
-    if not isinstance(source, bytes):
+    if isinstance(source, bytes):
+        file, name = io.BytesIO(source), name or "the picture"
+    else:
         must_be_file(source, "name a photo")
-    name = name or (str(source) if not isinstance(source, bytes) else "the picture")
-    file = io.BytesIO(source) if isinstance(source, bytes) else source
+        file, name = source, name or str(source)
     with warnings.catch_warnings():  # Pillow's remarks on odd metadata are nobody's error
         warnings.simplefilter("ignore")
         try:
@@ -55,22 +53,18 @@ def open_picture(
                 return upright.convert("RGBA" if clear and keep_alpha else "RGB")
         except BadInput:
             raise
-        except UnidentifiedImageError:
-            raise BadInput(f"{name} cannot be read (not an image): {CURE}") from None
         except Image.DecompressionBombError:
-            raise BadInput(f"{name} has {_TOO_MANY}") from None
+            raise BadInput(f"{name} has {TOO_MANY}") from None
         except Exception as error:  # a decoder given a damaged file raises whatever it likes
-            reason = (str(error) or type(error).__name__).splitlines()[0]
+            reason = "not an image" if isinstance(error, UnidentifiedImageError) else str(error)
+            reason = (reason or type(error).__name__).splitlines()[0]
             raise BadInput(f"{name} cannot be read ({reason}): {CURE}") from None
-
-
-_TOO_MANY = f"more than {MAX_PIXELS // 10**6} million pixels: make it smaller first"
 
 
 def _refuse_odd(image: Image.Image, name: str) -> None:
     """Judge by the header alone: nothing has been decoded yet."""
     if image.width * image.height > MAX_PIXELS:
-        raise BadInput(f"{name} has {_TOO_MANY}")
+        raise BadInput(f"{name} has {TOO_MANY}")
     if any(";16" in str(tile[3]) for tile in image.tile):  # Pillow would drop half of the bits
         raise BadInput(f"{name} has 16 bits a channel: save it with 8 first")
     if image.mode not in PLAIN_MODES:

@@ -5,12 +5,11 @@ the set's own order (CelebA), the person (LFW), the video (FF++) or the file (fo
 """
 
 import csv
-import lzma
 import os
-import struct
 import zipfile
 import zlib
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -26,10 +25,6 @@ SUFFIXES = {".jpg", ".jpeg", ".png", ".webp", ".bmp"}
 MAX_BYTES = 2**28  # of a picture or a table of labels, unpacked: a zip bomb is refused unread
 CELEBA_TEST_FROM = {9000: 8000, 202599: 182637}  # first test row, by rows of the attribute file
 LFW_CROP, LFW_SHIFT_UP = 0.60, 0.02  # of the image side: matches CelebA's framing
-UNZIPPING = (  # what `zipfile` raises on a file that is no sound zip
-    zipfile.BadZipFile, zlib.error, lzma.LZMAError, struct.error, OSError, EOFError, ValueError,
-    RuntimeError, KeyError,
-)  # fmt: skip
 
 Loaded = tuple[list[np.ndarray], list | None, list[str]]
 
@@ -38,14 +33,13 @@ def _embedded(root: object, split: str, n: int | None, size: int) -> Loaded:
     # the smallest sheets that are large enough, else the largest, resized
     sheets = sorted(int(path.stem.removeprefix("faces")) for path in ASSETS.glob("faces*.csv"))
     stored = next((s for s in sheets if s >= size), sheets[-1])
-    grid = np.asarray(open_picture(next(ASSETS.glob(f"faces{stored}_{split}.*"))))
-    tiles = grid.reshape(grid.shape[0] // stored, stored, -1, stored, 3).swapaxes(1, 2)
-    tiles = tiles.reshape(-1, stored, stored, 3)
+    sheet = open_picture(next(ASSETS.glob(f"faces{stored}_{split}.*")))
     with open(ASSETS / f"faces{stored}.csv", newline="") as file:
         rows = [row for row in csv.DictReader(file) if row["split"] == split][:n]
-    images = [tiles[int(row["index"])] for row in rows]
-    if size != stored:
-        images = [_resize(Image.fromarray(image), size) for image in images]
+    images = []
+    for row in rows:
+        y, x = (stored * place for place in divmod(int(row["index"]), sheet.width // stored))
+        images.append(_resized(sheet.crop((x, y, x + stored, y + stored)), size))
     labels = [[int(row[name]) for name in ATTRIBUTES] for row in rows]
     return images, labels, [row["name"] for row in rows]
 
@@ -65,47 +59,26 @@ def _celeba(root: str | Path, split: str, n: int | None, size: int) -> Loaded:
     for name in names:
         if name not in paths:
             raise BadInput(f"{root}: {name} has labels but no image in img_align_celeba")
-        images.append(_resize(_centre_square(files.image(paths[name])), size))
+        images.append(_resized(_square(files.image(paths[name])), size))
         # the label of *this* face: the peers read it two rows off
         labels.append([rows[name][i] for i in wanted])
     return images, labels, names
 
 
-def _lfw(root: str | Path, split: str, n: int | None, size: int) -> Loaded:
-    def crop(image: Image.Image) -> Image.Image:
-        side = round(LFW_CROP * image.width)
-        left, top = (image.width - side) // 2, (image.height - side) // 2
-        top -= round(LFW_SHIFT_UP * image.height)
-        return image.crop((left, top, left + side, top + side))
-
-    return _unlabelled(root, split, n, size, group=lambda p: Path(p).parent.name, crop=crop)
-
-
-def _ffpp(root: str | Path, split: str, n: int | None, size: int) -> Loaded:
-    # frames are whole scenes; MTCNN, heavy to import, finds the face
-    from aef_core.faces.detection import crop_face
-
-    return _unlabelled(root, split, n, size, group=lambda p: Path(p).parent.name, crop=crop_face)
-
-
-def _folder(root: str | Path, split: str, n: int | None, size: int) -> Loaded:
-    return _unlabelled(root, split, n, size, group=lambda p: Path(p).name, crop=_centre_square)
-
-
 def _unlabelled(
+    group: Callable[[Path], str],
+    crop: Callable[[Image.Image], Image.Image],
     root: str | Path,
     split: str,
     n: int | None,
     size: int,
-    group: Callable[[str], str],
-    crop: Callable[[Image.Image], Image.Image],
 ) -> Loaded:
     """Images without labels, split by a hash of their group so that no person is on both sides."""
     files = FileTree(root)
-    chosen = [p for p in files.images() if split_of(group(p)) == split][:n]
+    chosen = [p for p in files.images() if split_of(group(Path(p))) == split][:n]
     if not chosen:
         raise NotFound(f"{root}: none of its images falls into split {split!r}")
-    return [_resize(crop(files.image(p)), size) for p in chosen], None, chosen
+    return [_resized(crop(files.image(p)), size) for p in chosen], None, chosen
 
 
 def split_of(group: str) -> str:
@@ -113,60 +86,68 @@ def split_of(group: str) -> str:
     return "train" if zlib.crc32(os.fsencode(group)) % 5 else "test"
 
 
-def _centre_square(image: Image.Image) -> Image.Image:
-    side = min(image.size)
-    left, top = (image.width - side) // 2, (image.height - side) // 2
+def _lfw_face(image: Image.Image) -> Image.Image:
+    return _square(image, round(LFW_CROP * image.width), up=round(LFW_SHIFT_UP * image.height))
+
+
+def _found_face(image: Image.Image) -> Image.Image:
+    from aef_core.faces.detection import crop_face  # heavy to import, and only needed here
+
+    return crop_face(image)
+
+
+def _square(image: Image.Image, side: int | None = None, up: int = 0) -> Image.Image:
+    side = side or min(image.size)
+    left, top = (image.width - side) // 2, (image.height - side) // 2 - up
     return image.crop((left, top, left + side, top + side))
 
 
-def _resize(image: Image.Image, size: int) -> np.ndarray:
+def _resized(image: Image.Image, size: int) -> np.ndarray:
     return np.asarray(image.resize((size, size), Image.Resampling.BICUBIC))
 
 
 class FileTree:
-    """Read-only view of a folder or a zip, so that a data set need not be unpacked."""
+    """A folder or zip, read only; what cannot be read is an `AEFError` that names the file."""
 
     def __init__(self, root: str | Path) -> None:
         self.root, self._zip = Path(root), None
         if self.root.is_dir():
+            files = (p for p in self.root.rglob("*") if p.is_file())
+            self.paths = sorted(str(p.relative_to(self.root)) for p in files)
             return
         must_be_file(self.root, "name where the set lies", "folder or zip")
         try:
             self._zip = zipfile.ZipFile(self.root)
-        except UNZIPPING as error:
+        except Exception as error:  # `zipfile` raises whatever it stumbles over
             raise BadInput(f"{self.root} is no folder and no readable zip ({error})") from None
-
-    def paths(self) -> Iterator[str]:
-        if self._zip:
-            return (p for p in self._zip.namelist() if not p.endswith("/"))
-        return (str(p.relative_to(self.root)) for p in self.root.rglob("*") if p.is_file())
+        self.paths = sorted(p for p in self._zip.namelist() if not p.endswith("/"))
 
     def images(self) -> list[str]:
-        found = sorted(p for p in self.paths() if Path(p).suffix.lower() in SUFFIXES)
+        """Paths of its pictures, sorted."""
+        found = [p for p in self.paths if Path(p).suffix.lower() in SUFFIXES]
         if not found:
             raise NotFound(f"{self.root}: no images ({', '.join(sorted(SUFFIXES))}) in it")
         return found
 
     def one(self, name: str) -> str:
-        for path in self.paths():
+        """The path of the file of this name, in whatever folder."""
+        for path in self.paths:
             if Path(path).name == name:
                 return path
         raise NotFound(f"{self.root}: {name} is missing")
 
     def read(self, path: str) -> bytes:
         """Content of a file, at most `MAX_BYTES`."""
+        file = self.root / path
         try:
-            size = self._zip.getinfo(path).file_size if self._zip else self._size(path)
+            size = self._zip.getinfo(path).file_size if self._zip else file.stat().st_size
             if size > MAX_BYTES:
                 raise BadInput(f"{path} has {size / 2**20:.0f} MiB, more than {MAX_BYTES >> 20}")
-            return self._zip.read(path) if self._zip else (self.root / path).read_bytes()
+            return self._zip.read(path) if self._zip else file.read_bytes()
         except AEFError:
             raise
-        except UNZIPPING as error:  # cut, changed, encrypted, packed in an unknown way
+        except Exception as error:  # cut, changed, encrypted, packed in an unknown way
             raise BadInput(f"{self.root}: {path} cannot be read ({error}): replace it") from None
-
-    def _size(self, path: str) -> int:
-        return (self.root / path).stat().st_size
 
     def image(self, path: str) -> Image.Image:
         """An RGB image, see `open_picture`."""
@@ -176,7 +157,8 @@ class FileTree:
 LOADERS: dict[str, Callable[..., Loaded]] = {
     "embedded": _embedded,
     "celeba": _celeba,
-    "lfw": _lfw,
-    "ffpp": _ffpp,
-    "folder": _folder,
+    "lfw": partial(_unlabelled, lambda path: path.parent.name, _lfw_face),
+    # frames are whole scenes, in one folder a video
+    "ffpp": partial(_unlabelled, lambda path: path.parent.name, _found_face),
+    "folder": partial(_unlabelled, lambda path: path.name, _square),
 }

@@ -1,11 +1,9 @@
 """Metrics: what a perturbation does to forgeries, how evenly, how visibly, and how surely."""
 
 from aef_core.faces.pixels import protect, psnr, ssim
-from aef_core.metrics.equilibrium import equilibrium_residual
 from aef_core.metrics.evaluation import (
     MASK_THRESHOLD,
     SUCCESS_THRESHOLD,
-    TABLE_FORMAT,
     Evaluator,
     balance,
     evaluate,
@@ -17,10 +15,8 @@ from aef_core.metrics.evaluation import (
 __all__ = [
     "MASK_THRESHOLD",
     "SUCCESS_THRESHOLD",
-    "TABLE_FORMAT",
     "Evaluator",
     "balance",
-    "equilibrium_residual",
     "evaluate",
     "l2_mask",
     "nonempty_mean",

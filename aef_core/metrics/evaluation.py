@@ -1,6 +1,6 @@
 """How well a perturbation interrupts, how evenly, and how visible it is: one block for all."""
 
-from collections.abc import Mapping
+from functools import cached_property
 from typing import Any
 
 import numpy as np
@@ -12,9 +12,9 @@ from torch import Tensor
 from aef_core.faces import FaceBatch
 from aef_core.faces.pixels import protect, psnr, ssim
 from aef_core.metrics.outcomes import edit_outcomes, edit_status, shows_edit
-from aef_core.models import DeepfakeModel
 from aef_core.models.base import check_size
 from aef_core.models.judge import predict_attributes
+from aef_core.perturbation.objective import Zoo
 
 MASK_THRESHOLD = 0.5  # sum over RGB of |G(x) - x|, in [-1, 1] units
 SUCCESS_THRESHOLD = 0.05  # L2_mask above it counts as interrupted
@@ -22,20 +22,16 @@ TABLE_FORMAT = 2  # raise it when the evaluation table's columns or the judge of
 
 
 def l2_mask(forged: Tensor, disturbed: Tensor, original: Tensor) -> Tensor:
-    """Mean squared change of a forgery inside the region it edits.
+    """Mean squared change of a forgery inside the region it edits, shape [B], >= 0.
 
-    Formula: m = 1[sum_RGB |G(x) - x| > 0.5], L2_mask = sum(((G(x + d) - G(x)) m)^2) / (3 sum m).
+    Formula: m = 1[sum_RGB |G(x) - x| > 0.5], L2_mask = sum(((G(x + d) - G(x)) m)^2) / (3 sum m);
+    NaN where the generator edits nothing, so that there is nothing to interrupt.
     Source: CMUA (arXiv 2105.10872); there, as shipped, a batch shares the first image's mask.
 
     Parameters
     ----------
     forged, disturbed, original : Tensor, shape [B, 3, H, W]
         G(x), G(x + d) and x, in [-1, 1].
-
-    Returns
-    -------
-    Tensor, shape [B], >= 0; NaN where the mask is empty, that is where the generator edits nothing
-    and there is nothing to interrupt.
     """
     mask = ((forged - original).abs().sum(dim=1, keepdim=True) > MASK_THRESHOLD).to(forged.dtype)
     squared = ((disturbed - forged).square() * mask).sum(dim=(1, 2, 3))
@@ -55,20 +51,24 @@ class Evaluator:
 
     Raises
     ------
-    ValueError
+    BadInput
         Faces, or later a perturbation, of another size than the generators'.
     """
 
-    def __init__(self, zoo: Mapping[str, DeepfakeModel], faces: FaceBatch, batch: int = 32) -> None:
+    def __init__(self, zoo: Zoo, faces: FaceBatch, batch: int = 32) -> None:
         check_size(zoo, faces.images)
         self.zoo, self.faces, self.batch = zoo, faces, batch
         self._forged: dict[tuple[str, str], Tensor] = {}
-        self._photos: Tensor | None = None  # what the judge sees in them
         self._status: dict[tuple[str, str], np.ndarray] = {}
         self._faces_found: dict[tuple[str, str], np.ndarray] = {}
 
+    @property
+    def pairs(self) -> list[tuple[str, str]]:
+        """Every generator and edit, in the order of the table."""
+        return [(name, edit) for name, model in self.zoo.items() for edit in model.edits]
+
     def forged(self, name: str, edit: str) -> Tensor:
-        """The clean forgery G(x) of every face, made once; shape [N, 3, H, W], on the CPU."""
+        """What the generator makes of the clean faces, made once; as of `forge`."""
         if (name, edit) not in self._forged:
             self._forged[name, edit] = self.forge(self.faces.images, name, edit)
         return self._forged[name, edit]
@@ -78,36 +78,24 @@ class Evaluator:
         """What generator `name` makes of images, shape [N, 3, H, W], on the CPU."""
         model = self.zoo[name]
         device = next(model.parameters()).device
-        attributes = self.faces.attributes
-        return torch.cat(
-            [
-                model(x.to(device), model.conditions(a.to(device), edit)).cpu()
-                for x, a in zip(images.split(self.batch), attributes.split(self.batch), strict=True)
-            ]
-        )
+        parts = zip(images.split(self.batch), self.faces.attributes.split(self.batch), strict=True)
+        made = (model(x.to(device), model.conditions(a.to(device), edit)) for x, a in parts)
+        return torch.cat([forged.cpu() for forged in made])
 
     def __call__(self, delta: Tensor, detect: bool = False) -> pd.DataFrame:
-        """One row per image, generator and edit.
+        """One row per image, generator and edit, for a delta of shape [1 or N, 3, H, W].
 
-        Parameters
-        ----------
-        delta : Tensor, shape [1 or N, 3, H, W]
-        detect : bool
-            Also let MTCNN look for a face in the forgeries, which takes minutes.
-
-        Returns
-        -------
-        DataFrame with columns image, model, edit, l2_mask (NaN where `excluded`), interrupted,
-        excluded (empty mask), outcome and survives (see `survival`), psnr (dB) and ssim of the
-        protected image against the original; with `detect` also broken: 1 where MTCNN finds a face
-        in the clean forgery and none after protection, 0 where it finds both, NaN elsewhere.
+        Columns: image, model, edit, l2_mask (NaN where `excluded`), interrupted, excluded (empty
+        mask), outcome and survives (see `survival`), psnr (dB) and ssim of the protected image
+        against the original. With `detect`, which takes minutes, also broken: 1 where MTCNN finds
+        a face in the clean forgery and none after protection, 0 where it finds both, else NaN.
         """
         check_size(self.zoo, delta)
         protected = protect(self.faces.images, delta.detach().cpu())
         originals = self.faces.images
         visible = {"psnr": psnr(originals, protected), "ssim": ssim(originals, protected)}
         blocks = []
-        for name, edit in ((n, e) for n, model in self.zoo.items() for e in model.edits):
+        for name, edit in self.pairs:
             forged, disturbed = self.forged(name, edit), self.forge(protected, name, edit)
             values = l2_mask(forged, disturbed, originals).double().numpy()
             judged = {
@@ -125,20 +113,21 @@ class Evaluator:
     def survival(
         self, name: str, edit: str, disturbed: Tensor, values: np.ndarray
     ) -> dict[str, np.ndarray]:
-        """Does the edit still work in these forgeries with this L2_mask? See `edit_outcomes`."""
-        model, faces = self.zoo[name], self.faces
-        if self._photos is None:
-            self._photos = predict_attributes(faces.images)
+        """Outcomes of an edit in these forgeries with this L2_mask, see `edit_outcomes`."""
+        model, labels = self.zoo[name], self.faces.attributes
         if (name, edit) not in self._status:
-            before = (faces.attributes, self._photos)
-            self._status[name, edit] = edit_status(model, edit, *before, self.forged(name, edit))
+            forged = self.forged(name, edit)
+            self._status[name, edit] = edit_status(model, edit, labels, self._photos, forged)
         status = np.where(np.isnan(values), "empty mask", self._status[name, edit])
         works = torch.from_numpy(status == "works")
-        shown = shows_edit(model, edit, faces.attributes[works], disturbed[works])
+        shown = shows_edit(model, edit, labels[works], disturbed[works])
         return edit_outcomes(status, shown, values >= SUCCESS_THRESHOLD)
 
+    @cached_property
+    def _photos(self) -> Tensor:  # what the judge sees in them
+        return predict_attributes(self.faces.images)
+
     def _broken(self, name: str, edit: str, disturbed: Tensor, values: np.ndarray) -> np.ndarray:
-        """The column `broken` of `__call__`; NaN also where the mask is empty."""
         from aef_core.faces.detection import detected  # heavy to import, and only needed here
 
         if (name, edit) not in self._faces_found:
@@ -150,11 +139,7 @@ class Evaluator:
 
 
 def evaluate(
-    zoo: Mapping[str, DeepfakeModel],
-    faces: FaceBatch,
-    delta: Tensor,
-    batch: int = 32,
-    detect: bool = False,
+    zoo: Zoo, faces: FaceBatch, delta: Tensor, batch: int = 32, detect: bool = False
 ) -> pd.DataFrame:
     """Judge one perturbation; see `Evaluator`, which is cheaper for several."""
     return Evaluator(zoo, faces, batch)(delta, detect)
@@ -163,10 +148,7 @@ def evaluate(
 def nonempty_mean(
     table: pd.DataFrame, by: str | list[str], column: str | list[str] = "l2_mask"
 ) -> Any:
-    """Mean of a column (or several) per group, over the pairs whose mask is not empty.
-
-    Of a table from `evaluate`, in its order; groups with empty masks alone are left out.
-    """
+    """Mean of a column (or several) per group of `evaluate`'s table, empty masks left out."""
     return table[~table["excluded"]].groupby(by, sort=False)[column].mean()
 
 
@@ -179,17 +161,10 @@ def per_model(table: pd.DataFrame) -> pd.DataFrame:
 
 
 def balance(values: ArrayLike) -> dict[str, Any]:
-    """How evenly generators are interrupted, from one value (mean L2_mask or SR_mask) each.
+    """How evenly K generators are interrupted, from one value (mean L2_mask or SR_mask) each.
 
-    Parameters
-    ----------
-    values : array_like, shape [..., K]
-        A value per generator; leading axes, for example bootstrap draws, stay.
-
-    Returns
-    -------
-    dict with `min` (the worst protected generator), `mean`, `spread` (max - min) and `cv`
-    (population standard deviation over mean), each of shape [...].
+    Of values of shape [..., K], `min` (the worst protected generator), `mean`, `spread` (max - min)
+    and `cv` (population standard deviation over mean), each of shape [...].
     """
     v = np.asarray(values, dtype=float)
     mean = v.mean(axis=-1)

@@ -6,7 +6,6 @@ from itertools import product
 from pathlib import Path
 
 import pandas as pd
-from torch import Tensor
 
 from aef_core.atomic import check_writable
 from aef_core.errors import BadInput
@@ -22,10 +21,9 @@ COLUMNS = {*WORDS, "l2_mask", "interrupted", "excluded", "survives", "psnr", "ss
 def evaluate_run(
     run: Run, evaluator: Evaluator, budget: Budget = BOX, detect: bool = False
 ) -> pd.DataFrame:
-    """The evaluation of a run, found again for the same perturbation, zoo and faces.
+    """The evaluation of a run as of `Evaluator`, found again for the same delta, zoo and faces.
 
-    `budget` is the one the run was made with: it decides what of delta a photo receives. `detect`
-    and the columns as in `Evaluator`; a table just made and one found again are equal.
+    `budget` is the one the run was made with: it decides what of delta a photo receives.
 
     Raises
     ------
@@ -37,32 +35,25 @@ def evaluate_run(
     added = budget.added(evaluator.faces.images, run.delta)
     if run.path is None:
         return evaluator(added, detect)
-    path = run.path / f"evaluation-{_key(run, evaluator, added, detect)}.csv"
+    key = {
+        "run": run.path.name,
+        "added": hashlib.sha256(added.detach().cpu().contiguous().numpy()).hexdigest(),
+        "zoo": {name: fingerprint(model) for name, model in evaluator.zoo.items()},
+        "faces": evaluator.faces.fingerprint(),
+        "format": TABLE_FORMAT,
+        "detect": detect,
+    }
+    path = run.path / f"evaluation-{run_hash(key)}.csv"
     if not (path.exists() or path.is_symlink()):
-        rows = len(_rows(evaluator))
-        check_writable(run.path, 500 * rows)
+        check_writable(run.path, 500 * len(_rows(evaluator)))
         table = evaluator(added, detect).to_csv(index=False)
         write_sealed(path, table.encode(errors="surrogateescape"))
     return _load(path, evaluator, detect)
 
 
-def _key(run: Run, evaluator: Evaluator, added: Tensor, detect: bool) -> str:
-    return run_hash(
-        {
-            "run": run.path.name,
-            "added": hashlib.sha256(added.detach().cpu().contiguous().numpy()).hexdigest(),
-            "zoo": {name: fingerprint(model) for name, model in evaluator.zoo.items()},
-            "faces": evaluator.faces.fingerprint(),
-            "format": TABLE_FORMAT,
-            "detect": detect,
-        }
-    )
-
-
 def _rows(evaluator: Evaluator) -> list[tuple[str, str, str]]:
     """Image, model and edit of every row, in the table's order."""
-    pairs = [(name, edit) for name, model in evaluator.zoo.items() for edit in model.edits]
-    return [(image, *pair) for pair, image in product(pairs, evaluator.faces.names)]
+    return [(image, *pair) for pair, image in product(evaluator.pairs, evaluator.faces.names)]
 
 
 def _load(path: Path, evaluator: Evaluator, detect: bool) -> pd.DataFrame:
@@ -70,9 +61,8 @@ def _load(path: Path, evaluator: Evaluator, detect: bool) -> pd.DataFrame:
     content = io.BytesIO(read_sealed(path))
     with damage_at(path):
         table = pd.read_csv(
-            content, dtype=dict.fromkeys(WORDS, str), keep_default_na=False,
-            na_values={name: [""] for name in columns - set(WORDS)},
-            encoding_errors="surrogateescape",
+            content, encoding_errors="surrogateescape", keep_default_na=False,
+            dtype=dict.fromkeys(WORDS, str), na_values={key: [""] for key in columns - set(WORDS)},
         )  # fmt: skip
         if set(table) != columns:
             raise BadInput(f"columns {', '.join(table)}")

@@ -3,6 +3,8 @@
 Only edits that work on the unprotected photo count; `outcomes.edit_status` says which.
 """
 
+from collections.abc import Iterable
+
 import pandas as pd
 
 from aef_core.metrics.statistics import bootstrap_means, interval
@@ -12,93 +14,57 @@ UNCOUNTED = ("never seen", "already there", "empty mask")
 IN_WORDS = {"Male": "gender", "Young": "age", "No_Beard": "beard", "Mouth_Slightly_Open": "mouth"}
 
 
-def edit_survival(table: pd.DataFrame, by: tuple[str, ...] = ("model",)) -> pd.DataFrame:
+def edit_survival(table: pd.DataFrame, by: Iterable[str] = ("model",)) -> pd.DataFrame:
     """Share of working edits that the judge still sees after protection.
 
     Formula: (unaffected + changed) / (unaffected + changed + undone).
 
-    Parameters
-    ----------
-    table : DataFrame
-        From `evaluate`, or several of them with a column method.
-    by : tuple of str
-        Columns that make a group: generator by default; ("model", "edit") for every edit.
-
     Returns
     -------
-    DataFrame indexed by `by`: value, low, high (95 % interval over images; NaN where no edit
-    works), counts of each of `OUTCOMES` and `UNCOUNTED`; after `evaluate(..., detect=True)` also
-    `broken`, the share of forged faces in which MTCNN finds none any more.
+    DataFrame indexed by `by`, columns of the table from `evaluate`: value, low, high (95 %
+    interval over images; NaN where no edit works), counts of each of `OUTCOMES` and `UNCOUNTED`;
+    after `evaluate(..., detect=True)` also `broken`, the share of forged faces without one now.
     """
     groups = table.groupby(list(by), sort=False)
     counts = groups["outcome"].value_counts().unstack(fill_value=0)
     counts = counts.reindex(groups.size().index).reindex(columns=[*OUTCOMES, *UNCOUNTED])
-    shares = _shares(table, by).reindex(counts.index)
-    summary = shares.join(counts.fillna(0).astype(int))
+    ends = pd.DataFrame(columns=["value", "low", "high"], dtype=float)
+    working = table[table["survives"].notna()]
+    if len(working):
+        ends = interval(bootstrap_means(working, list(by), "survives"))
+    summary = ends.reindex(counts.index).join(counts.fillna(0).astype(int))
     return summary.assign(broken=groups["broken"].mean()) if "broken" in table else summary
 
 
-def _shares(table: pd.DataFrame, by: tuple[str, ...]) -> pd.DataFrame:
-    working = table[table["survives"].notna()]
-    if working.empty:
-        return pd.DataFrame(columns=["value", "low", "high"], dtype=float)
-    return interval(bootstrap_means(working, list(by), "survives"))
-
-
-def survival_by_generator(table: pd.DataFrame) -> pd.DataFrame:
-    """Edit survival per generator and, in the row `max`, of the worst protected one.
-
-    Generators without a working edit are left out. Columns value, low, high.
-    """
-    working = table[table["survives"].notna()]
-    if working.empty:
-        return pd.DataFrame(columns=["value", "low", "high"], dtype=float)
-    draws = bootstrap_means(working, ["model"], "survives")
-    return interval(draws.assign(max=draws.max(axis=1)))
-
-
 def judged(table: pd.DataFrame) -> pd.DataFrame:
-    """L2_mask, SR_mask, edit survival and counts of pairs, per run and generator.
+    """A table from `evaluate` as text and counts, per run (its column method) and generator."""
+    by = ["method", "model"]
+    levels, rates = (interval(bootstrap_means(table, by, c)) for c in ("l2_mask", "interrupted"))
+    edits = edit_survival(table, by)
+    pairs = table.groupby(by)["excluded"].agg(["size", "sum"])
+    columns = {
+        "L2_mask": _with_ends(levels, 4),
+        "SR_mask": _with_ends(rates, 4),
+        "pairs": pairs["size"] - pairs["sum"],
+        "excluded": pairs["sum"],
+        "edit survival": _with_ends(edits, 3),
+        **{name: edits[name] for name in (*OUTCOMES, "broken") if name in edits},
+    }
+    return pd.DataFrame(columns, levels.index).rename_axis(["run", "model"]).reset_index()
 
-    Returns
-    -------
-    DataFrame of text and counts; `broken`, where faces were looked for, as a share.
-    """
-    kept = table.assign(interrupted=table["interrupted"].astype(float))
-    columns = {}
-    for name, column in {"L2_mask": "l2_mask", "SR_mask": "interrupted"}.items():
-        found = interval(bootstrap_means(kept, ["method", "model"], column))
-        columns[name] = [
-            f"{r.value:.4f} [{r.low:.4f}, {r.high:.4f}]" for r in found.itertuples(index=False)
-        ]
-    counts = table.groupby(["method", "model"], sort=False)["excluded"].agg(["size", "sum"])
-    counts = counts.loc[list(found.index)]
-    columns |= {"pairs": counts["size"] - counts["sum"], "excluded": counts["sum"]}
-    edits = edit_survival(table, ("method", "model")).loc[list(found.index)]
-    columns["edit survival"] = [
-        f"{r.value:.3f} [{r.low:.3f}, {r.high:.3f}]" for r in edits.itertuples()
-    ]
-    columns |= {name: edits[name] for name in (*OUTCOMES, "broken") if name in edits}
-    view = pd.DataFrame(columns, index=found.index).rename_axis(["run", "model"])
-    return view.reset_index()
+
+def _with_ends(found: pd.DataFrame, digits: int) -> pd.Series:
+    text = f"{{value:.{digits}f}} [{{low:.{digits}f}}, {{high:.{digits}f}}]"
+    return found.apply(lambda row: text.format(**row), axis=1)
 
 
 def sentences(table: pd.DataFrame) -> pd.Series:
-    """What happened to each kind of edit, for people: "of 100 black-hair edits by StarGAN, 12 ...".
+    """What became of each kind of edit in one run: "of 100 black-hair edits by StarGAN, 12 ...".
 
-    Parameters
-    ----------
-    table : DataFrame
-        From `evaluate`, of one run.
-
-    Returns
-    -------
-    Series of str, indexed by model and edit, in the table's order.
+    Indexed by model and edit, in the order of the table, which is from `evaluate`.
     """
     groups = table.groupby(["model", "edit"], sort=False)["survives"].agg(["count", "sum"])
-    return pd.Series(
-        {(m, e): _sentence(m, e, *map(int, row)) for (m, e), *row in groups.itertuples()}
-    )
+    return pd.Series({pair: _sentence(*pair, *map(int, n)) for pair, *n in groups.itertuples()})
 
 
 def total(table: pd.DataFrame) -> str:

@@ -5,10 +5,10 @@ As in `verdicts`, each function's docstring is its criterion.
 
 import pandas as pd
 
-from aef_core.metrics.statistics import NO_EFFECT, RANDOM, REFERENCE, SMALLEST_EFFECT, verdict
 from companion.claims.evidence import Evidence
 from companion.claims.words import Verdict, grade, grade_all
 from companion.studies import arms
+from companion.studies.differences import NO_EFFECT, RANDOM, REFERENCE, SMALLEST_EFFECT, verdict
 from companion.studies.resistance import rank_correlations
 from companion.studies.transfer import INSIDE, OUTSIDE
 

@@ -1,13 +1,15 @@
 """One judgement per claim of the paper: an explicit criterion, applied to what was measured.
 
 Each function's docstring is its criterion, as the ledger prints it. "Better" and "higher" are words
-of `statistics.verdict`; numbers without an interval must differ by `SMALLEST_EFFECT`.
+of `differences.verdict`; numbers without an interval must differ by `SMALLEST_EFFECT`.
 """
 
 import numpy as np
 import pandas as pd
 
-from aef_core.metrics.statistics import (
+from companion.claims.evidence import RIVALS, Evidence, NotMeasured
+from companion.claims.words import CANNOT, OPEN, Verdict, grade, grade_all
+from companion.studies.differences import (
     ABOVE_NOTHING,
     NO_EFFECT,
     RANDOM,
@@ -15,8 +17,6 @@ from aef_core.metrics.statistics import (
     SMALLEST_EFFECT,
     verdict,
 )
-from companion.claims.evidence import RIVALS, Evidence, NotMeasured
-from companion.claims.words import CANNOT, OPEN, Verdict, grade, grade_all
 from companion.studies.judgement import AHEAD, OVER, SMALLEST
 from companion.studies.main_table import load_results, results_path
 

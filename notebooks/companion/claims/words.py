@@ -3,7 +3,7 @@
 from collections.abc import Mapping
 from typing import Any, NamedTuple
 
-from aef_core.metrics.statistics import ABOVE_NOTHING, NO_EFFECT
+from companion.studies.differences import ABOVE_NOTHING, NO_EFFECT
 
 HOLDS, PART, NOT = "holds", "holds in part", "does not hold here"
 CANNOT, OPEN = "cannot be tested here", "not measured yet"

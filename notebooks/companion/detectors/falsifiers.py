@@ -10,9 +10,10 @@ from collections.abc import Iterable
 import pandas as pd
 
 from aef_core.errors import BadInput
-from aef_core.metrics.statistics import DRAWS, bootstrap_means, interval, over_seeds
+from aef_core.metrics.statistics import DRAWS, bootstrap_means, interval
 from companion.detectors.arms import STATIC, UVS
 from companion.detectors.scores import TESTS, means, metric_draws, picked
+from companion.studies.differences import over_seeds
 
 SINGLE = ("original only", "synthesised only")
 

@@ -11,7 +11,7 @@ from PIL import Image
 from torch import Tensor
 
 from aef_core.faces import FaceBatch, to_uint8
-from aef_core.faces.detection import find_points
+from aef_core.faces.detection import detector
 from companion.config import ASSETS
 
 STORED = ASSETS / "detectors" / "landmarks128.npz"
@@ -74,8 +74,8 @@ def _dlib_points():
 
 def _template_points(image: Image.Image) -> np.ndarray | None:
     """The template, moved by the similarity that best brings its five points to MTCNN's."""
-    points = find_points(image)
-    return None if points is None else place_template(points, LARGE)
+    _, _, points = detector().detect(image, landmarks=True)
+    return None if points is None else place_template(np.asarray(points[0], float), LARGE)
 
 
 def place_template(five: np.ndarray, side: int) -> np.ndarray:

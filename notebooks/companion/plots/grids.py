@@ -9,12 +9,53 @@ import matplotlib.pyplot as plt
 import numpy as np
 import pandas as pd
 import torch
+from matplotlib.axes import Axes
 from matplotlib.figure import Figure
+from matplotlib.transforms import Affine2D
 from torch import Tensor
 
-from aef_core.plots import forgery_grid as forgery_grid
-from aef_core.plots import model_lines, picture
+from aef_core.plots import model_colours, model_lines
 from companion.plots.style import METHOD_COLOURS, METHOD_LABELS, MODEL_COLOURS, OWN_LAYOUT
+
+
+def picture(ax: Axes, image: Tensor, smooth: bool = True) -> None:
+    """An image in [-1, 1], shape [3, H, W], without axes."""
+    pixels = ((image + 1) / 2).clamp(0, 1).permute(1, 2, 0).cpu().numpy()
+    ax.imshow(pixels, interpolation="lanczos" if smooth else "nearest")
+    ax.set(xticks=[], yticks=[])
+    for spine in ax.spines.values():
+        spine.set_visible(False)
+
+
+def forgery_grid(blocks: Mapping[str, Mapping[str, Tensor]], tile: float = 0.62) -> Figure:
+    """One row per row label of `qualitative.forgeries`, one block of faces per generator.
+
+    The layout of the paper's Figs. 3 to 5; `tile` is the side of one picture in inches.
+    """
+    rows, *_ = blocks.values()
+    n, colours = len(rows["original"]), model_colours(blocks)
+    left, top, gap = 1.15, 0.36, 0.14  # inches
+    width = left + len(blocks) * (n * tile + gap)
+    height = top + len(rows) * tile + 0.1  # air after "original" and "forged"
+    fig = plt.figure(figsize=(width, height), layout=OWN_LAYOUT)
+    inches = Affine2D().scale(1 / width, 1 / height) + fig.transFigure
+    for b, (name, pictures) in enumerate(blocks.items()):
+        x, colour = left + b * (n * tile + gap), colours[name]
+        fig.text(x + n * tile / 2, height - 0.16, name, ha="center", va="center", fontsize=10,
+                 fontweight="bold", color=colour, transform=inches)  # fmt: skip
+        span, line = [x, x + (n - 0.03) * tile], [height - top + 0.05] * 2
+        fig.add_artist(plt.Line2D(span, line, color=colour, lw=2, transform=inches))
+        for r, (label, images) in enumerate(pictures.items()):
+            y = height - top - (r + 1) * tile - (0.1 if r > 1 else 0)
+            for i, image in enumerate(images):
+                ax = fig.add_axes([(x + i * tile) / width, y / height,
+                                   0.97 * tile / width, 0.97 * tile / height])  # fmt: skip
+                picture(ax, image)
+            if b == 0:
+                words = METHOD_LABELS.get(label, label).replace(" (", "\n(")
+                fig.text(left - 0.08, y + tile / 2, words, ha="right", va="center", fontsize=9,
+                         transform=inches)  # fmt: skip
+    return fig
 
 
 def edit_grid(blocks: Mapping[str, Mapping[str, Tensor]], tile: float = 0.9) -> Figure:

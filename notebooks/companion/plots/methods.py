@@ -6,7 +6,7 @@ from matplotlib import pyplot as plt
 from matplotlib.figure import Figure
 
 from aef_core.metrics import SUCCESS_THRESHOLD
-from aef_core.metrics.statistics import REFERENCE
+from companion.studies.differences import REFERENCE
 
 AXES = {
     "mean": "mean L2_mask over generators (strength)",

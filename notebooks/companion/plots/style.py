@@ -12,17 +12,18 @@ import pandas as pd
 import seaborn as sns
 import torch
 from matplotlib.figure import Figure
+from matplotlib.layout_engine import PlaceHolderLayoutEngine
 
 from aef_core.atomic import replacement, write_text
 from aef_core.config import figures_dir
 from aef_core.plots import METHOD_LABELS as METHOD_LABELS
 from aef_core.plots import MODEL_COLOURS as MODEL_COLOURS
-from aef_core.plots import own_layout
 from companion.provenance import weights
 
 _PALETTE = sns.color_palette("colorblind").as_hex()
 METHOD_COLOURS = {"uniform": _PALETTE[7], "grad-norm": _PALETTE[9], "aef": _PALETTE[4]}
-OWN_LAYOUT = own_layout()
+# for figures that place their own axes: "none" does not outlive saving with a tight box
+OWN_LAYOUT = PlaceHolderLayoutEngine(adjust_compatible=True, colorbar_gridspec=True)
 
 
 def use_style() -> None:

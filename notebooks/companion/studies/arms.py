@@ -9,8 +9,8 @@ import numpy as np
 import pandas as pd
 
 from aef_core.errors import BadInput
-from aef_core.metrics.statistics import over_seeds
 from companion.config import ASSETS
+from companion.studies.differences import over_seeds
 
 RESULTS = ASSETS / "results"
 RUN = ["architecture", "seed", "arm", "cycle", "iteration"]

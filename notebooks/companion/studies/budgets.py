@@ -152,7 +152,6 @@ def faded(images: Tensor, delta: Tensor, target: float, measure: str = "ssim") -
     return low * delta
 
 
-
 def _window_mean(y: Tensor, size: int = 5) -> Tensor:
     return F.avg_pool2d(F.pad(y, [size // 2] * 4, mode="reflect"), size, stride=1)
 

@@ -1,7 +1,8 @@
 """What the numbers of a table of methods mean: above the floor? what share? ahead of which other?
 
 Every function takes a table as from `study.compare`, with `random` and the single-model references
-among its methods; see `metrics.statistics` for intervals, floor and smallest effect.
+among its methods; see `differences` for floor and smallest effect, `metrics.statistics` for
+intervals.
 """
 
 from collections.abc import Iterable
@@ -10,12 +11,12 @@ from typing import Any
 import pandas as pd
 
 from aef_core.metrics import nonempty_mean
-from aef_core.metrics.statistics import (
+from aef_core.metrics.statistics import interval
+from companion.studies.differences import (
     ABOVE_NOTHING,
     REFERENCE,
     above_random,
     difference,
-    interval,
     share_draws,
     smallest_effects,
     verdict,

@@ -18,19 +18,17 @@ from aef_core.errors import NotFound
 from aef_core.faces import FaceBatch
 from aef_core.jobs import Job, map_runs
 from aef_core.metrics import Evaluator
-from aef_core.metrics.statistics import (
+from aef_core.metrics.statistics import bootstrap_means, interval
+from aef_core.perturbation import PerturbationConfig
+from aef_core.perturbation.objective import Zoo
+from companion.config import ASSETS
+from companion.studies.differences import (
     ABOVE_NOTHING,
     RANDOM,
     REFERENCE,
     balance_draws,
-    bootstrap_means,
-    interval,
     over_seeds,
 )
-from aef_core.metrics.survival import survival_by_generator
-from aef_core.perturbation import PerturbationConfig
-from aef_core.perturbation.objective import Zoo
-from companion.config import ASSETS
 from companion.studies.judgement import OVER, SHARE, judgement, paired, ranked, shares, tidy
 from companion.studies.references import (
     evaluate_each,
@@ -149,6 +147,18 @@ def summary(table: pd.DataFrame, runs: Runs) -> pd.DataFrame:
         spent = over_seeds(list(_seconds(runs, method).values()))
         rows.append({"method": method, "measure": "seconds", "model": "", **spent})
     return pd.DataFrame(rows + judgement(table))
+
+
+def survival_by_generator(table: pd.DataFrame) -> pd.DataFrame:
+    """Edit survival per generator and, in the row `max`, of the worst protected one.
+
+    Generators without a working edit are left out. Columns value, low, high.
+    """
+    working = table[table["survives"].notna()]
+    if working.empty:
+        return pd.DataFrame(columns=["value", "low", "high"], dtype=float)
+    draws = bootstrap_means(working, ["model"], "survives")
+    return interval(draws.assign(max=draws.max(axis=1)))
 
 
 def _seconds(runs: Runs, method: str) -> dict[int, float]:

@@ -14,15 +14,16 @@ from tqdm.auto import tqdm
 
 from aef_core.faces import FaceBatch
 from aef_core.metrics import protect
-from aef_core.metrics.equilibrium import maxmin_gap
-from aef_core.metrics.statistics import REFERENCE, SMALLEST_EFFECT, bootstrap_means, interval
+from aef_core.metrics.statistics import bootstrap_means, interval
 from aef_core.models.base import columns
 from aef_core.perturbation import PerturbationConfig
 from aef_core.perturbation.objective import Objective, References
 from aef_core.perturbation.store import Run
 from aef_core.runs import optimize
 from aef_core.weighting import RULES
+from companion.studies.differences import REFERENCE, SMALLEST_EFFECT
 from companion.studies.ensemble import ATTRIBUTES
+from companion.studies.equilibrium import maxmin_gap
 from companion.studies.references import levels_reached, single_model
 from companion.studies.study import refuse_overlap
 
@@ -167,7 +168,7 @@ def against(table: pd.DataFrame, baseline: str) -> pd.DataFrame:
     Returns
     -------
     DataFrame indexed by method: value, low, high and `smallest`, the share `SMALLEST_EFFECT` of
-    what the reference of the hardest classifier flips; see `statistics.verdict`.
+    what the reference of the hardest classifier flips; see `differences.verdict`.
     """
     draws = bootstrap_means(table, ["method", "model"], "flipped")
     worst = {m: draws[m].min(axis=1) for m in table["method"].unique() if m != REFERENCE}

@@ -11,10 +11,10 @@ import pandas as pd
 from aef_core.faces import FaceBatch
 from aef_core.methods import make_method
 from aef_core.metrics import Evaluator
-from aef_core.metrics.statistics import REFERENCE
 from aef_core.perturbation import PerturbationConfig, perturb
 from aef_core.perturbation.objective import Problem, Zoo
 from aef_core.weighting import make_rule
+from companion.studies.differences import REFERENCE
 from companion.studies.main_table import Entry, universal
 
 

@@ -3,14 +3,47 @@
 For any `FaceBatch`: the embedded faces, CelebA, LFW, FF++ frames or a folder, at the zoo's size.
 """
 
-import pandas as pd
+from collections.abc import Mapping
 
-from aef_core.metrics import balance, l2_mask
-from aef_core.plots import Blocks
-from aef_core.plots import forgeries as forgeries
+import pandas as pd
+from torch import Tensor
+
+from aef_core.faces import FaceBatch
+from aef_core.metrics import Evaluator, balance, l2_mask, protect
+from aef_core.perturbation.objective import Zoo
 from companion.studies.study import model_means
 
 STATIC = ("uniform", "grad-norm")
+
+Blocks = dict[str, dict[str, Tensor]]
+
+
+def forgeries(
+    zoo: Zoo, faces: FaceBatch, deltas: Mapping[str, Tensor], edit: str | Mapping[str, str]
+) -> Blocks:
+    """For `plots.grids.forgery_grid`: per generator, what a forger gets from each photo.
+
+    Parameters
+    ----------
+    faces : FaceBatch
+        A few faces no perturbation was optimised on, of the zoo's image size.
+    deltas : mapping of method to Tensor, shape [1 or N, 3, H, W]
+    edit : str or mapping of generator to str
+        What the forger asks for.
+
+    Returns
+    -------
+    dict of generator to dict of row label to images, [N, 3, H, W]: "original", "forged", then the
+    forgery from the photo that each method protects.
+    """
+    judge = Evaluator(zoo, faces)
+    asked = dict.fromkeys(zoo, edit) if isinstance(edit, str) else edit
+    blocks = {n: {"original": faces.images, "forged": judge.forged(n, asked[n])} for n in zoo}
+    for method, delta in deltas.items():
+        protected = protect(faces.images, delta.cpu())
+        for name, block in blocks.items():
+            block[method] = judge.forge(protected, name, asked[name])
+    return blocks
 
 
 def picture_numbers(blocks: Blocks) -> pd.DataFrame:

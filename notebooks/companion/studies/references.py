@@ -14,12 +14,12 @@ import pandas as pd
 from aef_core.faces import FaceBatch
 from aef_core.jobs import Job, map_runs
 from aef_core.metrics import Evaluator
-from aef_core.metrics.equilibrium import last_quarter
 from aef_core.metrics.evaluations import evaluate_run
-from aef_core.metrics.statistics import REFERENCE
+from aef_core.metrics.history import last_quarter
 from aef_core.perturbation import PerturbationConfig
 from aef_core.perturbation.objective import Zoo
 from aef_core.perturbation.store import Run
+from companion.studies.differences import REFERENCE
 
 
 def single_model(
@@ -65,7 +65,7 @@ def evaluate_each(runs: Mapping[str, Run], evaluator: Evaluator) -> pd.DataFrame
     Returns
     -------
     DataFrame
-        As from `study.compare`, the method being `statistics.REFERENCE`.
+        As from `study.compare`, the method being `differences.REFERENCE`.
     """
     tables = []
     for name, run in runs.items():

@@ -25,8 +25,8 @@ from aef_core.errors import BadInput
 from aef_core.faces import from_uint8, to_uint8
 from aef_core.faces.pictures import open_picture
 from aef_core.metrics import SUCCESS_THRESHOLD, Evaluator, l2_mask
-from aef_core.metrics.statistics import RANDOM, above_random
 from aef_core.perturbation.objective import seeded
+from companion.studies.differences import RANDOM, above_random
 
 Transform = Callable[[Tensor], Tensor]
 

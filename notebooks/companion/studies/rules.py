@@ -9,8 +9,8 @@ from dataclasses import replace
 
 import pandas as pd
 
-from aef_core.metrics.statistics import RANDOM
 from aef_core.weighting import RULES
+from companion.studies.differences import RANDOM
 from companion.studies.judgement import paired, ranked, shares
 from companion.studies.references import evaluate_each, levels_reached, single_model
 from companion.studies.study import Lab, Runs, compare, model_means

@@ -14,20 +14,19 @@ from aef_core.config import Profile, get_profile, home
 from aef_core.errors import BadInput
 from aef_core.faces import FaceBatch, load_faces
 from aef_core.jobs import Job, map_runs
-from aef_core.metrics import Evaluator, equilibrium_residual, nonempty_mean, protect
-from aef_core.metrics.equilibrium import last_quarter, late_means
-from aef_core.metrics.statistics import (
-    above_random,
-    method_balance,
-)
-from aef_core.metrics.statistics import difference as difference
+from aef_core.metrics import Evaluator, nonempty_mean, protect
+from aef_core.metrics.history import last_quarter, late_means
 from aef_core.metrics.statistics import intervals as intervals
-from aef_core.metrics.statistics import verdict as verdict
+from aef_core.metrics.statistics import method_balance
 from aef_core.models import DeepfakeModel
 from aef_core.models.zoo import load_zoo
 from aef_core.perturbation import PerturbationConfig
 from aef_core.perturbation.objective import Zoo
 from aef_core.perturbation.store import Run
+from companion.studies.differences import above_random
+from companion.studies.differences import difference as difference
+from companion.studies.differences import verdict as verdict
+from companion.studies.equilibrium import equilibrium_residual
 
 Runs = dict[tuple[str, int], Run]
 

@@ -14,11 +14,12 @@ from aef_core.faces import FaceBatch
 from aef_core.methods import PUBLISHED
 from aef_core.metrics import Evaluator, balance, nonempty_mean
 from aef_core.metrics.evaluations import evaluate_run
-from aef_core.metrics.statistics import RANDOM, bootstrap_means, interval
+from aef_core.metrics.statistics import bootstrap_means, interval
 from aef_core.perturbation import PerturbationConfig
 from aef_core.perturbation.objective import Zoo
 from aef_core.perturbation.store import Run
 from aef_core.runs import optimize
+from companion.studies.differences import RANDOM
 from companion.studies.main_table import Entry
 from companion.studies.references import levels_reached
 from companion.studies.study import refuse_overlap

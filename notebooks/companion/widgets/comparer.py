@@ -8,16 +8,10 @@ from matplotlib.figure import Figure
 
 from aef_core.errors import BadInput
 from aef_core.metrics import SUCCESS_THRESHOLD
-from aef_core.metrics.statistics import (
-    RANDOM,
-    REFERENCE,
-    balance_draws,
-    difference,
-    interval,
-    verdict,
-)
+from aef_core.metrics.statistics import interval
 from aef_core.metrics.survival import edit_survival
 from companion.plots.style import METHOD_LABELS, MODEL_COLOURS
+from companion.studies.differences import RANDOM, REFERENCE, balance_draws, difference, verdict
 from companion.studies.study import intervals, method_balance
 from companion.widgets.common import View, guarded, new_figure
 from companion.widgets.controls import LABELS, dropdown, rows, wide

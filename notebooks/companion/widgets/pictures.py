@@ -8,9 +8,9 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from torch import Tensor
 
-from aef_core.metrics import equilibrium_residual
-from aef_core.metrics.equilibrium import late_means
+from aef_core.metrics.history import late_means
 from companion.plots.style import MODEL_COLOURS
+from companion.studies.equilibrium import equilibrium_residual
 from companion.widgets.common import new_figure
 
 CORNERS = np.array([[0.0, 0.0], [1.0, 0.0], [0.5, np.sqrt(0.75)]])  # of the weight triangle

@@ -144,9 +144,10 @@ def random_parts_gain_alike(parts: pd.DataFrame, full: str, controls: list[str])
     `parts` has columns arm (with "none", the encoder as it is) and auc.
     """
     _need(parts, "arm", "auc")
-    scores = parts.groupby("arm", sort=False)["auc"].mean() - parts.loc[
-        parts["arm"] == "none", "auc"
-    ].mean()
+    scores = (
+        parts.groupby("arm", sort=False)["auc"].mean()
+        - parts.loc[parts["arm"] == "none", "auc"].mean()
+    )
     rest = max(scores[c] for c in controls)
     told = bool(scores[full] < EQUAL or scores[full] - rest < EQUAL)
     numbers = f"{full} {scores[full]:+.3f}, best control {rest:+.3f} (AUC over none)"

@@ -1,8 +1,10 @@
-"""How far a run ended from the max-min equilibrium over generators, whatever its rule."""
+"""How far a run is from the equilibrium of a max-min problem over generators."""
 
 from collections.abc import Iterable
 
 import pandas as pd
+
+from aef_core.metrics.history import last_quarter
 
 
 def equilibrium_residual(history: pd.DataFrame) -> pd.Series:
@@ -12,21 +14,6 @@ def equilibrium_residual(history: pd.DataFrame) -> pd.Series:
     """
     weighted = (history["weight"] * history["strength"]).groupby(history["step"]).sum()
     return weighted - history.groupby("step")["strength"].min()
-
-
-def last_quarter(history: pd.DataFrame) -> pd.DataFrame:
-    """The rows of a run's last quarter of steps, at least one step: where the rule settled.
-
-    `history` as in `Run.history`.
-    """
-    steps = int(history["step"].max()) + 1
-    return history[history["step"] >= steps - max(1, steps // 4)]
-
-
-def late_means(history: pd.DataFrame) -> pd.DataFrame:
-    """Mean of every column of the history per generator, over the last quarter of the steps."""
-    late = last_quarter(history).drop(columns="step").groupby("model", sort=False)
-    return late.mean(numeric_only=True)
 
 
 def maxmin_gap(
