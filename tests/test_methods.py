@@ -140,13 +140,13 @@ def test_nan_stops_a_composed_method_too() -> None:
     [
         ("no-such", {}, "unknown method 'no-such'; known: random, fgsm"),
         ("cmua", {"kk": 1}, "method 'cmua' has no setting 'kk'; it has: inner"),
-        ("cmua", {"inner": 0}, "inner is out of range: 0"),
-        ("cmua", {"momentum": 1.0}, r"momentum is out of range: 1\.0"),
-        ("pgd", {"passes": 0}, "passes is out of range: 0"),
+        ("cmua", {"inner": 0}, "inner must be 1 or more, got 0"),
+        ("cmua", {"momentum": 1.0}, r"momentum must be in \[0, 1\), got 1\.0"),
+        ("pgd", {"passes": 0}, "passes must be 1 or more, got 0"),
         ("aef", {"tau": "abc"}, "tau must be a number, got 'abc'"),
         ("max-min", {"share": 2.0}, r"share must be in \(0, 1\), got 2\.0"),
         ("dwt", {"every": 0}, "every must be 1 or more, got 0"),
-        ("tsdf", {"threshold": 0.0}, r"threshold is out of range: 0\.0"),
+        ("tsdf", {"threshold": 0.0}, r"threshold must be positive, got 0\.0"),
     ],
 )
 def test_mistakes_are_named(name: str, settings: dict, message: str) -> None:

@@ -1,8 +1,10 @@
 """Every method of the field, in the one loop: one registry from name to method.
 
-A method is settings of `perturbation.perturb` and a weighting rule; where that is not enough it
-composes the loop (TSDF's second stage), moves another parameter (DWT's bands) or has a loop of its
-own (CMUA's fusion). A bare weighting rule is a method, too: the loop as it is set.
+The paper's method is in `aef.py`. A bare weighting rule is a method, too: the loop as it is set.
+
+To add a method, write a dataclass of `Method` in a file of its own and give it a row in
+`PUBLISHED`. Most only fix settings of the loop and name a weighting rule; DWT moves wavelet bands,
+TSDF runs the loop twice, CMUA has a loop of its own.
 """
 
 from typing import Any
