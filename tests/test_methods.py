@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 import torch
 
-from aef_core.methods import METHODS, PUBLISHED, make_method, method_table
+from aef_core.methods import METHODS, PUBLISHED, make_method
 from aef_core.methods.cmua import targets
 from aef_core.metrics import Evaluator
 from aef_core.models import AttGAN
@@ -22,6 +22,7 @@ from aef_core.perturbation.parametrization import (
 from aef_core.perturbation.store import Run
 from aef_core.runs import optimize
 from companion.studies.budgets import Chroma
+from companion.studies.planning import method_table
 from companion.studies.robustness import Expectation
 from companion.studies.search import search_factors
 

@@ -21,27 +21,15 @@ class Method:
     """A method: how it sets the loop, and which rule weighs the generators.
 
     Its dataclass fields are its settings, with the paper's values as defaults; its rule takes those
-    it knows. A method that the loop alone cannot express overrides `steps`.
-
-    Attributes
-    ----------
-    name, rule : str
-        Its key in `METHODS`, and its rule's in `RULES`.
-    idea : str
-        One sentence for tables.
-    fixed : mapping
-        Settings of the loop that no caller can change.
-
-    Raises
-    ------
-    ValueError
-        A setting is out of range.
+    it knows. One out of range raises ValueError. A method that the loop alone cannot express
+    overrides `steps`.
     """
 
-    name: ClassVar[str]
-    rule: ClassVar[str] = "uniform"
-    idea: ClassVar[str]
-    fixed: ClassVar[Mapping[str, Any]] = {}
+    name: ClassVar[str]  # its key in `METHODS`
+    rule: ClassVar[str] = "uniform"  # its rule's key in `RULES`
+    idea: ClassVar[str]  # one sentence for tables
+    fixed: ClassVar[Mapping[str, Any]] = {}  # settings of the loop that no caller can change
+    inner: ClassVar[int | None] = None  # feature steps before each step
 
     def __post_init__(self) -> None:
         check_settings(self)
@@ -52,7 +40,7 @@ class Method:
 
     def cost(self, zoo: Zoo) -> float:
         """Computation of one of its steps; 1 takes every generator once forward and backward."""
-        return 1.0
+        return 1 + FEATURE_STEP * (self.inner or 0)
 
     def loop(self, config: PerturbationConfig, n: int, zoo: Zoo) -> PerturbationConfig:
         """The loop's settings for this method, from the caller's and the number of faces.

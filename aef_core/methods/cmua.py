@@ -61,7 +61,7 @@ class CMUA(Method):
         if problem.transform or problem.objective is not INTERRUPTION:
             raise BadInput("cmua attacks outputs of untransformed photos: give it a budget only")
         names, faces, device = list(problem.zoo), problem.faces, problem.device
-        zoo = execution.prepared({k: problem.zoo[k] for k in sorted(names, key=_place)})
+        zoo = execution.prepared({k: problem.zoo[k] for k in (*ORDER, *names) if k in names})
         counts = {name: len(targets(name, model)) for name, model in zoo.items()}
         images, attributes = faces.images.to(device), faces.attributes.to(device)
         state = state or State(torch.zeros_like(images[:1]), torch.zeros_like(images[:1]))
@@ -73,9 +73,10 @@ class CMUA(Method):
                 for name, model in zoo.items():
                     for number, edit in enumerate(targets(name, model)):
                         c = model.conditions(attributes[rows], edit)
-                        target = _Target(name, model, x, c, execution.parts(len(rows)))
+                        parts = execution.parts(len(rows))
+                        target = _Target(name, model, x, c, parts, problem.budget)
                         noise = self.noise(x, config, f"noise {state.step} {name} {number}")
-                        u, (mse, size) = self._attack(target, noise, u, config, problem.budget)
+                        u, (mse, size) = self._attack(target, noise, u, config)
                     check_finite(state.step, name, mse, size)
                     row = {"step": state.step, "model": name, "feature_mse": float("nan")}
                     row |= dict.fromkeys(("strength", "output_mse"), mse.item())
@@ -88,15 +89,10 @@ class CMUA(Method):
             yield state
 
     def _attack(
-        self,
-        target: "_Target",
-        noise: Tensor,
-        u: Tensor | None,
-        config: PerturbationConfig,
-        budget: Budget,
+        self, target: "_Target", noise: Tensor, u: Tensor | None, config: PerturbationConfig
     ) -> tuple[Tensor, tuple[Tensor, Tensor]]:
         """One target, as published: u afterwards; MSE and mean|grad| of the last inner step."""
-        x, y = target.x, target.clean()
+        x, y, budget = target.x, target.clean(), target.budget
         X = x + noise
         if target.name == "HiSD":
             y, X = y + HISD_SHIFT, x if u is None else x + budget.added(x, u)
@@ -124,6 +120,7 @@ class _Target:
     x: Tensor
     c: Tensor
     parts: list[slice]
+    budget: Budget
 
     def output(self, x: Tensor, part: slice) -> Tensor:
         return self.model.forward_with_feature(x[part], self.c[part])[0]
@@ -148,7 +145,3 @@ def targets(name: str, model: DeepfakeModel) -> list[str | None]:
     if name == "HiSD":
         return ["Eyeglasses"] if "Eyeglasses" in model.edits else list(model.edits[:1])
     return [None, *model.edits] if isinstance(model, AttGAN) else list(model.edits)
-
-
-def _place(name: str) -> int:
-    return ORDER.index(name) if name in ORDER else len(ORDER)

@@ -16,16 +16,11 @@ class DWT(Method):
     """Chroma only, wavelet band by wavelet band, with the paper's threshold weights.
 
     Formula: theta holds one Haar level of Cb and Cr; delta = RGB(0, IWT(theta_cb), IWT(theta_cr));
-    coefficients clipped at 0.8 eps, delta at eps (see `parametrization.ChromaWavelet`).
+    coefficients clipped at 0.8 eps, delta at eps (see `parametrization.ChromaWavelet`). Weights and
+    both settings: `weighting.dynamics.DWTThreshold`.
     Source: Huang, Chen et al. (JCADCG, doi 10.3724/SP.J.1089.2024-00316), code
     github.com/imagecbj/Proactive-Defense-Against-Facial-Editing-in-DWT. Paper settings: one Haar
     level, chroma clipped at 0.02 of [0, 1], threshold 20 dB, every 5 epochs.
-
-    Parameters
-    ----------
-    threshold_db, every
-        Output PSNR of an interrupted generator, and steps between two changes of the weights: see
-        `weighting.dynamics.DWTThreshold`.
 
     Departs from the paper: one universal theta from the common loop and box stands for a U-Net
     with a critic and saliency map, which makes one perturbation per image; its clip alone would
@@ -36,8 +31,8 @@ class DWT(Method):
     rule = "dwt-threshold"
     idea = "wavelet bands of the chroma channels, threshold weights"
     fixed: ClassVar = OUTPUTS_ALONE | {"momentum": 0.8}
-    threshold_db: float = 20.0
-    every: int = 5
+    threshold_db: float = 20.0  # output PSNR below which a generator counts as interrupted
+    every: int = 5  # steps between two changes of the weights
 
     def steps(
         self,

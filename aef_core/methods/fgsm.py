@@ -17,23 +17,16 @@ class FGSM(Method):
     """One step to the corner of the box that the gradient points at.
 
     Formula: d = clip(d0 + 2 eps sign(sum_k grad S_k / K), -eps, eps), S_k the output MSE. Twice
-    eps, so that every pixel lands on the bound whatever d0 was.
+    eps, so that every pixel lands on the bound. The paper's d0 is zero, where a squared distance
+    to the clean output has no gradient; here it is drawn from 1 % of the box.
     Source: Goodfellow et al., ICLR 2015 (arXiv 1412.6572); against face editors Ruiz et al. 2020
     (arXiv 2003.01279).
-
-    Parameters
-    ----------
-    universal : bool
-        One perturbation from one batch of (at most 64) faces, or one per image.
-
-    Departs from the paper: starts at 1 % of the box instead of zero, where a squared distance to
-    the clean output has no gradient.
     """
 
     name = "fgsm"
     idea = "one step to the bound along the sign of the summed gradient"
     fixed: ClassVar = OUTPUTS_ALONE | {"momentum": 0.0, "init": 0.01}
-    universal: bool = True
+    universal: bool = True  # one perturbation from one batch of faces, or one per image
 
     def loop(self, config: PerturbationConfig, n: int, zoo: Zoo) -> PerturbationConfig:
         plain = replace(super().loop(config, n, zoo), step_size=2 * config.eps)
@@ -49,20 +42,13 @@ class PGD(Method):
     Formula: d <- clip(d + alpha sign(sum_k grad S_k / K), -eps, eps), from a uniform random start,
     S_k the output MSE. Universal: alpha and the number of steps are the caller's.
     Source: Kurakin et al. 2017 (arXiv 1607.02533); Madry et al. 2018 (arXiv 1706.06083).
-
-    Parameters
-    ----------
-    universal : bool
-        One perturbation over batches of faces, or one per image.
-    passes : int, >= 1
-        Per image only: steps of 2 eps / passes that each receives. In CMUA's paper: 10 of eps / 5.
     """
 
     name = "pgd"
     idea = "iterated FGSM: small sign steps, no memory"
     fixed: ClassVar = OUTPUTS_ALONE | {"momentum": 0.0}
-    universal: bool = True
-    passes: int = setting(10, "1 or more")
+    universal: bool = True  # one perturbation over batches of faces, or one per image
+    passes: int = setting(10, "1 or more")  # per image: steps of 2 eps / passes; CMUA's paper: 10
 
     def loop(self, config: PerturbationConfig, n: int, zoo: Zoo) -> PerturbationConfig:
         plain = super().loop(config, n, zoo)

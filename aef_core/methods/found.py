@@ -3,7 +3,7 @@
 from dataclasses import dataclass, replace
 from typing import ClassVar
 
-from aef_core.methods.base import FEATURE_STEP, OUTPUTS_ALONE, Method
+from aef_core.methods.base import OUTPUTS_ALONE, Method
 from aef_core.perturbation import PerturbationConfig
 from aef_core.perturbation.objective import Zoo
 
@@ -20,13 +20,6 @@ class FOUND(Method):
     public; steps and constants from its descendant CRBP (github.com/hyy0731-zzz/CRBP): 5 inner
     steps, 50 epochs, step 1e-3, start uniform in the box, input diversity 0.5.
 
-    Parameters
-    ----------
-    inner : int
-        Feature steps before each step.
-    diversity : float, in [0, 1]
-        Chance of a random resize of the protected image (not of its reference).
-
     Departs from CRBP's code, whose "Wasserstein" is the mean product of the two maps: here it is
     the distance, by sorting, as in the paper. "Individual-feature maintenance" is left out.
     """
@@ -37,11 +30,8 @@ class FOUND(Method):
     fixed: ClassVar = OUTPUTS_ALONE | {
         "momentum": 0.8, "feature_distance": "wasserstein", "normalise": "each"
     }  # fmt: skip
-    inner: int = 5
-    diversity: float = 0.5
-
-    def cost(self, zoo: Zoo) -> float:
-        return 1 + FEATURE_STEP * self.inner
+    inner: int = 5  # feature steps before each step
+    diversity: float = 0.5  # chance of a random resize of the protected image, not its reference
 
     def loop(self, config: PerturbationConfig, n: int, zoo: Zoo) -> PerturbationConfig:
         plain = super().loop(config, n, zoo)

@@ -31,18 +31,11 @@ class DetectorNets(nn.Module):
         self.pnet, self.rnet, self.onet = PNet(), RNet(), ONet()
 
     def forward(self, x: Tensor, boxes: Tensor) -> tuple[dict[str, Tensor], Tensor]:
-        """Face logits log(P(face) / P(no face)) of every net, and the features under R's and O's.
+        """Face logits log(P(face) / P(no face)) of nets "p", "r" and "o", each of shape
+        [B, windows], and the features under those of "r" and "o", [B, windows * 384].
 
-        Parameters
-        ----------
-        x : Tensor, shape [B, 3, H, W], values in [-1, 1]
-        boxes : Tensor, shape [B, 4]
-            Left, top, right, bottom of the face, in pixels of the photo enlarged to 256.
-
-        Returns
-        -------
-        logits : dict of "p", "r", "o" to Tensor, shape [B, windows]
-        features : Tensor, shape [B, windows * 384]
+        Photos x have shape [B, 3, H, W] and values in [-1, 1], boxes [B, 4] left, top, right and
+        bottom of the face, in pixels of the photo enlarged to 256.
         """
         large = GAIN * F.interpolate(x, size=(SIDE, SIDE), mode="bicubic").clamp(-1, 1)
         pyramid = [F.interpolate(large, size=(side, side), mode="area") for side in PYRAMID]

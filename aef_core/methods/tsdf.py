@@ -6,7 +6,7 @@ from typing import ClassVar
 
 import torch
 
-from aef_core.methods.base import FEATURE_STEP, Method, refuse_budget
+from aef_core.methods.base import Method, refuse_budget
 from aef_core.perturbation import PerturbationConfig, State, perturb
 from aef_core.perturbation.execution import PLAIN, Execution
 from aef_core.perturbation.objective import Problem, Zoo
@@ -25,19 +25,6 @@ class TSDF(Method):
     Source: TSDF (arXiv 2508.07795, IEEE TIFS 2026), github.com/vpsg-research/TSDF, whose settings
     are the defaults, with lam 0.3, momentum 0.8 and step 1e-3.
 
-    Parameters
-    ----------
-    inner : int
-        Feature steps before each step.
-    diversity : float, in [0, 1]
-        Chance of a random resize of the protected image.
-    threshold, decay : float
-        Of the intensity separation; threshold in [-1, 1] units at eps 0.05, scaled with eps.
-    poison_steps : int, >= 0
-        Steps of the second stage, on top of those asked for; 0 leaves it out.
-    tau, beta : float
-        See `weighting.aef`.
-
     Departs from the published code: the detector is MTCNN instead of RetinaFace, S3FD and DSFD; the
     poison moves by the loop's sign steps instead of Adam at 0.02 (which saturates at once); the
     enhancement loss, of weight 0.001, is left out. History: the second stage adds rows of the
@@ -50,16 +37,13 @@ class TSDF(Method):
     fixed: ClassVar = {
         "feature_weight": 0.3, "feature_distance": "mse", "momentum": 0.8, "universal": True
     }  # fmt: skip
-    inner: int = 3
-    diversity: float = 0.5
-    threshold: float = setting(0.040, "positive")
+    inner: int = 3  # feature steps before each step
+    diversity: float = 0.5  # chance of a random resize of the protected image
+    threshold: float = setting(0.040, "positive")  # in [-1, 1] units at eps 0.05, scaled with eps
     decay: float = 5.0
-    poison_steps: int = setting(50, "0 or more")
-    tau: float = 0.1
+    poison_steps: int = setting(50, "0 or more")  # on top of those asked for; 0: no second stage
+    tau: float = 0.1  # as beta: see `weighting.aef`
     beta: float = 0.9
-
-    def cost(self, zoo: Zoo) -> float:
-        return 1 + FEATURE_STEP * self.inner
 
     def loop(self, config: PerturbationConfig, n: int, zoo: Zoo) -> PerturbationConfig:
         plain = replace(super().loop(config, n, zoo), diversity=self.diversity)
@@ -97,7 +81,8 @@ class TSDF(Method):
         detector = replace(problem, zoo=target, budget=room, objective=DETECTION)
         # theta is scaled down by M, up to exp(-5 * 0.04) = 0.82; steps of a tenth of the box
         loop = replace(config, feature_steps=0, diversity=0.0, step_size=0.1 * config.eps)
-        for moved in perturb(detector, make_rule("uniform"), loop, state, execution):
+        plain = Execution(execution.micro_batch, execution.cache)  # the rest is for generators
+        for moved in perturb(detector, make_rule("uniform"), loop, state, plain):
             moved.cosines = moved.cosines[: config.steps - self.poison_steps]
             if moved.step == config.steps:
                 moved = replace(moved, delta=room.decode(moved.delta))

@@ -20,11 +20,13 @@ RANGES: dict[str, Callable[[Any], bool]] = {
     "in (0, 1)": lambda v: 0 < v < 1,
     "in (0, 1]": lambda v: 0 < v <= 1,
     PER_GENERATOR: lambda values: all(0 < v < math.inf for v in values),
+    "one of raw, l1, l2": lambda word: word in ("raw", "l1", "l2"),
+    "one of output, strength": lambda word: word in ("output", "strength"),
 }
 
 
-def setting(default: Any, allowed: str | tuple[str, ...]) -> Any:
-    """A dataclass field with a default; `allowed` is a key of `RANGES`, or the words to choose."""
+def setting(default: Any, allowed: str) -> Any:
+    """A dataclass field with a default; `allowed` is a key of `RANGES`."""
     return field(default=default, metadata={"allowed": allowed})
 
 
@@ -34,14 +36,8 @@ def check_settings(record: Any) -> None:
         allowed = f.metadata.get("allowed")
         if allowed == PER_GENERATOR:
             setattr(record, f.name, tuple(float(v) for v in getattr(record, f.name) or ()))
-        value = getattr(record, f.name)
-        ok, wanted = True, allowed
-        if isinstance(allowed, str):
-            ok = RANGES[allowed](value)
-        elif allowed:
-            ok, wanted = value in allowed, f"one of {', '.join(allowed)}"
-        if not ok:
-            raise BadInput(f"{f.name} must be {wanted}, got {value!r}")
+        if allowed and not RANGES[allowed](value := getattr(record, f.name)):
+            raise BadInput(f"{f.name} must be {allowed}, got {value!r}")
 
 
 @dataclass(frozen=True)
@@ -63,12 +59,8 @@ class Weighting:
     """Base of all rules: settings are dataclass fields, the memory is one dict of tensors.
 
     Calling a rule with a `Feedback` returns weights, shape [K], >= 0, sum 1, and updates memory.
-    `solver_failed` says whether the last weights are equal because a solver found none.
-
-    Raises
-    ------
-    ValueError
-        A setting is out of range.
+    `solver_failed` says whether the last weights are equal because a solver found none. A setting
+    out of range raises ValueError.
     """
 
     name: ClassVar[str]

@@ -8,8 +8,6 @@ from torch import Tensor
 from aef_core.errors import BadInput
 from aef_core.weighting.base import Feedback, Weighting, normalise, setting, uniform
 
-ROWS = ("raw", "l1", "l2")
-
 
 @dataclass
 class GradNorm(Weighting):
@@ -39,7 +37,7 @@ class GramianRule(Weighting):
     A call raises ValueError if the `Feedback` has no Gramian.
     """
 
-    rows: str = setting("raw", ROWS)  # gradients as they are, over mean|g_k|, or over |g_k|
+    rows: str = setting("raw", "one of raw, l1, l2")  # g_k, g_k / mean|g_k| or g_k / |g_k|
 
     def solve(self, gramian: Tensor) -> Tensor:
         """Weights, shape [m], for a Gramian of trace 1, [m, m]. TorchJD is slow to import."""
@@ -94,7 +92,7 @@ class PCGrad(GramianRule):
     """
 
     name = "pcgrad"
-    rows: str = setting("l1", ROWS)
+    rows: str = setting("l1", "one of raw, l1, l2")
     seed: int = 0  # with the number of calls so far it gives the order: the same when resumed
 
     def solve(self, gramian: Tensor) -> Tensor:

@@ -8,15 +8,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from aef_core.weighting.base import (
-    PER_GENERATOR,
-    Feedback,
-    Weighting,
-    normalise,
-    per_generator,
-    setting,
-    uniform,
-)
+from aef_core.weighting.base import Feedback, Weighting, normalise, per_generator, setting, uniform
 
 
 @dataclass
@@ -74,13 +66,13 @@ class STCH(Weighting):
     """Smooth Tchebycheff: a soft maximum over generators of the distance to their ideal strength.
 
     Formula: min_d mu log sum_k exp((ideal_k - S_k) / (K mu)), whose gradient has the weights
-    w = softmax((ideal - S) / (K mu)): with equal ideals AEF without memory, tau = K mu.
+    w = softmax((ideal - S) / (K mu)): with equal ideals (empty) AEF without memory, tau = K mu.
     Source: Lin et al., ICML 2024 (arXiv 2402.19078); same form as TorchJD's STCH.
     """
 
     name = "stch"
     mu: float = setting(0.01, "positive")  # units of S / K; the paper tries 0.01, 0.1, 0.5 and 1
-    ideal: tuple[float, ...] = setting((), PER_GENERATOR)  # e.g. single-model S; empty: all equal
+    ideal: tuple[float, ...] = setting((), "positive numbers, one per generator")
 
     def __call__(self, feedback: Feedback) -> Tensor:
         s = feedback.strength
@@ -95,12 +87,12 @@ class KPIFocal(Weighting):
     Formula: l_k = clip(S_k, 1e-13, 1), w_k proportional to -prior_k (1 - l_k)^gamma log l_k.
     Source: ID-Guard (TPAMI 2025; github.com/ZOMIN28/ID-Guard, strategy/), after the KPI focal loss
     of Guo et al. (ECCV 2018). There l_k is its masked output loss, weights are not scaled to sum 1,
-    and priors, tuned to its own generators, are StarGAN 1, AGGAN 10, HiSD 100.
+    and priors (here 1 if empty), tuned to its own generators, are StarGAN 1, AGGAN 10, HiSD 100.
     """
 
     name = "kpi-focal"
     gamma: float = setting(1.0, "0 or more")
-    prior: tuple[float, ...] = setting((), PER_GENERATOR)  # empty: ones
+    prior: tuple[float, ...] = setting((), "positive numbers, one per generator")
 
     def __call__(self, feedback: Feedback) -> Tensor:
         kpi = feedback.strength.clamp(1e-13, 1)

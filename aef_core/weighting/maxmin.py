@@ -11,14 +11,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from aef_core.weighting.base import (
-    PER_GENERATOR,
-    Feedback,
-    Weighting,
-    normalise,
-    per_generator,
-    setting,
-)
+from aef_core.weighting.base import Feedback, Weighting, normalise, per_generator, setting
 
 
 @dataclass
@@ -47,8 +40,8 @@ class MaxMin(Weighting):
     """
 
     name = "max-min"
-    single_model: tuple[float, ...] = setting((), PER_GENERATOR)
-    balance: str = setting("output", ("output", "strength"))
+    single_model: tuple[float, ...] = setting((), "positive numbers, one per generator")
+    balance: str = setting("output", "one of output, strength")
     rate: float = setting(0.1, "0 or more")  # per step, tuned on toy games; gain 0: Hedge
     gain: float = setting(5.0, "0 or more")  # per e-fold of B_k / c_k, tuned likewise; rate 0: AEF
     memory: float = setting(0.5, "in [0, 1)")  # of E, against batch noise
