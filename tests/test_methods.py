@@ -11,6 +11,7 @@ from aef_core.methods.cmua import targets
 from aef_core.metrics import Evaluator
 from aef_core.models import AttGAN
 from aef_core.perturbation import Diverged, PerturbationConfig, State, initial_state
+from aef_core.perturbation.execution import Execution
 from aef_core.perturbation.objective import clean_references, interruption, wasserstein
 from aef_core.perturbation.parametrization import (
     ChromaWavelet,
@@ -306,6 +307,13 @@ def test_tsdf_leaves_the_strong_pixels_of_its_first_stage() -> None:
     stages = poisoned.history.groupby("step")["model"].agg(set)
     assert stages.iloc[-1] == {"MTCNN"}
     assert stages.iloc[0] == set(tiny_zoo())
+
+
+def test_tsdf_reaches_its_second_stage_under_every_execution() -> None:
+    """Its detector is no generator, to be cast or laid out like one."""
+    for execution in (Execution(precision="bf16"), Execution(channels_last=True)):
+        poisoned = run("tsdf", keep=False, execution=execution)
+        assert set(poisoned.history["model"]) == {"MTCNN", *tiny_zoo()}
 
 
 def test_found_has_a_feature_stage_and_gradients_of_equal_mass() -> None:

@@ -41,10 +41,7 @@ METHODS: dict[str, type[Method] | type[Weighting]] = PUBLISHED | RULES | PUBLISH
 def make_method(name: str, **settings: Any) -> Method:
     """A method by name, or a bare weighting rule as a method.
 
-    Raises
-    ------
-    ValueError
-        Unknown method, unknown setting or a setting out of range; the message lists what is known.
+    An unknown name or setting raises ValueError that lists the known ones; so does a bad value.
     """
     made = make(METHODS, name, settings)
     if isinstance(made, Weighting):

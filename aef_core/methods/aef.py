@@ -1,11 +1,11 @@
 """AEF, the paper's method, and max-min, ours: the equilibrium that AEF aims at."""
 
 from dataclasses import dataclass, replace
-from typing import Any, ClassVar
 
 from aef_core.methods.base import OUTPUTS_ALONE, Method
 from aef_core.perturbation import PerturbationConfig
 from aef_core.perturbation.objective import Zoo
+from aef_core.weighting.base import setting
 
 
 @dataclass
@@ -38,20 +38,17 @@ class MaxMin(Method):
     """Ours: the equilibrium AEF aims at, relative to what each generator could be interrupted.
 
     Formula: max_d min_k S_k(d) / c_k by a proportional-integral controller on log(S_k / c_k), S_k
-    the output MSE, which L2_mask judges; c_k is what a perturbation for generator k alone reaches.
-    Source: this companion; `weighting.maxmin` explains every setting.
+    the output MSE, which L2_mask judges; c_k is what a perturbation for generator k alone reaches,
+    or a running estimate from its gradients. Source: this companion; see `weighting.maxmin`.
     """
 
     name = "max-min"
     rule = "max-min"
     idea = "ours: worst case relative to single-model references, with integral"
-    fixed: ClassVar = OUTPUTS_ALONE | {"momentum": 0.8}
-    single_model: tuple[float, ...] = ()  # c_k; empty: a running estimate from the gradients
+    fixed = OUTPUTS_ALONE | {"momentum": 0.8}
+    single_model: tuple[float, ...] = setting((), "positive numbers, one per generator")  # c_k
     balance: str = "output"
     rate: float = 0.1
     gain: float = 5.0
     memory: float = 0.5
     share: float = 0.01
-
-    def settings(self) -> dict[str, Any]:
-        return self.weighting().settings()

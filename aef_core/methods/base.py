@@ -13,6 +13,7 @@ from aef_core.weighting import RULES, Weighting, make_rule
 from aef_core.weighting.base import check_settings
 
 FEATURE_STEP = 0.6  # cost of a step on features alone: the encoders are the larger half
+# one perturbation for all faces, pushing outputs and not features: what most methods do
 OUTPUTS_ALONE = {"feature_weight": 0.0, "feature_steps": 0, "universal": True}
 
 
@@ -29,7 +30,7 @@ class Method:
     rule: ClassVar[str] = "uniform"  # its rule's key in `RULES`
     idea: ClassVar[str]  # one sentence for tables
     fixed: ClassVar[Mapping[str, Any]] = {}  # settings of the loop that no caller can change
-    inner: ClassVar[int | None] = None  # feature steps before each step
+    inner = None  # feature steps before each step; a setting where a method has them
 
     def __post_init__(self) -> None:
         check_settings(self)
@@ -54,7 +55,7 @@ class Method:
     def weighting(self) -> Weighting:
         """A fresh weighting rule, with this method's settings."""
         known = {f.name for f in fields(RULES[self.rule]) if f.init}
-        return make_rule(self.rule, **{k: v for k, v in asdict(self).items() if k in known})
+        return make_rule(self.rule, **{k: v for k, v in self.settings().items() if k in known})
 
     def steps(
         self,
@@ -70,17 +71,12 @@ class Method:
 class RuleMethod(Method):
     """A bare weighting rule as a method: the loop exactly as the caller's config sets it."""
 
-    idea = "one weighting rule in the loop as it is set"
-
     def __init__(self, rule: Weighting) -> None:
         self._rule = rule
         self.name = self.rule = rule.name
 
     def settings(self) -> dict[str, Any]:
         return self._rule.settings()
-
-    def weighting(self) -> Weighting:
-        return make_rule(self.rule, **self.settings())
 
 
 def refuse_budget(name: str, problem: Problem) -> None:

@@ -2,7 +2,6 @@
 
 from collections.abc import Iterator
 from dataclasses import dataclass, field, replace
-from typing import ClassVar
 
 import torch
 import torch.nn.functional as F
@@ -32,14 +31,14 @@ class CMUA(Method):
     Source: Huang et al., AAAI 2022 (arXiv 2105.10872), github.com/VDIGPKU/CMUA-Watermark, whose
     settings are the defaults: `tests/test_loop_traces.py` holds the loop to its own traces.
 
-    A step is one batch through all targets of all generators, dozens of plain steps; a budget below
-    that still buys one. History: `strength` is the output MSE at a generator's last inner step,
-    `weight` its share of all inner steps; `cosines` compare u as each generator left it.
+    A step is one batch through all targets of all generators, dozens of plain steps. History:
+    `strength` is the output MSE at a generator's last inner step, `weight` its share of all inner
+    steps; `cosines` compare u as each generator left it.
     """
 
     name = "cmua"
     idea = "per-image steps, each fused over the batch and into one pattern at once"
-    fixed: ClassVar = OUTPUTS_ALONE | {"momentum": 0.0}
+    fixed = OUTPUTS_ALONE | {"momentum": 0.0}
     inner: int = setting(10, "1 or more")  # steps of each target
     share: float = setting(0.2, "in (0, 1]")  # their size over eps: 0.01 / 0.05
     momentum: float = setting(0.5, "in [0, 1)")  # m of the fusion
@@ -76,12 +75,14 @@ class CMUA(Method):
                         parts = execution.parts(len(rows))
                         target = _Target(name, model, x, c, parts, problem.budget)
                         noise = self.noise(x, config, f"noise {state.step} {name} {number}")
-                        u, (mse, size) = self._attack(target, noise, u, config)
-                    check_finite(state.step, name, mse, size)
-                    row = {"step": state.step, "model": name, "feature_mse": float("nan")}
-                    row |= dict.fromkeys(("strength", "output_mse"), mse.item())
-                    row |= {"weight": counts[name] / sum(counts.values()), "grad_l1": size.item()}
-                    patterns[name], records[name] = u, row | {"solver_failed": False}
+                        u, (mse, grad_l1) = self._attack(target, noise, u, config)
+                    check_finite(state.step, name, mse, grad_l1)
+                    patterns[name], share = u, counts[name] / sum(counts.values())
+                    records[name] = {
+                        "step": state.step, "model": name, "strength": mse.item(),
+                        "output_mse": mse.item(), "feature_mse": float("nan"), "weight": share,
+                        "grad_l1": grad_l1.item(), "solver_failed": False,
+                    }  # fmt: skip
             state.history += [records[name] for name in names]
             flat = F.normalize(torch.cat([patterns[n] for n in names]).flatten(1).double(), dim=1)
             state.cosines.append((flat @ flat.T).tolist())

@@ -2,7 +2,6 @@
 
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
-from typing import ClassVar
 
 from aef_core.methods.base import OUTPUTS_ALONE, Method, refuse_budget
 from aef_core.perturbation import PerturbationConfig, State
@@ -30,7 +29,7 @@ class DWT(Method):
     name = "dwt"
     rule = "dwt-threshold"
     idea = "wavelet bands of the chroma channels, threshold weights"
-    fixed: ClassVar = OUTPUTS_ALONE | {"momentum": 0.8}
+    fixed = OUTPUTS_ALONE | {"momentum": 0.8}
     threshold_db: float = 20.0  # output PSNR below which a generator counts as interrupted
     every: int = 5  # steps between two changes of the weights
 

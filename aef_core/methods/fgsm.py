@@ -2,14 +2,11 @@
 
 import math
 from dataclasses import dataclass, replace
-from typing import ClassVar
 
 from aef_core.methods.base import OUTPUTS_ALONE, Method
 from aef_core.perturbation import PerturbationConfig
 from aef_core.perturbation.objective import Zoo
 from aef_core.weighting.base import setting
-
-LARGEST_BATCH = 64  # faces that FGSM's one gradient looks at together
 
 
 @dataclass
@@ -25,13 +22,13 @@ class FGSM(Method):
 
     name = "fgsm"
     idea = "one step to the bound along the sign of the summed gradient"
-    fixed: ClassVar = OUTPUTS_ALONE | {"momentum": 0.0, "init": 0.01}
-    universal: bool = True  # one perturbation from one batch of faces, or one per image
+    fixed = OUTPUTS_ALONE | {"momentum": 0.0, "init": 0.01}
+    universal: bool = True  # one perturbation from one batch of up to 64 faces, or one per image
 
     def loop(self, config: PerturbationConfig, n: int, zoo: Zoo) -> PerturbationConfig:
         plain = replace(super().loop(config, n, zoo), step_size=2 * config.eps)
         if self.universal:
-            return replace(plain, batch=min(n, LARGEST_BATCH), steps=1)
+            return replace(plain, batch=min(n, 64), steps=1)
         return replace(plain, universal=False, steps=math.ceil(n / config.batch))
 
 
@@ -46,7 +43,7 @@ class PGD(Method):
 
     name = "pgd"
     idea = "iterated FGSM: small sign steps, no memory"
-    fixed: ClassVar = OUTPUTS_ALONE | {"momentum": 0.0}
+    fixed = OUTPUTS_ALONE | {"momentum": 0.0}
     universal: bool = True  # one perturbation over batches of faces, or one per image
     passes: int = setting(10, "1 or more")  # per image: steps of 2 eps / passes; CMUA's paper: 10
 
@@ -69,4 +66,4 @@ class MIFGSM(PGD):
 
     name = "mi-fgsm"
     idea = "PGD with momentum 1 over normalised gradients"
-    fixed: ClassVar = OUTPUTS_ALONE | {"momentum": 1.0}
+    fixed = OUTPUTS_ALONE | {"momentum": 1.0}

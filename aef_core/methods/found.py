@@ -1,7 +1,6 @@
 """FOUND: a stage on pooled features, then gradients of equal mass."""
 
 from dataclasses import dataclass, replace
-from typing import ClassVar
 
 from aef_core.methods.base import OUTPUTS_ALONE, Method
 from aef_core.perturbation import PerturbationConfig
@@ -27,7 +26,7 @@ class FOUND(Method):
     name = "found"
     rule = "grad-norm"
     idea = "a stage on features, then gradients of equal mass"
-    fixed: ClassVar = OUTPUTS_ALONE | {
+    fixed = OUTPUTS_ALONE | {
         "momentum": 0.8, "feature_distance": "wasserstein", "normalise": "each"
     }  # fmt: skip
     inner: int = 5  # feature steps before each step

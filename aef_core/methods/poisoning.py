@@ -1,8 +1,8 @@
 """TSDF's second target: a real face detector, whose failure spoils a forger's training data.
 
 MTCNN (Zhang et al. 2016, arXiv 1604.02878; facenet-pytorch, weights in its wheel) has three nets:
-P proposes windows on an image pyramid, R and O judge crops of 24 and 48 pixels. The gradient flows
-from their scores back to the photo; which windows count is taken from the clean photo.
+P proposes windows on an image pyramid, R and O judge crops of 24 and 48 pixels. Gradients flow from
+the scores of all three to the photo; which windows count is taken from the clean photo.
 """
 
 from collections.abc import Mapping
@@ -50,8 +50,7 @@ class DetectorNets(nn.Module):
 def _score(net: nn.Module, last: nn.Module, x: Tensor) -> tuple[Tensor, Tensor]:
     """A net's face logits, before its softmax, which saturates; and what its last layer saw."""
     passed = []
-    hook = last.register_forward_hook(lambda _, inputs, output: passed.append((output, *inputs)))
-    with hook:
+    with last.register_forward_hook(lambda _, inputs, output: passed.append((output, *inputs))):
         net(x)
     ((output, feature),) = passed
     return output[:, 1] - output[:, 0], feature

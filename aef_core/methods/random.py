@@ -2,7 +2,6 @@
 
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
-from typing import ClassVar
 
 import torch
 
@@ -24,7 +23,7 @@ class Random(Method):
 
     name = "random"
     idea = "random signs at the bound: the floor under every number"
-    fixed: ClassVar = OUTPUTS_ALONE | {"steps": 1}
+    fixed = OUTPUTS_ALONE | {"steps": 1}
 
     def steps(
         self,

@@ -25,10 +25,9 @@ class TSDF(Method):
     Source: TSDF (arXiv 2508.07795, IEEE TIFS 2026), github.com/vpsg-research/TSDF, whose settings
     are the defaults, with lam 0.3, momentum 0.8 and step 1e-3.
 
-    Departs from the published code: the detector is MTCNN instead of RetinaFace, S3FD and DSFD; the
-    poison moves by the loop's sign steps instead of Adam at 0.02 (which saturates at once); the
-    enhancement loss, of weight 0.001, is left out. History: the second stage adds rows of the
-    target "MTCNN"; cosines are those of the first stage.
+    Departs from the published code: MTCNN instead of RetinaFace, S3FD and DSFD; sign steps for
+    theta instead of Adam at 0.02, which saturates at once; no enhancement loss (weight 0.001).
+    History: the second stage adds rows of the target "MTCNN"; cosines are those of the first.
     """
 
     name = "tsdf"

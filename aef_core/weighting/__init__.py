@@ -40,11 +40,5 @@ RULES: dict[str, type[Weighting]] = {
 
 
 def make_rule(name: str, **settings: Any) -> Weighting:
-    """A fresh rule by name.
-
-    Raises
-    ------
-    ValueError
-        Unknown rule, unknown setting or a setting out of range; the message lists what is known.
-    """
+    """A fresh rule by name (ValueError for an unknown name or setting, or a bad value)."""
     return make(RULES, name, settings, "weighting rule")

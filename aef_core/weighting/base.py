@@ -42,15 +42,11 @@ def check_settings(record: Any) -> None:
 
 @dataclass(frozen=True)
 class Feedback:
-    """What the generators report at one step: float64 tensors in the order of the zoo.
-
-    g_k is the gradient of S_k with respect to the perturbation. Only rules of `gradients.py` need
-    the Gramian.
-    """
+    """What the generators report at one step: float64 tensors in the order of the zoo."""
 
     strength: Tensor  # [K], >= 0: interruption strength S_k, larger means more disturbed
-    grad_l1: Tensor  # [K], >= 0: mean |g_k|
-    gramian: Tensor | None = None  # [K, K]: inner products <g_i, g_j>
+    grad_l1: Tensor  # [K], >= 0: mean |g_k|, g_k the gradient of S_k in the perturbation
+    gramian: Tensor | None = None  # [K, K]: <g_i, g_j>, which only rules of `gradients.py` need
     output_mse: Tensor | None = None  # [K], >= 0: output term of S_k, which is what metrics judge
 
 
@@ -104,10 +100,8 @@ def normalise(weights: Tensor) -> Tensor:
     return weights / weights.sum()
 
 
-def per_generator(values: tuple[float, ...], like: Tensor, what: str) -> Tensor:
-    """A per-generator setting as a tensor, shape [K]; ones if empty (ValueError if not K long)."""
-    if not values:
-        return torch.ones_like(like)
-    if len(values) != len(like):
-        raise BadInput(f"{what} has {len(values)} entries for {len(like)} generators")
-    return torch.tensor(values).to(like)
+def per_generator(values: tuple[float, ...], default: Tensor, what: str) -> Tensor:
+    """A per-generator setting as a tensor like `default`, [K] (ValueError if not K long)."""
+    if values and len(values) != len(default):
+        raise BadInput(f"{what} has {len(values)} entries for {len(default)} generators")
+    return torch.tensor(values).to(default) if values else default

@@ -43,9 +43,8 @@ class APGDA(Weighting):
 
     Formula: min_w <w, S> + (gamma / 2) |w - 1/K|^2 over the simplex, one step a call:
     w <- Proj(w - (S + gamma (w - 1/K)) / beta), from w = 1/K. gamma does what tau does in AEF.
-    Source: Wang et al., NeurIPS 2021 (arXiv 1906.03563; github.com/wangjksjtu/minmax-adv). Two of
-    its code's variants have a sign error; its beta 50 and gamma 3 to 4 belong to losses of 0 to 50
-    and would leave the weights uniform with S below 0.5.
+    Source: Wang et al., NeurIPS 2021 (arXiv 1906.03563; github.com/wangjksjtu/minmax-adv), whose
+    beta 50 and gamma 3 to 4 belong to losses of 0 to 50: with S below 0.5, w would stay uniform.
     """
 
     name = "apgda"
@@ -78,9 +77,9 @@ def project_simplex(v: Tensor) -> Tensor:
 class ExponentiatedGradient(Weighting):
     """Multiplicative weights (Hedge): the less a generator was interrupted so far, the more weight.
 
-    Formula: w_k <- w_k exp(-rate S_k), scaled to sum 1, from w = 1/K; that is
-    w = softmax(-rate sum_t S). The averages of such play reach the equilibrium of a game, while the
-    last weights may circle around it. Source: Kivinen & Warmuth 1997; Freund & Schapire 1999.
+    Formula: w_k <- w_k exp(-rate S_k), scaled to sum 1: w = softmax(-rate sum_t S). The averages of
+    such weights reach the equilibrium of a game; the last ones may circle around it.
+    Source: Kivinen & Warmuth 1997; Freund & Schapire 1999.
     """
 
     name = "exp-grad"
@@ -100,9 +99,8 @@ class DWTThreshold(Weighting):
     Formula: from w = 1/K; every `every` steps the first generator, in the order of the zoo, whose
     output PSNR 10 log10(4 / MSE) is still above `threshold_db` gets +0.05, all others -0.005; then
     clip at 0 and scale to sum 1. One generator that never breaks starves those after it.
-    Source: Huang, Chen et al., JCADCG (doi 10.3724/SP.J.1089.2024-00316; code
-    github.com/imagecbj/Proactive-Defense-Against-Facial-Editing-in-DWT): three generators from
-    (0.3, 0.4, 0.3), every 5 epochs, which would be longer than a whole run here.
+    Source: see `methods.dwt`; there three generators from (0.3, 0.4, 0.3), every 5 epochs, which
+    would be longer than a whole run here.
     """
 
     name = "dwt-threshold"

@@ -29,12 +29,11 @@ class GradNorm(Weighting):
 class GramianRule(Weighting):
     """Base of the rules that TorchJD solves, each from the Gramian alone.
 
-    TorchJD takes a Gramian of trace below 1e-4 for zero, and gradients with respect to pixels are
-    that small; so the gradients are scaled as `rows` says, then the Gramian to trace 1. The weights
-    it returns are those of the unscaled gradients, divided by their sum, which the sign step
-    ignores. A generator without gradient gets 0. Where there is no solution (weights all zero or
-    not finite), the scaled gradients are averaged and `solver_failed` says so.
-    A call raises ValueError if the `Feedback` has no Gramian.
+    Gradients are scaled as `rows` says, then the Gramian to trace 1, since TorchJD takes one below
+    1e-4 for zero and gradients of pixels are that small. The weights are those of the unscaled
+    gradients, over their sum, which the sign step ignores; a generator without gradient gets 0.
+    Where the solver finds none (all zero or not finite), the scaled gradients are averaged and
+    `solver_failed` is set. A call raises ValueError if the `Feedback` has no Gramian.
     """
 
     rows: str = setting("raw", "one of raw, l1, l2")  # g_k, g_k / mean|g_k| or g_k / |g_k|
@@ -68,8 +67,7 @@ class MGDA(GramianRule):
 
     Formula: min_w |sum_k w_k g_k|^2 over the simplex, by TorchJD's Frank-Wolfe. With raw rows the
     smallest gradient takes nearly all weight, be its generator resistant or saturated.
-    Source: Désidéri 2012; Sener & Koltun, NeurIPS 2018 (arXiv 1810.04650); one of ID-Guard's two
-    strategies (TPAMI 2025).
+    Source: Désidéri 2012; Sener & Koltun, NeurIPS 2018 (arXiv 1810.04650); ID-Guard, TPAMI 2025.
     """
 
     name = "mgda"
@@ -87,8 +85,7 @@ class PCGrad(GramianRule):
     Formula: for every i, over the others j in random order: if <g_i, g_j> < 0,
     g_i <- g_i - <g_i, g_j> / |g_j|^2 g_j; d = sum_i g_i. Without conflict this is grad-norm
     (rows "l1") or averaging ("raw").
-    Source: Yu et al., NeurIPS 2020 (arXiv 2001.06782); with rows "l1" it is CRBP
-    (github.com/hyy0731-zzz/CRBP).
+    Source: Yu et al., NeurIPS 2020 (arXiv 2001.06782); rows "l1": github.com/hyy0731-zzz/CRBP.
     """
 
     name = "pcgrad"
@@ -148,9 +145,8 @@ class UPGrad(GramianRule):
 def project_dual_cone(u: Tensor, gramian: Tensor) -> Tensor:
     """argmin_v v' G v with v >= u for each row of `u`, shape [..., m], G the Gramian, [m, m].
 
-    TorchJD's own projector needs quadprog; scipy's non-negative least squares do the same: with
-    G = L L' and v = u + s, min_s |L' s + L' u| over s >= 0. As in TorchJD, 1e-4 on the diagonal
-    keeps G definite.
+    TorchJD's own needs quadprog. With G = L L' and v = u + s this is non-negative least squares,
+    min |L' s + L' u| over s >= 0. As in TorchJD, 1e-4 on the diagonal keeps G definite.
     """
     from scipy.optimize import nnls
 

@@ -76,7 +76,7 @@ class STCH(Weighting):
 
     def __call__(self, feedback: Feedback) -> Tensor:
         s = feedback.strength
-        missing = per_generator(self.ideal, s, "ideal") - s
+        missing = per_generator(self.ideal, torch.ones_like(s), "ideal") - s
         return torch.softmax(missing / (len(s) * self.mu), dim=0)
 
 
@@ -96,5 +96,5 @@ class KPIFocal(Weighting):
 
     def __call__(self, feedback: Feedback) -> Tensor:
         kpi = feedback.strength.clamp(1e-13, 1)
-        prior = per_generator(self.prior, kpi, "prior")
+        prior = per_generator(self.prior, torch.ones_like(kpi), "prior")
         return normalise(-prior * (1 - kpi) ** self.gamma * kpi.log())

@@ -21,29 +21,28 @@ class MaxMin(Weighting):
     Why: AEF's softmax(-E / tau) is proportional control: unequal weights need unequal strengths,
     so it stops short of the equilibrium. Exponentiated weights are integral control: they get
     there, but oscillate, since strength integrates weight in turn. The sum of both does neither
-    (for Lagrange multipliers: Stooke et al., ICML 2020, arXiv 2007.03964); it is optimistic Hedge
-    with a prediction of more than one step (Rakhlin & Sridharan 2013).
+    (Stooke et al., ICML 2020, arXiv 2007.03964; as optimistic Hedge, Rakhlin & Sridharan 2013).
 
     Formula: u_k = log(B_k / c_k), smoothed E <- memory E + (1 - memory) u;
     I <- I - rate (E - mean E); p = (1 - share) softmax(I - gain E) + share / K;
-    w_k proportional to p_k / N_k, N_k the moving average of mean|g_k|. All have shape [K].
+    w_k proportional to p_k / N_k, N_k the moving average of mean|g_k|. All have shape [K]. With
+    rate 0 this is AEF on log strengths, with gain 0 Hedge.
 
     - B_k is what `balance` names, the output MSE or S_k; delta ascends S_k in both cases.
-    - p is the adversary's strategy. At rest, all u_k are equal whose p_k is above share / K; a
-      generator that stays ahead sinks to it and can come back quickly (fixed share, Herbster &
-      Warmuth 1998).
+    - p is the adversary's strategy. At rest, all u_k are equal whose p_k is above share / K, to
+      which a generator sinks that stays ahead (fixed share, Herbster & Warmuth 1998).
     - 1 / N_k spares p from learning the scales of the gradients; the equilibrium is the same. A
       generator without gradient gets weight 0.
     - c_k is `single_model`, in units of B_k. Empty: the largest N_k so far, exact where S_k is
-      linear, but far off where g_k is mostly the feature term. All 1: the absolute
-      max_d min_k B_k, which sacrifices the others to the most resistant.
+      linear, far off where g_k is mostly the feature term. All 1: the absolute max_d min_k B_k,
+      which sacrifices the others to the most resistant.
     """
 
     name = "max-min"
     single_model: tuple[float, ...] = setting((), "positive numbers, one per generator")
     balance: str = setting("output", "one of output, strength")
-    rate: float = setting(0.1, "0 or more")  # per step, tuned on toy games; gain 0: Hedge
-    gain: float = setting(5.0, "0 or more")  # per e-fold of B_k / c_k, tuned likewise; rate 0: AEF
+    rate: float = setting(0.1, "0 or more")  # per step, tuned on toy games
+    gain: float = setting(5.0, "0 or more")  # per e-fold of B_k / c_k, tuned likewise
     memory: float = setting(0.5, "in [0, 1)")  # of E, against batch noise
     share: float = setting(0.01, "in (0, 1)")
 
@@ -53,7 +52,7 @@ class MaxMin(Weighting):
             balanced = feedback.output_mse
         mass = _average(m.get("mass"), feedback.grad_l1, 0.9)
         peak = torch.maximum(mass, m.get("peak", mass).to(mass))
-        c = per_generator(self.single_model, peak, "single_model") if self.single_model else peak
+        c = per_generator(self.single_model, peak, "single_model")
         relative = balanced.clamp_min(1e-30) / c.clamp_min(1e-30)
         level = _average(m.get("level"), relative.log(), self.memory)
         integral = m.get("integral", torch.zeros_like(level)).to(level)
