@@ -15,8 +15,7 @@ class DWT(Method):
     """Chroma only, wavelet band by wavelet band, with the paper's threshold weights.
 
     Formula: theta holds one Haar level of Cb and Cr; delta = RGB(0, IWT(theta_cb), IWT(theta_cr));
-    coefficients clipped at 0.8 eps, delta at eps (see `parametrization.ChromaWavelet`). Weights and
-    both settings: `weighting.dynamics.DWTThreshold`.
+    coefficients clipped at 0.8 eps, delta at eps (see `parametrization.ChromaWavelet`).
     Source: Huang, Chen et al. (JCADCG, doi 10.3724/SP.J.1089.2024-00316), code
     github.com/imagecbj/Proactive-Defense-Against-Facial-Editing-in-DWT. Paper settings: one Haar
     level, chroma clipped at 0.02 of [0, 1], threshold 20 dB, every 5 epochs.

@@ -17,8 +17,7 @@ class Random(Method):
 
     Formula: delta = eps s, every s -1 or +1 with equal chance. The history has one step: what the
     generators feel of the pattern on one batch.
-    Source: the usual control of the adversarial literature, e.g. Fawzi et al., NeurIPS 2016 (arXiv
-    1608.08967): random noise moves a network far less than a perturbation of its size can.
+    Source: the usual control, e.g. Fawzi et al., NeurIPS 2016 (arXiv 1608.08967).
     """
 
     name = "random"

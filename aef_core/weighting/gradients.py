@@ -29,11 +29,11 @@ class GradNorm(Weighting):
 class GramianRule(Weighting):
     """Base of the rules that TorchJD solves, each from the Gramian alone.
 
-    Gradients are scaled as `rows` says, then the Gramian to trace 1, since TorchJD takes one below
-    1e-4 for zero and gradients of pixels are that small. The weights are those of the unscaled
-    gradients, over their sum, which the sign step ignores; a generator without gradient gets 0.
-    Where the solver finds none (all zero or not finite), the scaled gradients are averaged and
-    `solver_failed` is set. A call raises ValueError if the `Feedback` has no Gramian.
+    Gradients are scaled as `rows` says. The Gramian is then scaled to trace 1: gradients of pixels
+    are so small that TorchJD would take it for zero. Weights are those of the unscaled gradients,
+    over their sum, which the sign step ignores; a generator without gradient gets 0. If the solver
+    finds none (all zero or not finite), the scaled gradients are averaged and `solver_failed` is
+    set. A call raises ValueError if the `Feedback` has no Gramian.
     """
 
     rows: str = setting("raw", "one of raw, l1, l2")  # g_k, g_k / mean|g_k| or g_k / |g_k|
@@ -65,8 +65,8 @@ class GramianRule(Weighting):
 class MGDA(GramianRule):
     """Min-norm point: the direction in which even the slowest generator gains most.
 
-    Formula: min_w |sum_k w_k g_k|^2 over the simplex, by TorchJD's Frank-Wolfe. With raw rows the
-    smallest gradient takes nearly all weight, be its generator resistant or saturated.
+    Formula: min_w |sum_k w_k g_k|^2 over the simplex. With raw rows the smallest gradient takes
+    nearly all weight, whether its generator is resistant or saturated.
     Source: Désidéri 2012; Sener & Koltun, NeurIPS 2018 (arXiv 1810.04650); ID-Guard, TPAMI 2025.
     """
 
