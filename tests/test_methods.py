@@ -7,16 +7,18 @@ import pytest
 import torch
 
 from aef_core.faces.pixels import luma
-from aef_core.methods import METHODS, PUBLISHED, make_method, method_table
+from aef_core.methods import METHODS, PUBLISHED, make_method
 from aef_core.methods.cmua import targets
 from aef_core.metrics import Evaluator
 from aef_core.models import AttGAN
 from aef_core.perturbation import Diverged, PerturbationConfig, State, initial_state
 from aef_core.perturbation.budgets import ChromaWavelet, Separated, haar_inverse
+from aef_core.perturbation.execution import Execution
 from aef_core.perturbation.objective import clean_references, interruption, wasserstein
 from aef_core.perturbation.store import Run
 from aef_core.runs import optimize
 from companion.studies.budgets import Chroma
+from companion.studies.planning import method_table
 from companion.studies.robustness import Expectation
 from companion.studies.search import search_factors
 
@@ -135,13 +137,13 @@ def test_nan_stops_a_composed_method_too() -> None:
     [
         ("no-such", {}, "unknown method 'no-such'; known: random, fgsm"),
         ("cmua", {"kk": 1}, "method 'cmua' has no setting 'kk'; it has: inner"),
-        ("cmua", {"inner": 0}, "inner is out of range: 0"),
-        ("cmua", {"momentum": 1.0}, r"momentum is out of range: 1\.0"),
-        ("pgd", {"passes": 0}, "passes is out of range: 0"),
+        ("cmua", {"inner": 0}, "inner must be 1 or more, got 0"),
+        ("cmua", {"momentum": 1.0}, r"momentum must be in \[0, 1\), got 1\.0"),
+        ("pgd", {"passes": 0}, "passes must be 1 or more, got 0"),
         ("aef", {"tau": "abc"}, "tau must be a number, got 'abc'"),
         ("max-min", {"share": 2.0}, r"share must be in \(0, 1\), got 2\.0"),
         ("dwt", {"every": 0}, "every must be 1 or more, got 0"),
-        ("tsdf", {"threshold": 0.0}, r"threshold is out of range: 0\.0"),
+        ("tsdf", {"threshold": 0.0}, r"threshold must be positive, got 0\.0"),
     ],
 )
 def test_mistakes_are_named(name: str, settings: dict, message: str) -> None:
@@ -310,6 +312,13 @@ def test_tsdf_leaves_the_strong_pixels_of_its_first_stage() -> None:
     stages = poisoned.history.groupby("step")["model"].agg(set)
     assert stages.iloc[-1] == {"MTCNN"}
     assert stages.iloc[0] == set(tiny_zoo())
+
+
+def test_tsdf_reaches_its_second_stage_under_every_execution() -> None:
+    """Its detector is no generator, to be cast or laid out like one."""
+    for execution in (Execution(precision="bf16"), Execution(channels_last=True)):
+        poisoned = run("tsdf", keep=False, execution=execution)
+        assert set(poisoned.history["model"]) == {"MTCNN", *tiny_zoo()}
 
 
 def test_found_has_a_feature_stage_and_gradients_of_equal_mass() -> None:

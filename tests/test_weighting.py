@@ -155,7 +155,7 @@ def test_every_rule_says_where_it_comes_from() -> None:
         ("cagrad", {"c": 1.0}, r"c must be in \[0, 1\)"),
         ("max-min", {"single_model": (0.1, 0.0)}, "single_model must be positive numbers"),
         ("max-min", {"balance": "ssim"}, "balance must be one of output, strength"),
-        ("max-min", {"rate": -1.0}, "rate and gain must be 0 or more"),
+        ("max-min", {"rate": -1.0}, r"rate must be 0 or more, got -1\.0"),
         ("max-min", {"share": 0.0}, r"share must be in \(0, 1\)"),
     ],
 )

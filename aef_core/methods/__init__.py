@@ -1,13 +1,13 @@
 """Every method of the field, in the one loop: one registry from name to method.
 
-A method is settings of `perturbation.perturb` and a weighting rule; where that is not enough it
-composes the loop (TSDF's second stage), moves another parameter (DWT's bands) or has a loop of its
-own (CMUA's fusion). A bare weighting rule is a method, too: the loop as it is set.
+The paper's method is in `aef.py`. A bare weighting rule is a method, too: the loop as it is set.
+
+To add a method, write a dataclass of `Method` in a file of its own and give it a row in
+`PUBLISHED`. Most only fix settings of the loop and name a weighting rule; DWT moves wavelet bands,
+TSDF runs the loop twice, CMUA has a loop of its own.
 """
 
 from typing import Any
-
-import pandas as pd
 
 from aef_core.methods.aef import AEF, MaxMin
 from aef_core.methods.base import Method, RuleMethod
@@ -17,11 +17,10 @@ from aef_core.methods.fgsm import FGSM, MIFGSM, PGD
 from aef_core.methods.found import FOUND
 from aef_core.methods.random import Random
 from aef_core.methods.tsdf import TSDF
-from aef_core.perturbation.objective import Zoo
 from aef_core.registry import make
 from aef_core.weighting import RULES, Weighting
 
-__all__ = ["METHODS", "PUBLISHED", "Method", "make_method", "method_table"]
+__all__ = ["METHODS", "PUBLISHED", "Method", "make_method"]
 
 PUBLISHED: dict[str, type[Method]] = {
     "random": Random,
@@ -35,33 +34,17 @@ PUBLISHED: dict[str, type[Method]] = {
     "aef": AEF,
     "max-min": MaxMin,
 }
-METHODS: dict[str, type[Method] | type[Weighting]] = PUBLISHED | {
-    name: rule for name, rule in RULES.items() if name not in PUBLISHED
-}
+# where a method and its rule share a name, the name is the method's
+METHODS: dict[str, type[Method] | type[Weighting]] = PUBLISHED | RULES | PUBLISHED
 
 
 def make_method(name: str, **settings: Any) -> Method:
     """A method by name, or a bare weighting rule as a method.
 
-    Raises
-    ------
-    ValueError
-        Unknown method, unknown setting or a setting out of range; the message lists what is known.
+    An unknown name or setting raises ValueError that lists the known ones; so does a bad value.
     """
     made = make(METHODS, name, settings)
     if isinstance(made, Weighting):
         return RuleMethod(made)
     made.weighting()  # the rule says so now, not in the middle of a run, if it does not take them
     return made
-
-
-def method_table(zoo: Zoo) -> pd.DataFrame:
-    """The published methods, one row each: idea, weighting rule, cost of a step on this zoo,
-    settings with paper values."""
-    rows = []
-    for name, kind in PUBLISHED.items():
-        method = kind()
-        said = ", ".join(f"{key}={value}" for key, value in method.settings().items())
-        rows.append({"method": name, "idea": kind.idea, "rule": kind.rule,
-                     "cost per step": method.cost(zoo), "settings": said})  # fmt: skip
-    return pd.DataFrame(rows).set_index("method")

@@ -1,8 +1,7 @@
 """What every method has in common: settings of the one loop, and a weighting rule."""
 
-import math
-from collections.abc import Iterator
-from dataclasses import asdict, dataclass, replace
+from collections.abc import Iterator, Mapping
+from dataclasses import asdict, dataclass, fields, replace
 from typing import Any, ClassVar
 
 from aef_core.errors import BadInput
@@ -10,54 +9,53 @@ from aef_core.perturbation import PerturbationConfig, State, perturb
 from aef_core.perturbation.budgets import BOX
 from aef_core.perturbation.execution import PLAIN, Execution
 from aef_core.perturbation.objective import Problem, Zoo
-from aef_core.weighting import Weighting, make_rule
+from aef_core.weighting import RULES, Weighting, make_rule
+from aef_core.weighting.base import check_settings
 
 FEATURE_STEP = 0.6  # cost of a step on features alone: the encoders are the larger half
+# one perturbation for all faces, pushing outputs and not features: what most methods do
+OUTPUTS_ALONE = {"feature_weight": 0.0, "feature_steps": 0, "universal": True}
 
 
 @dataclass
 class Method:
-    """How it sets the loop, which rule weighs the generators, what it adds.
+    """A method: how it sets the loop, and which rule weighs the generators.
 
-    Its dataclass fields are its own settings, with the paper's values as defaults. A method that
-    the loop alone cannot express overrides `steps`.
-
-    Attributes
-    ----------
-    name : str
-        Its key in `METHODS`.
-    rule : str
-        Name of its weighting rule.
-    idea : str
-        One sentence for tables.
+    Its dataclass fields are its settings, with the paper's values as defaults; its rule takes those
+    it knows. One out of range raises ValueError. A method that the loop alone cannot express
+    overrides `steps`.
     """
 
-    name: ClassVar[str]
-    rule: ClassVar[str] = "uniform"
-    idea: ClassVar[str]
+    name: ClassVar[str]  # its key in `METHODS`
+    rule: ClassVar[str] = "uniform"  # its rule's key in `RULES`
+    idea: ClassVar[str]  # one sentence for tables
+    fixed: ClassVar[Mapping[str, Any]] = {}  # settings of the loop that no caller can change
+    inner = None  # feature steps before each step; a setting where a method has them
+
+    def __post_init__(self) -> None:
+        check_settings(self)
 
     def settings(self) -> dict[str, Any]:
         """All its settings, for a run's config."""
         return asdict(self)
 
     def cost(self, zoo: Zoo) -> float:
-        """Computation of one of its steps, in plain steps.
-
-        A plain step takes every generator once forward and backward on a batch.
-        """
-        return 1.0
+        """Computation of one of its steps; 1 takes every generator once forward and backward."""
+        return 1 + FEATURE_STEP * (self.inner or 0)
 
     def loop(self, config: PerturbationConfig, n: int, zoo: Zoo) -> PerturbationConfig:
         """The loop's settings for this method, from the caller's and the number of faces.
 
-        Methods are compared at equal computation: `config.steps` plain steps buy as many steps of
-        this method as they pay for, at least one.
+        Methods are compared at equal computation: `config.steps` steps of cost 1 buy as many steps
+        of this method as they pay for, at least one.
         """
-        return replace(config, steps=max(1, round(config.steps / self.cost(zoo))))
+        steps = max(1, round(config.steps / self.cost(zoo)))
+        return replace(config, **({"steps": steps} | self.fixed))
 
     def weighting(self) -> Weighting:
         """A fresh weighting rule, with this method's settings."""
-        return make_rule(self.rule)
+        known = {f.name for f in fields(RULES[self.rule]) if f.init}
+        return make_rule(self.rule, **{k: v for k, v in self.settings().items() if k in known})
 
     def steps(
         self,
@@ -66,24 +64,12 @@ class Method:
         state: State | None = None,
         execution: Execution = PLAIN,
     ) -> Iterator[State]:
-        """The states of the optimisation, one after every step.
-
-        Parameters
-        ----------
-        problem : Problem
-        config : PerturbationConfig
-            What `loop` returned.
-        state : State, optional
-            Where an earlier call stopped.
-        execution : Execution
-        """
+        """The state after every step; `config` is what `loop` returned, `state` where to go on."""
         return perturb(problem, self.weighting(), config, state, execution)
 
 
 class RuleMethod(Method):
     """A bare weighting rule as a method: the loop exactly as the caller's config sets it."""
-
-    idea = "one weighting rule in the loop as it is set"
 
     def __init__(self, rule: Weighting) -> None:
         self._rule = rule
@@ -91,14 +77,6 @@ class RuleMethod(Method):
 
     def settings(self) -> dict[str, Any]:
         return self._rule.settings()
-
-    def weighting(self) -> Weighting:
-        return make_rule(self.rule, **self.settings())
-
-
-def passes_over(n: int, config: PerturbationConfig, passes: int) -> int:
-    """Steps in which every one of n faces is seen `passes` times."""
-    return passes * math.ceil(n / config.batch)
 
 
 def refuse_budget(name: str, problem: Problem) -> None:

@@ -1,9 +1,8 @@
 """FOUND: a stage on pooled features, then gradients of equal mass."""
 
 from dataclasses import dataclass, replace
-from typing import ClassVar
 
-from aef_core.methods.base import FEATURE_STEP, Method
+from aef_core.methods.base import OUTPUTS_ALONE, Method
 from aef_core.perturbation import PerturbationConfig
 from aef_core.perturbation.objective import Zoo
 
@@ -16,32 +15,23 @@ class FOUND(Method):
     between the pooled features of all generators before and after (at most 32 x 32, summed over
     channels and generators), then g = mean_k g_k / mean|g_k| of the output MSEs,
     m <- g + 0.8 m, d <- clip(d + 1e-3 sign(m)).
-    Source: FOUND (arXiv 2303.00200; ACM TOMM 21(2) 2024, doi 10.1145/3653457); steps and constants
-    from its descendant CRBP (github.com/hyy0731-zzz/CRBP). Paper settings there: 5 inner steps, 50
-    epochs, step 1e-3, start uniform in the box, input diversity 0.5.
+    Source: FOUND (arXiv 2303.00200; ACM TOMM 21(2) 2024, doi 10.1145/3653457), whose code is not
+    public; steps and constants from its descendant CRBP (github.com/hyy0731-zzz/CRBP): 5 inner
+    steps, 50 epochs, step 1e-3, start uniform in the box, input diversity 0.5.
 
-    Parameters
-    ----------
-    inner : int
-        Feature steps before each step.
-    diversity : float
-        Chance of a random resize of the protected image (not of its reference).
-
-    Departs from CRBP's code, which computes its "Wasserstein" as the mean product of the two maps:
-    here it is the distance, by sorting, as the paper's abstract says. FOUND's own code is not
-    public; "individual-feature maintenance" is therefore left out.
+    Departs from CRBP's code, whose "Wasserstein" is the mean product of the two maps: here it is
+    the distance, by sorting, as in the paper. "Individual-feature maintenance" is left out.
     """
 
-    name: ClassVar[str] = "found"
-    rule: ClassVar[str] = "grad-norm"
-    idea: ClassVar[str] = "a stage on features, then gradients of equal mass"
-    inner: int = 5
-    diversity: float = 0.5
-
-    def cost(self, zoo: Zoo) -> float:
-        return 1 + FEATURE_STEP * self.inner
+    name = "found"
+    rule = "grad-norm"
+    idea = "a stage on features, then gradients of equal mass"
+    fixed = OUTPUTS_ALONE | {
+        "momentum": 0.8, "feature_distance": "wasserstein", "normalise": "each"
+    }  # fmt: skip
+    inner: int = 5  # feature steps before each step
+    diversity: float = 0.5  # chance of a random resize of the protected image, not its reference
 
     def loop(self, config: PerturbationConfig, n: int, zoo: Zoo) -> PerturbationConfig:
-        return replace(super().loop(config, n, zoo), feature_steps=self.inner, feature_weight=0.0,
-                       feature_distance="wasserstein", momentum=0.8, normalise="each",
-                       diversity=self.diversity, universal=True)  # fmt: skip
+        plain = super().loop(config, n, zoo)
+        return replace(plain, feature_steps=self.inner, diversity=self.diversity)

@@ -1,12 +1,11 @@
 """TSDF's second target: a real face detector, whose failure spoils a forger's training data.
 
 MTCNN (Zhang et al. 2016, arXiv 1604.02878; facenet-pytorch, weights in its wheel) has three nets:
-P proposes windows on an image pyramid, R and O judge crops of 24 and 48 pixels. All three are plain
-convolutions, so the gradient flows from their scores back to the photo; only the choice of windows
-is not differentiable, and that is taken from the clean photo.
+P proposes windows on an image pyramid, R and O judge crops of 24 and 48 pixels. Gradients flow from
+the scores of all three to the photo; which windows count is taken from the clean photo.
 """
 
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from functools import lru_cache
 
 import torch
@@ -30,69 +29,49 @@ class DetectorNets(nn.Module):
     def __init__(self) -> None:
         super().__init__()
         self.pnet, self.rnet, self.onet = PNet(), RNet(), ONet()
-        self._inputs: dict[str, Tensor] = {}
-        for name, layer in {
-            "p": self.pnet.softmax4_1,
-            "r": self.rnet.softmax5_1,
-            "o": self.onet.softmax6_1,
-            "r feature": self.rnet.dense5_1,
-            "o feature": self.onet.dense6_1,
-        }.items():  # hooks see the logits before the softmax, which saturates
-            layer.register_forward_pre_hook(self._keep(name))
-
-    def _keep(self, name: str) -> Callable[[nn.Module, tuple[Tensor, ...]], None]:
-        def hook(_layer: nn.Module, inputs: tuple[Tensor, ...]) -> None:
-            self._inputs[name] = inputs[0]
-
-        return hook
 
     def forward(self, x: Tensor, boxes: Tensor) -> tuple[dict[str, Tensor], Tensor]:
-        """Face logits of every net, and the features under R's and O's scores.
+        """Face logits log(P(face) / P(no face)) of nets "p", "r" and "o", each of shape
+        [B, windows], and the features under those of "r" and "o", [B, windows * 384].
 
-        Parameters
-        ----------
-        x : Tensor, shape [B, 3, H, W], values in [-1, 1]
-        boxes : Tensor, shape [B, 4]
-            Left, top, right, bottom of the face, in pixels of the photo enlarged to 256.
-
-        Returns
-        -------
-        logits : dict of "p", "r", "o" to Tensor, shape [B, cells] or [B, crops]
-            log(P(face) / P(no face)).
-        features : Tensor, shape [B, crops * 384]
+        Photos x have shape [B, 3, H, W] and values in [-1, 1], boxes [B, 4] left, top, right and
+        bottom of the face, in pixels of the photo enlarged to 256.
         """
         large = GAIN * F.interpolate(x, size=(SIDE, SIDE), mode="bicubic").clamp(-1, 1)
-        proposals = []
-        for side in PYRAMID:
-            self.pnet(F.interpolate(large, size=(side, side), mode="area"))
-            proposals.append(_margin(self._inputs["p"]).flatten(1))
-        logits, features = {"p": torch.cat(proposals, dim=1)}, []
-        for name, net, side in (("r", self.rnet, 24), ("o", self.onet, 48)):
-            net(_crops(large, boxes, side))
-            logits[name] = _margin(self._inputs[name]).view(len(x), len(SCALES))
-            features.append(self._inputs[f"{name} feature"].reshape(len(x), -1))
-        self._inputs.clear()
+        pyramid = [F.interpolate(large, size=(side, side), mode="area") for side in PYRAMID]
+        scores = [_score(self.pnet, self.pnet.conv4_1, level)[0].flatten(1) for level in pyramid]
+        r, r_feature = _score(self.rnet, self.rnet.dense5_1, _crops(large, boxes, 24))
+        o, o_feature = _score(self.onet, self.onet.dense6_1, _crops(large, boxes, 48))
+        logits = {"p": torch.cat(scores, dim=1), "r": r.view(len(x), -1), "o": o.view(len(x), -1)}
+        features = [feature.reshape(len(x), -1) for feature in (r_feature, o_feature)]
         return logits, torch.cat(features, dim=1)
 
 
-def _margin(logits: Tensor) -> Tensor:
-    return logits[:, 1] - logits[:, 0]
+def _score(net: nn.Module, last: nn.Module, x: Tensor) -> tuple[Tensor, Tensor]:
+    """A net's face logits, before its softmax, which saturates; and what its last layer saw."""
+    passed = []
+    with last.register_forward_hook(lambda _, inputs, output: passed.append((output, *inputs))):
+        net(x)
+    ((output, feature),) = passed
+    return output[:, 1] - output[:, 0], feature
 
 
 def _crops(images: Tensor, boxes: Tensor, side: int) -> Tensor:
     """Squares around the boxes at three scales, cut and shrunk as MTCNN does, [B * 3, 3, s, s]."""
     crops = []
-    for image, box in zip(images, boxes.tolist(), strict=True):
-        x, y = (box[0] + box[2]) / 2, (box[1] + box[3]) / 2
+    for image, (left, top, right, bottom) in zip(images, boxes.tolist(), strict=True):
         for scale in SCALES:
-            half = scale * max(box[2] - box[0], box[3] - box[1]) / 2
-            left, top = (max(0, min(SIDE - 2, round(c - half))) for c in (x, y))
-            right, bottom = (
-                max(s + 2, min(SIDE, round(c + half))) for s, c in ((left, x), (top, y))
-            )
-            part = image[None, :, top:bottom, left:right]
+            half = scale * max(right - left, bottom - top) / 2
+            columns, rows = _span((left + right) / 2, half), _span((top + bottom) / 2, half)
+            part = image[None, :, rows, columns]
             crops.append(F.interpolate(part, size=(side, side), mode="area"))
     return torch.cat(crops)
+
+
+def _span(middle: float, half: float) -> slice:
+    """Whole pixels from middle - half to middle + half, at least two of them in the photo."""
+    first = max(0, min(SIDE - 2, round(middle - half)))
+    return slice(first, max(first + 2, min(SIDE, round(middle + half))))
 
 
 @lru_cache(maxsize=2)
@@ -104,8 +83,7 @@ def detection_target(device: torch.device) -> Mapping[str, DetectorNets]:
 def face_boxes(images: Tensor) -> Tensor:
     """The largest face MTCNN finds in each photo, shape [N, 4], pixels of the photo at 256.
 
-    Where it finds none, the box a face has in CelebA's framing: there is still something to keep
-    hidden from a detector that is a little better.
+    Where it finds none, the box of a face in CelebA's framing: a better detector may find it.
     """
     half = SIDE / MARGIN / 2
     framed = [SIDE / 2 - half, SIDE / 2 - half, SIDE / 2 + half, SIDE / 2 + half]
@@ -118,14 +96,12 @@ def detector_references(
     target: Mapping[str, DetectorNets], faces: FaceBatch, seed: int, batch: int
 ) -> dict[str, References]:
     """What the detector sees in the clean faces: boxes, logits and features."""
-    (name, nets), boxes = next(iter(target.items())), face_boxes(faces.images)
-    device = next(nets.parameters()).device
-    parts = [
-        nets(x.to(device), b.to(device))
-        for x, b in zip(faces.images.split(batch), boxes.split(batch), strict=True)
-    ]
-    logits = torch.cat([torch.cat([z[k] for k in ("p", "r", "o")], dim=1) for z, _ in parts])
-    return {name: References(boxes.to(device), logits, torch.cat([f for _, f in parts]))}
+    ((name, nets),) = target.items()
+    boxes = face_boxes(faces.images).to(next(nets.parameters()).device)
+    pairs = zip(faces.images.split(batch), boxes.split(batch), strict=True)
+    parts = [nets(x.to(b.device), b) for x, b in pairs]
+    logits = torch.cat([torch.cat(list(z.values()), dim=1) for z, _ in parts])
+    return {name: References(boxes, logits, torch.cat([features for _, features in parts]))}
 
 
 def detector_failure(
@@ -140,15 +116,15 @@ def detector_failure(
     are 0 on the clean photo and at most 1.
     Source: L_out and L_feat of TSDF's face_poison_integration.py; the box term is left out.
     """
-    logits, features = nets(x, reference.conditions[rows])
-    clean = reference.outputs[rows].split([z.shape[1] for z in logits.values()], dim=1)
-    left = []
-    for moved, before in zip(logits.values(), clean, strict=True):
+    clean = reference.at(rows)
+    logits, features = nets(x, clean.conditions)
+    left, widths = [], [z.shape[1] for z in logits.values()]
+    for moved, before in zip(logits.values(), clean.outputs.split(widths, dim=1), strict=True):
         fired = (before > FIRES).to(before)
         now, was = ((fired * F.softplus(z)).sum(dim=1) for z in (moved, before))
         left.append(torch.where(fired.any(dim=1), now / was.clamp_min(1e-6), 1.0))
     score = 1 - torch.stack(left).mean()
-    f = reference.features[rows]
+    f = clean.features
     drawn = (features + f).square().mean(dim=1) / (4 * f.square().mean(dim=1))
     feature = 1 - drawn.mean()
     return (1 - feature_weight) * score + feature_weight * feature, score, feature

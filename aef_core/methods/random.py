@@ -2,32 +2,27 @@
 
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
-from typing import ClassVar
 
 import torch
 
-from aef_core.methods.base import Method
+from aef_core.methods.base import OUTPUTS_ALONE, Method
 from aef_core.perturbation import PerturbationConfig, State
 from aef_core.perturbation.execution import PLAIN, Execution
-from aef_core.perturbation.objective import Problem, Zoo, seeded
+from aef_core.perturbation.objective import Problem, seeded
 
 
 @dataclass
 class Random(Method):
     """Random signs, which no generator was asked about: what a method must clearly surpass.
 
-    Formula: delta = eps s, every s -1 or +1 with equal chance.
-    Source: the usual control of the adversarial literature, e.g. Fawzi et al., NeurIPS 2016 (arXiv
-    1608.08967): random noise moves a network far less than a perturbation of its size can.
-
-    History: one step, what the generators feel of the pattern on one batch.
+    Formula: delta = eps s, every s -1 or +1 with equal chance. The history has one step: what the
+    generators feel of the pattern on one batch.
+    Source: the usual control, e.g. Fawzi et al., NeurIPS 2016 (arXiv 1608.08967).
     """
 
-    name: ClassVar[str] = "random"
-    idea: ClassVar[str] = "random signs at the bound: the floor under every number"
-
-    def loop(self, config: PerturbationConfig, n: int, zoo: Zoo) -> PerturbationConfig:
-        return replace(config, steps=1, feature_weight=0.0, feature_steps=0, universal=True)
+    name = "random"
+    idea = "random signs at the bound: the floor under every number"
+    fixed = OUTPUTS_ALONE | {"steps": 1}
 
     def steps(
         self,

@@ -1,10 +1,10 @@
 """Weighting rules: from how far each generator is interrupted to how much it counts.
 
-A rule sees one `Feedback` per step and returns weights on the simplex. It knows nothing of images
-or networks. To add one, write a class and a row in `RULES`.
+The paper's rule is in `aef.py`. `losses.py` has rules that see strengths, `dynamics.py` those with
+a memory, `gradients.py` those that see gradients, `maxmin.py` ours.
 
-`aef.py`: the paper's rule; `losses.py`: rules that see strengths; `dynamics.py`: those with a
-memory; `gradients.py`: rules that see gradients; `maxmin.py`: ours.
+To add a rule, write a dataclass with a `name` and a `__call__` from `Feedback` to weights on the
+simplex, and give it a row in `RULES`; docs/rules.md names its tests.
 """
 
 from typing import Any
@@ -17,28 +17,7 @@ from aef_core.weighting.gradients import MGDA, CAGrad, GradNorm, PCGrad, UPGrad
 from aef_core.weighting.losses import OHEM, STCH, Focal, KPIFocal, Uniform
 from aef_core.weighting.maxmin import MaxMin
 
-__all__ = [
-    "AEF",
-    "APGDA",
-    "DWA",
-    "MGDA",
-    "OHEM",
-    "RULES",
-    "STCH",
-    "CAGrad",
-    "DWTThreshold",
-    "ExponentiatedGradient",
-    "Feedback",
-    "Focal",
-    "GradNorm",
-    "KPIFocal",
-    "MaxMin",
-    "PCGrad",
-    "UPGrad",
-    "Uniform",
-    "Weighting",
-    "make_rule",
-]
+__all__ = ["RULES", "Feedback", "Weighting", "make_rule"]
 
 RULES: dict[str, type[Weighting]] = {
     "uniform": Uniform,
@@ -61,11 +40,5 @@ RULES: dict[str, type[Weighting]] = {
 
 
 def make_rule(name: str, **settings: Any) -> Weighting:
-    """A fresh rule by name.
-
-    Raises
-    ------
-    ValueError
-        Unknown rule, unknown setting or a setting out of range; the message lists what is known.
-    """
+    """A fresh rule by name (ValueError for an unknown name or setting, or a bad value)."""
     return make(RULES, name, settings, "weighting rule")

@@ -1,7 +1,7 @@
 """What a weighting rule sees, what it returns, and the helpers that keep weights on the simplex."""
 
 import math
-from collections.abc import Iterable
+from collections.abc import Callable
 from dataclasses import dataclass, field, fields
 from typing import Any, ClassVar
 
@@ -10,45 +10,61 @@ from torch import Tensor
 
 from aef_core.errors import BadInput
 
+PER_GENERATOR = "positive numbers, one per generator"
+RANGES: dict[str, Callable[[Any], bool]] = {
+    "a number": math.isfinite,
+    "positive": lambda v: v > 0,
+    "0 or more": lambda v: 0 <= v < math.inf,
+    "1 or more": lambda v: v >= 1,
+    "in [0, 1)": lambda v: 0 <= v < 1,
+    "in (0, 1)": lambda v: 0 < v < 1,
+    "in (0, 1]": lambda v: 0 < v <= 1,
+    PER_GENERATOR: lambda values: all(0 < v < math.inf for v in values),
+    "one of raw, l1, l2": lambda word: word in ("raw", "l1", "l2"),
+    "one of output, strength": lambda word: word in ("output", "strength"),
+}
+
+
+def setting(default: Any, allowed: str) -> Any:
+    """A dataclass field with a default; `allowed` is a key of `RANGES`."""
+    return field(default=default, metadata={"allowed": allowed})
+
+
+def check_settings(record: Any) -> None:
+    """Refuse a dataclass with a `setting` out of range (ValueError that names it)."""
+    for f in fields(record):
+        allowed = f.metadata.get("allowed")
+        if allowed == PER_GENERATOR:
+            setattr(record, f.name, tuple(float(v) for v in getattr(record, f.name) or ()))
+        if allowed and not RANGES[allowed](value := getattr(record, f.name)):
+            raise BadInput(f"{f.name} must be {allowed}, got {value!r}")
+
 
 @dataclass(frozen=True)
 class Feedback:
-    """What the generators report at one step, in the order of the zoo.
+    """What the generators report at one step: float64 tensors in the order of the zoo."""
 
-    Attributes
-    ----------
-    strength : Tensor, shape [K], float64, >= 0
-        Interruption strength S_k of each generator; larger means more disturbed.
-    grad_l1 : Tensor, shape [K], float64, >= 0
-        Mean absolute value of the gradient of S_k with respect to the perturbation.
-    gramian : Tensor, shape [K, K], float64, optional
-        Inner products <g_i, g_j> of those gradients, each flattened (with one perturbation per
-        image: over the whole batch). Only rules of `gradients.py` need it.
-    output_mse : Tensor, shape [K], float64, >= 0, optional
-        The output term of S_k alone, which is what the metrics judge; `max-min` can balance it.
-    """
-
-    strength: Tensor
-    grad_l1: Tensor
-    gramian: Tensor | None = None
-    output_mse: Tensor | None = None
+    strength: Tensor  # [K], >= 0: interruption strength S_k, larger means more disturbed
+    grad_l1: Tensor  # [K], >= 0: mean |g_k|, g_k the gradient of S_k in the perturbation
+    gramian: Tensor | None = None  # [K, K]: <g_i, g_j>, which only rules of `gradients.py` need
+    output_mse: Tensor | None = None  # [K], >= 0: output term of S_k, which is what metrics judge
 
 
 @dataclass
 class Weighting:
-    """Base of all rules: settings are dataclass fields, state is what `state_dict` returns.
+    """Base of all rules: settings are dataclass fields, the memory is one dict of tensors.
 
-    Calling a rule with a `Feedback` returns weights, shape [K], >= 0, sum 1, and moves its state.
-
-    Attributes
-    ----------
-    solver_failed : bool
-        Whether the last weights are equal because a solver found none; always False for rules
-        without a solver. A run's history has it for every step.
+    Calling a rule with a `Feedback` returns weights, shape [K], >= 0, sum 1, and updates memory.
+    `solver_failed` says whether the last weights are equal because a solver found none. A setting
+    out of range raises ValueError.
     """
 
     name: ClassVar[str]
     solver_failed = False
+    _memory: dict[str, Tensor] = field(default_factory=dict, init=False, repr=False)
+
+    def __post_init__(self) -> None:
+        check_settings(self)
 
     def __call__(self, feedback: Feedback) -> Tensor:
         raise NotImplementedError
@@ -58,29 +74,15 @@ class Weighting:
         return {f.name: getattr(self, f.name) for f in fields(self) if f.init}
 
     def state_dict(self) -> dict[str, Tensor]:
-        """The memory, to resume from; empty for rules without one."""
-        return {}
-
-    def load_state_dict(self, state: dict[str, Tensor]) -> None:
-        """Continue from a `state_dict`."""
-
-    def reset(self) -> None:
-        """Back to the state before the first step."""
-
-
-@dataclass
-class Stateful(Weighting):
-    """A rule whose memory is one dict of tensors, empty before the first step."""
-
-    _memory: dict[str, Tensor] = field(default_factory=dict, init=False, repr=False)
-
-    def state_dict(self) -> dict[str, Tensor]:
+        """The memory, to resume from; empty before the first step, and for rules without one."""
         return dict(self._memory)
 
     def load_state_dict(self, state: dict[str, Tensor]) -> None:
+        """Continue from a `state_dict`."""
         self._memory = dict(state)
 
     def reset(self) -> None:
+        """Back to the state before the first step."""
         self._memory = {}
 
 
@@ -98,24 +100,8 @@ def normalise(weights: Tensor) -> Tensor:
     return weights / weights.sum()
 
 
-def positive_floats(values: Iterable[float], what: str) -> tuple[float, ...]:
-    """A per-generator setting as a tuple, every entry positive and finite (ValueError if not)."""
-    numbers = tuple(float(v) for v in values)
-    if not all(0 < v < math.inf for v in numbers):
-        raise BadInput(f"{what} must be positive numbers, one per generator, got {numbers}")
-    return numbers
-
-
-def per_generator(values: tuple[float, ...], like: Tensor, what: str) -> Tensor:
-    """A per-generator setting as a tensor, shape [K]; an empty setting means all ones.
-
-    Raises
-    ------
-    ValueError
-        The setting has another length than `like`.
-    """
-    if not values:
-        return torch.ones_like(like)
-    if len(values) != len(like):
-        raise BadInput(f"{what} has {len(values)} entries for {len(like)} generators")
-    return torch.tensor(values).to(like)
+def per_generator(values: tuple[float, ...], default: Tensor, what: str) -> Tensor:
+    """A per-generator setting as a tensor like `default`, [K] (ValueError if not K long)."""
+    if values and len(values) != len(default):
+        raise BadInput(f"{what} has {len(values)} entries for {len(default)} generators")
+    return torch.tensor(values).to(default) if values else default

@@ -1,45 +1,27 @@
-"""Rules that see strengths and have a memory: rates, multipliers, thresholds.
+"""Rules that see strengths and have a memory: rates, multipliers, thresholds."""
 
-All of the memory is in `state_dict`, so that a resumed run gives the same bits.
-"""
-
-import math
 from dataclasses import dataclass
 
 import torch
 from torch import Tensor
 
 from aef_core.errors import BadInput
-from aef_core.weighting.base import Feedback, Stateful, normalise, uniform
+from aef_core.weighting.base import Feedback, Weighting, normalise, setting, uniform
 
 
 @dataclass
-class DWA(Stateful):
+class DWA(Weighting):
     """Dynamic weight average: generators whose strength grows slowly get more weight.
 
-    Formula: r_k = L_k(t-1) / L_k(t-2), L_k(t) the mean of epoch t; w = softmax(r / temperature).
-    Source: Liu et al., CVPR 2019 (arXiv 1803.10704); temperature 2, epochs.
-
-    Parameters
-    ----------
-    temperature : float, > 0
-    epoch : int, >= 1
-        Steps averaged into one L_k; 8 batches of 8 are one pass over 64 faces.
-
-    Departs from the paper: strengths grow instead of falling, so L_k = 1 / S_k, that is
-    r_k = S_k(t-2) / S_k(t-1), of the mean strengths; weights sum to 1 instead of K. Uniform until
-    two epochs are over, as there.
+    Formula: w = softmax(r / temperature), r_k = S_k(t-2) / S_k(t-1) of the mean strengths of the
+    last two epochs; uniform until there are two.
+    Source: Liu et al., CVPR 2019 (arXiv 1803.10704), temperature 2. Its losses fall where strengths
+    grow, so L_k = 1 / S_k here; its weights sum to K.
     """
 
     name = "dwa"
-    temperature: float = 2.0
-    epoch: int = 8
-
-    def __post_init__(self) -> None:
-        if not self.temperature > 0:
-            raise BadInput(f"temperature must be positive, got {self.temperature}")
-        if self.epoch < 1:
-            raise BadInput(f"epoch must be 1 or more, got {self.epoch}")
+    temperature: float = setting(2.0, "positive")
+    epoch: int = setting(8, "1 or more")  # steps; 8 batches of 8 are one pass over 64 faces
 
     def __call__(self, feedback: Feedback) -> Tensor:
         s = feedback.strength
@@ -56,31 +38,21 @@ class DWA(Stateful):
 
 
 @dataclass
-class APGDA(Stateful):
+class APGDA(Weighting):
     """Min-max with a quadratic regulariser: projected gradient steps on the weights.
 
-    Formula: min_w <w, S> + (gamma / 2) |w - 1/K|^2 over the simplex; every call makes one step
+    Formula: min_w <w, S> + (gamma / 2) |w - 1/K|^2 over the simplex, one step a call:
     w <- Proj(w - (S + gamma (w - 1/K)) / beta), from w = 1/K. gamma does what tau does in AEF.
-    Source: Wang et al., NeurIPS 2021 (arXiv 1906.03563; github.com/wangjksjtu/minmax-adv).
-
-    Parameters
-    ----------
-    beta : float, > 0
-        Inverse step size. gamma : float, >= 0, pull towards uniform; both in units of S.
-        The paper's 50 and 3 to 4 belong to losses of 0 to 50; S is below 0.5, where they would
-        leave the weights uniform, hence 1 and 0.1 here.
-
-    Departs from the published code: it follows the formula (two of its variants have a sign
-    error), and projects exactly by sorting (Duchi et al., ICML 2008) instead of bisection.
+    Source: Wang et al., NeurIPS 2021 (arXiv 1906.03563; github.com/wangjksjtu/minmax-adv), whose
+    beta 50 and gamma 3 to 4 belong to losses of 0 to 50: with S below 0.5, w would stay uniform.
     """
 
     name = "apgda"
-    beta: float = 1.0
-    gamma: float = 0.1
+    beta: float = setting(1.0, "positive")  # inverse step size, in units of S
+    gamma: float = 0.1  # in [0, beta]: pull towards uniform, in units of S
 
     def __post_init__(self) -> None:
-        if not self.beta > 0:
-            raise BadInput(f"beta must be positive, got {self.beta}")
+        super().__post_init__()
         if not 0 <= self.gamma <= self.beta:
             raise BadInput(f"gamma must be in [0, beta] or w overshoots, got {self.gamma}")
 
@@ -93,7 +65,7 @@ class APGDA(Stateful):
 
 
 def project_simplex(v: Tensor) -> Tensor:
-    """The point of the simplex nearest to v, shape [K] (Duchi et al., ICML 2008)."""
+    """The point of the simplex nearest to v, shape [K], by sorting (Duchi et al., ICML 2008)."""
     v = v - v.max()  # the projection ignores a common shift; this keeps huge entries exact
     ordered = v.sort(descending=True).values
     excess = (ordered.cumsum(0) - 1) / torch.arange(1, len(v) + 1).to(v)
@@ -102,25 +74,16 @@ def project_simplex(v: Tensor) -> Tensor:
 
 
 @dataclass
-class ExponentiatedGradient(Stateful):
+class ExponentiatedGradient(Weighting):
     """Multiplicative weights (Hedge): the less a generator was interrupted so far, the more weight.
 
-    Formula: w_k <- w_k exp(-rate S_k), scaled to sum 1, from w = 1/K. After t steps
-    w = softmax(-rate sum_t S). Source: Kivinen & Warmuth 1997; Freund & Schapire 1999, where the
-    *averages* of such play reach the equilibrium; the last iterate may cycle around it.
-
-    Parameters
-    ----------
-    rate : float, > 0
-        Per unit of S and step. No paper setting.
+    Formula: w_k <- w_k exp(-rate S_k), scaled to sum 1: w = softmax(-rate sum_t S). The averages of
+    such weights reach the equilibrium of a game; the last ones may circle around it.
+    Source: Kivinen & Warmuth 1997; Freund & Schapire 1999.
     """
 
     name = "exp-grad"
-    rate: float = 1.0
-
-    def __post_init__(self) -> None:
-        if not self.rate > 0:
-            raise BadInput(f"rate must be positive, got {self.rate}")
+    rate: float = setting(1.0, "positive")  # per unit of S and step; the sources leave it open
 
     def __call__(self, feedback: Feedback) -> Tensor:
         s = feedback.strength
@@ -130,36 +93,19 @@ class ExponentiatedGradient(Stateful):
 
 
 @dataclass
-class DWTThreshold(Stateful):
+class DWTThreshold(Weighting):
     """The threshold rule of the DWT defence: from time to time a little more for one generator.
 
     Formula: from w = 1/K; every `every` steps the first generator, in the order of the zoo, whose
     output PSNR 10 log10(4 / MSE) is still above `threshold_db` gets +0.05, all others -0.005; then
-    clip at 0 and scale to sum 1. Once all are below the threshold, weights stay.
-    Source: Huang, Chen et al., JCADCG (doi 10.3724/SP.J.1089.2024-00316; code
-    github.com/imagecbj/Proactive-Defense-Against-Facial-Editing-in-DWT): three generators from
-    (0.3, 0.4, 0.3), every 5 epochs, 20 dB.
-
-    Parameters
-    ----------
-    threshold_db : float
-        20 dB is an output MSE of 0.04 in [-1, 1] units.
-    every : int, >= 1
-        Steps between two changes; the paper's 5 epochs would be longer than a whole run here.
-
-    The order of the zoo matters: one generator that never breaks starves those after it. Without
-    `Feedback.output_mse` the strength stands for the output MSE.
+    clip at 0 and scale to sum 1. One generator that never breaks starves those after it.
+    Source: see `methods.dwt`; there three generators from (0.3, 0.4, 0.3), every 5 epochs, which
+    would be longer than a whole run here.
     """
 
     name = "dwt-threshold"
-    threshold_db: float = 20.0
-    every: int = 5
-
-    def __post_init__(self) -> None:
-        if not math.isfinite(self.threshold_db):
-            raise BadInput(f"threshold_db must be a number, got {self.threshold_db}")
-        if self.every < 1:
-            raise BadInput(f"every must be 1 or more, got {self.every}")
+    threshold_db: float = setting(20.0, "a number")  # 20 dB: an MSE of 0.04 in [-1, 1] units
+    every: int = setting(5, "1 or more")
 
     def __call__(self, feedback: Feedback) -> Tensor:
         s = feedback.strength

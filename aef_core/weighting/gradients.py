@@ -1,198 +1,122 @@
-"""Rules that see gradients: their size, and (through the Gramian) how they agree.
-
-TorchJD solves; it is imported at first use, because it brings a convex-programming stack. Its
-solvers treat a Gramian with a trace below 1e-4 as zero, and gradients of a mean squared error with
-respect to pixels are that small: so the Gramian is scaled to trace 1 first.
-"""
+"""Rules that see gradients: their size, and (through the Gramian) how they agree."""
 
 from dataclasses import dataclass
-from typing import Any
 
 import torch
 from torch import Tensor
 
 from aef_core.errors import BadInput
-from aef_core.weighting.base import Feedback, Stateful, Weighting, normalise, uniform
-
-ROWS = ("raw", "l1", "l2")
+from aef_core.weighting.base import Feedback, Weighting, normalise, setting, uniform
 
 
 @dataclass
 class GradNorm(Weighting):
     """Static gradient normalisation: every generator's weighted gradient has the same mean size.
 
-    Formula: g = mean_k g_k / mean|g_k|, that is w_k proportional to 1 / mean|g_k| (the sign step
-    that follows ignores the common factor). Source: stage 2 of FOUND (arXiv 2303.00200), the
-    "static" strategy that AEF (arXiv 2605.00443) argues against. Not the GradNorm of Chen et al.
-    (ICML 2018), which learns its weights.
-
-    A generator without gradient gets weight 0 (the formula would give it all the weight).
+    Formula: w_k proportional to 1 / mean|g_k|; a generator without gradient gets 0. Source: stage 2
+    of FOUND (arXiv 2303.00200), the "static" strategy that AEF (arXiv 2605.00443) argues against.
+    Not the GradNorm of Chen et al. (ICML 2018), which learns its weights.
     """
 
     name = "grad-norm"
 
     def __call__(self, feedback: Feedback) -> Tensor:
         g = feedback.grad_l1
-        inverse = torch.where(g > 0, 1 / g.clamp_min(torch.finfo(g.dtype).tiny), 0.0)
-        if inverse.sum() == 0:
-            return uniform(g)
-        inverse = inverse / inverse.max()  # before the sum: 1 / tiny would overflow
-        return inverse / inverse.sum()
-
-
-def gramian_weights(feedback: Feedback, rows: str, weighting: Any) -> tuple[Tensor, bool]:
-    """Weights on the simplex from a TorchJD weighting, safe for any scale of gradients.
-
-    Rows of the Jacobian are scaled as asked (`raw`; `l1`: by mean|g_k| as FOUND and CRBP; `l2`: by
-    |g_k|), the Gramian is brought to trace 1, and the weights are expressed for the raw gradients
-    again and scaled to sum 1, which the sign step ignores. A generator without gradient gets 0.
-    Where a method finds no common direction (weights all zero or not finite), the scaled rows are
-    averaged, since the sign step needs some direction, and the second value is True.
-
-    Parameters
-    ----------
-    weighting : callable
-        [m, m] Gramian to [m] non-negative weights.
-
-    Returns
-    -------
-    weights : Tensor, shape [K]
-    failed : bool
-        Whether they are the average.
-
-    Raises
-    ------
-    ValueError
-        `feedback` carries no Gramian.
-    """
-    if feedback.gramian is None:
-        raise BadInput("this rule needs Feedback.gramian: inner products of the gradients")
-    gramian = feedback.gramian
-    moves = gramian.diagonal() > 0
-    if not moves.any():
-        return uniform(feedback.strength), False
-    squared = gramian.diagonal()[moves]
-    scale = {
-        "raw": torch.ones_like(squared),
-        "l1": feedback.grad_l1[moves],
-        "l2": squared.sqrt(),
-    }[rows]
-    scale = (scale / scale.max()).clamp_min(1e-100) if scale.max() > 0 else torch.ones_like(scale)
-    scaled = gramian[moves][:, moves] / scale.outer(scale)
-    scaled = scaled / scaled.diagonal().sum()
-    found = weighting(scaled).clamp_min(0)
-    failed = not (found.isfinite().all() and found.sum() > 0)
-    found = uniform(found) if failed else normalise(found)
-    weights = torch.zeros_like(feedback.strength)
-    weights[moves] = normalise(found / scale)
-    return weights, failed
-
-
-def _check_rows(rows: str) -> None:
-    if rows not in ROWS:
-        raise BadInput(f"rows must be one of {', '.join(ROWS)}, got {rows!r}")
+        return normalise(torch.where(g > 0, 1 / g.clamp_min(torch.finfo(g.dtype).tiny), 0.0))
 
 
 @dataclass
-class MGDA(Weighting):
-    """Min-norm point: the direction in which even the slowest generator gains most.
+class GramianRule(Weighting):
+    """Base of the rules that TorchJD solves, each from the Gramian alone.
 
-    Formula: min_w |sum_k w_k g_k|^2 over the simplex, by Frank-Wolfe.
-    Source: Désidéri 2012; Sener & Koltun, NeurIPS 2018 (arXiv 1810.04650); one of ID-Guard's two
-    strategies (TPAMI 2025). TorchJD's MGDAWeighting (epsilon 1e-3, 100 iterations).
-
-    Parameters
-    ----------
-    rows : {"raw", "l1", "l2"}
-        Scale of the gradients before solving. With raw rows the generator with the smallest
-        gradient takes nearly all weight, be it the most resistant or the most saturated one.
+    Gradients are scaled as `rows` says. The Gramian is then scaled to trace 1: gradients of pixels
+    are so small that TorchJD would take it for zero. Weights are those of the unscaled gradients,
+    over their sum, which the sign step ignores; a generator without gradient gets 0. If the solver
+    finds none (all zero or not finite), the scaled gradients are averaged and `solver_failed` is
+    set. A call raises ValueError if the `Feedback` has no Gramian.
     """
 
-    name = "mgda"
-    rows: str = "raw"
+    rows: str = setting("raw", "one of raw, l1, l2")  # g_k, g_k / mean|g_k| or g_k / |g_k|
 
-    def __post_init__(self) -> None:
-        _check_rows(self.rows)
+    def solve(self, gramian: Tensor) -> Tensor:
+        """Weights, shape [m], for a Gramian of trace 1, [m, m]. TorchJD is slow to import."""
+        raise NotImplementedError
 
     def __call__(self, feedback: Feedback) -> Tensor:
-        from torchjd.aggregation import MGDAWeighting
-
-        weights, self.solver_failed = gramian_weights(feedback, self.rows, MGDAWeighting())
+        if feedback.gramian is None:
+            raise BadInput("this rule needs Feedback.gramian: inner products of the gradients")
+        squared, self.solver_failed = feedback.gramian.diagonal(), False
+        moves = squared > 0
+        if not moves.any():
+            return uniform(feedback.strength)
+        l2 = squared[moves].sqrt()
+        scale = {"raw": torch.ones_like(l2), "l1": feedback.grad_l1[moves], "l2": l2}[self.rows]
+        scale = (scale / scale.max().clamp_min(1e-300)).clamp_min(1e-100)
+        scaled = feedback.gramian[moves][:, moves] / scale.outer(scale)
+        found = self.solve(scaled / scaled.diagonal().sum()).clamp_min(0)
+        self.solver_failed = not (found.isfinite().all() and found.sum() > 0)
+        found = uniform(found) if self.solver_failed else normalise(found)
+        weights = torch.zeros_like(feedback.strength)
+        weights[moves] = normalise(found / scale)
         return weights
 
 
 @dataclass
-class PCGrad(Stateful):
+class MGDA(GramianRule):
+    """Min-norm point: the direction in which even the slowest generator gains most.
+
+    Formula: min_w |sum_k w_k g_k|^2 over the simplex. With raw rows the smallest gradient takes
+    nearly all weight, whether its generator is resistant or saturated.
+    Source: Désidéri 2012; Sener & Koltun, NeurIPS 2018 (arXiv 1810.04650); ID-Guard, TPAMI 2025.
+    """
+
+    name = "mgda"
+
+    def solve(self, gramian: Tensor) -> Tensor:
+        from torchjd.aggregation import MGDAWeighting
+
+        return MGDAWeighting()(gramian)
+
+
+@dataclass
+class PCGrad(GramianRule):
     """Gradient surgery: what points against another gradient is removed, then all are added.
 
     Formula: for every i, over the others j in random order: if <g_i, g_j> < 0,
-    g_i <- g_i - <g_i, g_j> / |g_j|^2 g_j; d = sum_i g_i.
-    Source: Yu et al., NeurIPS 2020 (arXiv 2001.06782); on L1-normalise gradients this is CRBP
-    (github.com/hyy0731-zzz/CRBP). TorchJD's PCGradWeighting.
-
-    Parameters
-    ----------
-    rows : {"raw", "l1", "l2"}
-        Scale of the gradients before surgery; CRBP's is "l1".
-    seed : int
-        The random orders come from it and the number of calls so far, so that a resumed run gives
-        the same bits.
-
-    Without any conflict this is grad-norm (rows "l1") or averaging ("raw").
+    g_i <- g_i - <g_i, g_j> / |g_j|^2 g_j; d = sum_i g_i. Without conflict this is grad-norm
+    (rows "l1") or averaging ("raw").
+    Source: Yu et al., NeurIPS 2020 (arXiv 2001.06782); rows "l1": github.com/hyy0731-zzz/CRBP.
     """
 
     name = "pcgrad"
-    rows: str = "l1"
-    seed: int = 0
+    rows: str = setting("l1", "one of raw, l1, l2")
+    seed: int = 0  # with the number of calls so far it gives the order: the same when resumed
 
-    def __post_init__(self) -> None:
-        _check_rows(self.rows)
-
-    def __call__(self, feedback: Feedback) -> Tensor:
+    def solve(self, gramian: Tensor) -> Tensor:
         from torchjd.aggregation import PCGradWeighting
 
         calls = int(self._memory.get("calls", 0))
         self._memory = {"calls": torch.tensor(calls + 1)}
         with torch.random.fork_rng(devices=[]):  # TorchJD draws from torch's global generator
             torch.manual_seed(self.seed * 1_000_003 + calls)
-            weights, self.solver_failed = gramian_weights(feedback, self.rows, PCGradWeighting())
-        return weights
+            return PCGradWeighting()(gramian)
 
 
 @dataclass
-class CAGrad(Weighting):
+class CAGrad(GramianRule):
     """Conflict-averse descent: the best worst-case gain near the mean gradient.
 
     Formula: max_d min_k <g_k, d> with |d - g_0| <= c |g_0|, g_0 the mean; its dual is
-    min_w <g_w, g_0> + c |g_0| |g_w| over the simplex, d = g_0 + c |g_0| g_w / |g_w|.
-    Source: Liu et al., NeurIPS 2021 (arXiv 2110.14048), c from 0.2 to 0.8. CS-DFD (arXiv
-    2507.21530) describes the same program for its update vector search (UVS) without formulas or
-    code, so this stands for it. TorchJD's CAGradWeighting.
-
-    Parameters
-    ----------
-    c : float, in [0, 1)
-        Radius; 0 is averaging.
-    rows : {"raw", "l1", "l2"}
-
-    The weights 1/K + const * w are scaled to sum 1. Where the solver fails or the min-norm
-    direction vanishes, the rows are averaged and `solver_failed` says so.
+    min_w <g_w, g_0> + c |g_0| |g_w| over the simplex, d = g_0 + c |g_0| g_w / |g_w|. There is no
+    solution where g_w vanishes.
+    Source: Liu et al., NeurIPS 2021 (arXiv 2110.14048), c from 0.2 to 0.8. It stands for the update
+    vector search of CS-DFD (arXiv 2507.21530), which describes the same program without formulas.
     """
 
     name = "cagrad"
-    c: float = 0.5
-    rows: str = "raw"
+    c: float = setting(0.5, "in [0, 1)")  # radius; 0 is averaging
 
-    def __post_init__(self) -> None:
-        _check_rows(self.rows)
-        if not 0 <= self.c < 1:
-            raise BadInput(f"c must be in [0, 1), got {self.c}")
-
-    def __call__(self, feedback: Feedback) -> Tensor:
-        weights, self.solver_failed = gramian_weights(feedback, self.rows, self._solve)
-        return weights
-
-    def _solve(self, gramian: Tensor) -> Tensor:
+    def solve(self, gramian: Tensor) -> Tensor:
         from cvxpy.error import SolverError
         from torchjd.aggregation import CAGradWeighting
 
@@ -203,39 +127,26 @@ class CAGrad(Weighting):
 
 
 @dataclass
-class UPGrad(Weighting):
+class UPGrad(GramianRule):
     """Unconflicting projection: mean of the gradients, each projected so that none loses.
 
     Formula: d = mean_i v_i, v_i the point nearest to g_i with <v_i, g_j> >= 0 for all j.
-    Source: Quinton & Rey, Jacobian descent (arXiv 2406.16232). TorchJD's UPGradWeighting.
-
-    Parameters
-    ----------
-    rows : {"raw", "l1", "l2"}
-
-    Departs from TorchJD in the solver of its small quadratic program only: non-negative least
-    squares from scipy in place of quadprog. Weights are scaled to sum 1.
+    Source: Quinton & Rey, Jacobian descent (arXiv 2406.16232), as in TorchJD.
     """
 
     name = "upgrad"
-    rows: str = "raw"
 
-    def __post_init__(self) -> None:
-        _check_rows(self.rows)
-
-    def __call__(self, feedback: Feedback) -> Tensor:
+    def solve(self, gramian: Tensor) -> Tensor:
         from torchjd.aggregation import UPGradWeighting
 
-        projected = UPGradWeighting(projector=project_dual_cone)
-        weights, self.solver_failed = gramian_weights(feedback, self.rows, projected)
-        return weights
+        return UPGradWeighting(projector=project_dual_cone)(gramian)
 
 
 def project_dual_cone(u: Tensor, gramian: Tensor) -> Tensor:
-    """argmin_v v' G v with v >= u for each row of `u`, shape [..., m]: TorchJD's projector.
+    """argmin_v v' G v with v >= u for each row of `u`, shape [..., m], G the Gramian, [m, m].
 
-    With G = L L' and v = u + s this is min_s |L' s + L' u| over s >= 0. As in TorchJD, 1e-4 on
-    the diagonal (of a Gramian of trace 1) keeps G definite.
+    TorchJD's own needs quadprog. With G = L L' and v = u + s this is non-negative least squares,
+    min |L' s + L' u| over s >= 0. As in TorchJD, 1e-4 on the diagonal keeps G definite.
     """
     from scipy.optimize import nnls
 

@@ -1,8 +1,8 @@
 """Ours: a max-min solver on interruption relative to each generator's single-model reference.
 
 The game is max_d min_k S_k(d) / c_k over the box, c_k the strength that a perturbation made for
-generator k alone reaches at this budget. Its solution is the Kalai-Smorodinsky point: no generator
-can get a larger share of its reference without the worst one getting a smaller.
+generator k alone reaches. Its solution is the Kalai-Smorodinsky point: no generator can get a
+larger share of its reference without the worst one getting a smaller.
 """
 
 import math
@@ -11,78 +11,40 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from aef_core.errors import BadInput
-from aef_core.weighting.base import (
-    Feedback,
-    Stateful,
-    normalise,
-    per_generator,
-    positive_floats,
-)
-
-BALANCED = ("output", "strength")
+from aef_core.weighting.base import Feedback, Weighting, normalise, per_generator, setting
 
 
 @dataclass
-class MaxMin(Stateful):
+class MaxMin(Weighting):
     """Worst-case weights from a proportional-integral controller on log relative strengths.
 
-    Why: AEF's softmax(-E / tau) is proportional control: to keep unequal weights up it needs
-    unequal strengths, so it stops short of the equilibrium. Exponentiated weights are integral
-    control: no such error, but strength integrates weight and weight integrates strength, and
-    two integrators in a loop oscillate. The sum of both terms has neither fault (for Lagrange
-    multipliers: Stooke et al., ICML 2020, arXiv 2007.03964); it is optimistic Hedge with a
-    prediction of more than one step (Rakhlin & Sridharan 2013).
+    Why: AEF's softmax(-E / tau) is proportional control: unequal weights need unequal strengths,
+    so it stops short of the equilibrium. Exponentiated weights are integral control: they get
+    there, but oscillate, since strength integrates weight in turn. The sum of both does neither
+    (Stooke et al., ICML 2020, arXiv 2007.03964; as optimistic Hedge, Rakhlin & Sridharan 2013).
 
     Formula: u_k = log(B_k / c_k), smoothed E <- memory E + (1 - memory) u;
     I <- I - rate (E - mean E); p = (1 - share) softmax(I - gain E) + share / K;
-    w_k proportional to p_k / N_k, with N_k the moving average of mean|g_k|.
+    w_k proportional to p_k / N_k, N_k the moving average of mean|g_k|. All have shape [K]. With
+    rate 0 this is AEF on log strengths, with gain 0 Hedge.
 
-    - B_k: what is balanced. "output" is the output MSE, which the metrics judge; "strength" is
-      S_k, which may be mostly its feature term. delta ascends S_k in both cases.
-    - p: the adversary's mixed strategy over generators. Where the loop settles with all p_k
-      above their share, all u_k are equal: that is the equilibrium. A generator that stays ahead
-      sinks to its share (fixed share, Herbster & Warmuth 1998) and can come back quickly.
-    - 1 / N_k: from strategy to push. Without it p would first have to learn the scales of the
-      gradients; the equilibrium is the same, since p is free to make up for any factor.
-
-    Shapes: all [K]. Common factors of all c_k, of all B_k and of all g_k cancel.
-
-    Parameters
-    ----------
-    single_model : tuple of K floats, > 0
-        c_k in units of B_k, in the order of the zoo. Empty: the largest N_k so far, since a
-        generator that stayed linear could gain eps * sum|g_k|. That costs nothing and is exact in
-        linear games, but far off where g_k is mostly the feature term: then give c_k. All 1: the
-        absolute max_d min_k B_k, which gives up the rest for the most resistant generator.
-    balance : {"output", "strength"}
-    rate, gain : float, >= 0
-        Per step, and per e-fold of relative strength. (0, gain) is AEF on log strengths, (rate, 0)
-        Hedge. Tuned on toy games only.
-    memory : float, in [0, 1)
-        Of E, against batch noise. share : float, in (0, 1), least weight in p.
-
-    A generator without gradient cannot be moved and gets weight 0. Cost per step: AEF's.
+    - B_k is what `balance` names, the output MSE or S_k; delta ascends S_k in both cases.
+    - p is the adversary's strategy. At rest, all u_k are equal whose p_k is above share / K, to
+      which a generator sinks that stays ahead (fixed share, Herbster & Warmuth 1998).
+    - 1 / N_k spares p from learning the scales of the gradients; the equilibrium is the same. A
+      generator without gradient gets weight 0.
+    - c_k is `single_model`, in units of B_k. Empty: the largest N_k so far, exact where S_k is
+      linear, far off where g_k is mostly the feature term. All 1: the absolute max_d min_k B_k,
+      which sacrifices the others to the most resistant.
     """
 
     name = "max-min"
-    single_model: tuple[float, ...] = ()
-    balance: str = "output"
-    rate: float = 0.1
-    gain: float = 5.0
-    memory: float = 0.5
-    share: float = 0.01
-
-    def __post_init__(self) -> None:
-        self.single_model = positive_floats(self.single_model or (), "single_model")
-        if self.balance not in BALANCED:
-            raise BadInput(f"balance must be one of {', '.join(BALANCED)}, got {self.balance!r}")
-        if not (0 <= self.rate < math.inf and 0 <= self.gain < math.inf):
-            raise BadInput(f"rate and gain must be 0 or more, got {self.rate} and {self.gain}")
-        if not 0 <= self.memory < 1:
-            raise BadInput(f"memory must be in [0, 1), got {self.memory}")
-        if not 0 < self.share < 1:
-            raise BadInput(f"share must be in (0, 1), got {self.share}")
+    single_model: tuple[float, ...] = setting((), "positive numbers, one per generator")
+    balance: str = setting("output", "one of output, strength")
+    rate: float = setting(0.1, "0 or more")  # per step, tuned on toy games
+    gain: float = setting(5.0, "0 or more")  # per e-fold of B_k / c_k, tuned likewise
+    memory: float = setting(0.5, "in [0, 1)")  # of E, against batch noise
+    share: float = setting(0.01, "in (0, 1)")
 
     def __call__(self, feedback: Feedback) -> Tensor:
         balanced, m = feedback.strength, self._memory
@@ -90,7 +52,7 @@ class MaxMin(Stateful):
             balanced = feedback.output_mse
         mass = _average(m.get("mass"), feedback.grad_l1, 0.9)
         peak = torch.maximum(mass, m.get("peak", mass).to(mass))
-        c = per_generator(self.single_model, peak, "single_model") if self.single_model else peak
+        c = per_generator(self.single_model, peak, "single_model")
         relative = balanced.clamp_min(1e-30) / c.clamp_min(1e-30)
         level = _average(m.get("level"), relative.log(), self.memory)
         integral = m.get("integral", torch.zeros_like(level)).to(level)

@@ -1,4 +1,4 @@
-"""What the main table will cost on this machine, before it is started."""
+"""The methods of the main table, and what it will cost on this machine, before it is started."""
 
 import math
 import time
@@ -9,13 +9,25 @@ from itertools import islice
 import pandas as pd
 
 from aef_core.faces import FaceBatch
-from aef_core.methods import make_method
+from aef_core.methods import PUBLISHED, make_method
 from aef_core.metrics import Evaluator
 from aef_core.perturbation import PerturbationConfig, perturb
 from aef_core.perturbation.objective import Problem, Zoo
 from aef_core.weighting import make_rule
 from companion.studies.differences import REFERENCE
 from companion.studies.main_table import Entry, universal
+
+
+def method_table(zoo: Zoo) -> pd.DataFrame:
+    """The published methods, one row each: idea, weighting rule, cost of a step on this zoo,
+    settings with paper values."""
+    rows = []
+    for name, kind in PUBLISHED.items():
+        method = kind()
+        said = ", ".join(f"{key}={value}" for key, value in method.settings().items())
+        rows.append({"method": name, "idea": kind.idea, "rule": kind.rule,
+                     "cost per step": method.cost(zoo), "settings": said})  # fmt: skip
+    return pd.DataFrame(rows).set_index("method")
 
 
 def planned_steps(
