@@ -17,7 +17,7 @@ import numpy as np
 from PIL import Image
 
 from aef_core.config import ASSETS
-from aef_core.errors import AEFError, BadInput, NotFound, must_be_file
+from aef_core.errors import AEFError, BadInput, NotFound, must_be_file, reading
 from aef_core.faces.labels import read_labels
 from aef_core.faces.pictures import open_picture
 from aef_core.models.base import ATTRIBUTES
@@ -128,7 +128,9 @@ class FileTree:
 
     def __init__(self, root: str | Path) -> None:
         self.root, self._zip = Path(root), None
-        if self.root.is_dir():
+        with reading(root, "name where the set lies"):
+            is_folder = self.root.is_dir()
+        if is_folder:
             return
         must_be_file(self.root, "name where the set lies", "folder or zip")
         try:
@@ -142,7 +144,8 @@ class FileTree:
         return (str(p.relative_to(self.root)) for p in self.root.rglob("*") if p.is_file())
 
     def images(self) -> list[str]:
-        found = sorted(p for p in self.paths() if Path(p).suffix.lower() in SUFFIXES)
+        with reading(self.root, "name the folder of the set alone"):
+            found = sorted(p for p in self.paths() if Path(p).suffix.lower() in SUFFIXES)
         if not found:
             raise NotFound(f"{self.root}: no images ({', '.join(sorted(SUFFIXES))}) in it")
         return found

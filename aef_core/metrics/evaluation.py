@@ -14,6 +14,7 @@ from aef_core.faces.pixels import protect, psnr, ssim
 from aef_core.models import DeepfakeModel
 from aef_core.models.base import check_size
 from aef_core.models.judge import edit_outcomes, edit_status, predict_attributes, shows_edit
+from aef_core.registry import check_count
 
 MASK_THRESHOLD = 0.5  # sum over RGB of |G(x) - x|, in [-1, 1] units
 SUCCESS_THRESHOLD = 0.05  # L2_mask above it counts as interrupted
@@ -59,6 +60,7 @@ class Evaluator:
     """
 
     def __init__(self, zoo: Mapping[str, DeepfakeModel], faces: FaceBatch, batch: int = 32) -> None:
+        check_count("batch", batch)
         check_size(zoo, faces.images)
         self.zoo, self.faces, self.batch = zoo, faces, batch
         self._forged: dict[tuple[str, str], Tensor] = {}

@@ -3,6 +3,7 @@
 import tarfile
 import tempfile
 import urllib.request
+from collections.abc import Callable
 from http.client import HTTPException
 from pathlib import Path
 from typing import IO
@@ -52,7 +53,8 @@ def fetch_official(root: Path) -> list[str]:
         except BadCheckpoint as error:
             missing.append(name)
             print(f"{name}: {error}")
-        except (OSError, HTTPException, tarfile.TarError, EOFError, ZlibError, AEFError) as error:
+        except (OSError, HTTPException, tarfile.TarError, EOFError, ZlibError, ValueError,
+                AEFError) as error:  # fmt: skip
             missing.append(name)
             reason = (str(error) or type(error).__name__).splitlines()[0]
             print(f"{name}: {entry.url} did not deliver ({reason}); get it from {entry.source}")
@@ -66,27 +68,28 @@ def _download(entry: OfficialCheckpoint, path: Path, name: str) -> None:
     opener = urllib.request.build_opener(_HttpsOnly)
     with tempfile.TemporaryFile(dir=path.parent) as archive, replacement(path) as partial:
         with opener.open(entry.url, timeout=TIMEOUT) as answer:
-            _copy(answer, archive)
+            _copy(answer, archive.write)
         archive.seek(0)
         with tarfile.open(fileobj=archive) as tar:
             member = next((m for m in tar if Path(m.name).name == entry.member), None)
             if member is None or not member.isfile():
                 raise tarfile.TarError(f"no {entry.member} in the archive")
             with tar.extractfile(member) as packed, partial.open("wb") as file:
-                _copy(packed, file)
+                _copy(packed, file.write)
+            _copy(tar.fileobj, len)  # nowhere, but to the end, where gzip's checksum is
         try:
             read_official(partial, name)
         except BadCheckpoint as error:
             raise BadCheckpoint(str(error).replace(str(partial), entry.url)) from None
 
 
-def _copy(source: IO[bytes], target: IO[bytes]) -> None:
-    """To disk in pieces, up to `LARGEST` bytes."""
+def _copy(source: IO[bytes], write: Callable[[bytes], int]) -> None:
+    """In pieces, up to `LARGEST` bytes."""
     for _ in range(LARGEST // CHUNK):
         piece = source.read(CHUNK)
         if not piece:
             return
-        target.write(piece)
+        write(piece)
     raise tarfile.TarError(f"more than {LARGEST >> 30} GiB")
 
 

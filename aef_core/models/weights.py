@@ -5,6 +5,7 @@ No code that a file brings is ever run.
 
 import hashlib
 import pickle
+import zipfile
 from collections.abc import Mapping
 from pathlib import Path
 
@@ -13,7 +14,7 @@ import torch
 from safetensors import SafetensorError
 from torch import Tensor, nn
 
-from aef_core.errors import AEFError, is_damaged_file
+from aef_core.errors import AEFError, reason
 
 
 class BadCheckpoint(AEFError, RuntimeError):
@@ -64,7 +65,11 @@ def _fault(ours: Tensor | None, theirs: object) -> str:
     """What keeps a stored value from taking the place of ours; empty if nothing does."""
     if ours is None:
         return "foreign"
-    if not isinstance(theirs, Tensor) or theirs.layout != torch.strided or theirs.is_quantized:
+    if (
+        not isinstance(theirs, Tensor)
+        or theirs.layout != torch.strided
+        or (theirs.is_quantized or theirs.is_meta)
+    ):
         return "that hold no plain tensor"
     if theirs.shape != ours.shape:
         return "of another shape"
@@ -78,20 +83,18 @@ def unpickled(path: Path, source: str) -> object:
     """What a checkpoint holds, tensors and plain values only; no code of its own is run."""
     cure = f"get it from {source}"
     try:
+        if zipfile.is_zipfile(path):  # PyTorch does not look at its checksums
+            with zipfile.ZipFile(path) as archive:
+                if damaged := archive.testzip():
+                    raise zipfile.BadZipFile(f"{damaged} was changed")
         return torch.load(path, map_location="cpu", weights_only=True)
-    except OSError as error:
-        raise BadCheckpoint(f"{path} cannot be read ({error.strerror}): {cure}") from None
     except pickle.UnpicklingError:  # its message advises to run what the file brings
-        reason = "damaged, or it holds code to run, which is refused"
-        raise BadCheckpoint(f"{path} is not a PyTorch checkpoint of tensors ({reason}): {cure}"
-                            ) from None  # fmt: skip
+        said = "damaged, or it holds code to run, which is refused"
     except MemoryError:
         raise
     except Exception as error:  # a damaged pickle ends in whatever its bytes happen to ask for
-        if not is_damaged_file(error):
-            raise
-        reason = (str(error) or type(error).__name__).splitlines()[0]
-        raise BadCheckpoint(f"{path} is not a PyTorch checkpoint ({reason}): {cure}") from None
+        said = reason(error)
+    raise BadCheckpoint(f"{path} is not a PyTorch checkpoint of tensors ({said}): {cure}")
 
 
 def sha256_of(path: Path) -> str:

@@ -1,6 +1,6 @@
 """Run the campaign, print the table and every bad end; exit 1 if there is one.
 
-    python -m tests.campaign [--seed 0] [--scale 1] [--only KIND] [--write]
+python -m tests.campaign [--seed 0] [--scale 1] [--only KIND] [--write]
 """
 
 import argparse
@@ -22,19 +22,22 @@ from aef_core.config import REPOSITORY
 from . import ENDS, GOOD, KINDS
 
 PATIENCE = 30.0  # seconds without a word before a case counts as a hang
+START = 120.0  # the same for a process that has yet to begin
 PAGE = REPOSITORY / "docs" / "robustness.md"
 HEAD = """# What this package makes of what it ought not to meet
 
-Written by `{command}` on {date} (seed {seed}, {minutes:.1f} minutes on one core). Each row is a kind
-of attack, each number a count of cases. *Accepted*: a right result came out. *Clear line*: refused
-in one line that names the culprit. The last five ought to be 0: a refusal that is long or names
-nothing, a traceback, no end within {patience:.0f} seconds, nonsense taken for good, and harm (a
-result lost, another file changed, something left behind). The attacks are in `tests/campaign/`.
+Written by `{command}` on {date}: seed {seed}, {minutes:.1f} minutes on one core. A row is a kind of
+attack, a number a count of cases. *Accepted*: a right result came out. *Clear line*: refused in one
+line that names the culprit. The last five ought to be 0: a refusal that is long or names nothing, a
+traceback, no end within {patience:.0f} seconds, nonsense taken for good, and harm (a result lost,
+another file changed, something left behind). The attacks are in `tests/campaign/`.
 
-"Full disk" means that single file operations fail (ENOSPC, EIO) and that files may not grow past a
-limit; "read-only home" that the store's rights are taken away; both with the cause gone afterwards,
-when the same call must end in the same bits. "Kill -9" is a SIGKILL at random moments and before
-single file operations, "concurrent writers" two to four processes that make the same run.
+- "Kill -9" is a SIGKILL at random moments and before single file operations; "concurrent writers"
+  are two to four processes that make the same run.
+- "Full disk" means that single file operations fail (ENOSPC, EIO) and that files may not grow past
+  a limit; "read-only home" that the store's rights are taken away. Then the cause is removed, and
+  the same call must end in the same bits.
+- Command lines and downloads meet tiny generators in the place of the embedded and official ones.
 
 """
 
@@ -48,10 +51,12 @@ def batch(kind: str, seed: int, scale: float, patience: float) -> Iterator[tuple
             [sys.executable, "-m", "tests.campaign.child", kind, str(seed), str(scale), str(begun)],
             stdout=subprocess.PIPE, text=True, start_new_session=True, cwd=REPOSITORY,
         )  # fmt: skip
-        Thread(target=_pass_on, args=(child.stdout, lines), daemon=True).start()
+        reader = Thread(target=_pass_on, args=(child.stdout, lines), daemon=True)
+        reader.start()
         try:
-            while line := lines.get(timeout=patience):
-                told = json.loads(line)
+            wait = START
+            while line := lines.get(timeout=wait):
+                told, wait = json.loads(line), patience
                 if isinstance(told, dict):
                     name, begun = told["begins"], begun + 1
                 else:
@@ -60,11 +65,13 @@ def batch(kind: str, seed: int, scale: float, patience: float) -> Iterator[tuple
             code = child.wait()
             end = ("traceback", f"the process ended with {code}")
         except Empty:
-            code, end = None, ("hang", f"no end after {patience:.0f} s")
+            code, end = None, ("hang", f"no end after {wait:.0f} s")
         finally:
             if child.poll() is None:
                 os.killpg(child.pid, signal.SIGKILL)
                 child.wait()
+            reader.join()
+            child.stdout.close()
         if code == 0:
             return
         if begun == finished:  # outside of any case: the campaign itself is at fault

@@ -114,7 +114,7 @@ def damaged(seed: int, scale: float) -> Iterator[Case]:
         whole, half = Path(folder) / "whole", Path(folder) / "half"
         prepared(True, whole)
         prepared(False, half)
-        patterns = {name: whole for name in (*sorted(FILES), "run.json", "evaluation-*")}
+        patterns = dict.fromkeys((*sorted(FILES), "run.json", "evaluation-*"), whole)
         for pattern, store in (patterns | {"*.partial": half}).items():
             yield Case(f"{pattern}, untouched",
                        partial(damage_bytes, store, pattern, "", 0), sound=True)  # fmt: skip

@@ -211,7 +211,7 @@ def odd_zips() -> Named:
                                 ("a size of 4 GB", 24, b"\xff\xff\xff\xfe"),
                                 ("its data elsewhere", 42, b"\xf0\xf0\xf0")):  # fmt: skip
         at = central + offset
-        yield name, whole[:at] + value + whole[at + len(value):]
+        yield name, whole[:at] + value + whole[at + len(value) :]
     yield "a bomb for labels", packed(labels=bytes(2**28 + 1))
     yield "text for pictures", packed(picture=b"text")
     yield "an empty picture", packed(picture=b"")

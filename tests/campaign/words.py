@@ -33,8 +33,9 @@ from .store import go, zoo
 
 VALUES = (
     None, True, False, "", "x", "1", b"1", [], {}, (1,), 0, -1, 3, 1.5, 0.0, -0.0, -0.5, 1e-320,
-    1e30, 1e308, 10**400, 2**63, math.nan, math.inf, -math.inf, 1j, Fraction(1, 3), np.float32(0.25),
-    np.int64(1), np.bool_(True), np.array([0.5]), torch.tensor(0.5), object(), float,
+    1e30, 1e308, 10**400, 2**63, math.nan, math.inf, -math.inf, 1j, Fraction(1, 3),
+    np.float32(0.25), np.int64(1), np.bool_(True), np.array([0.5]), torch.tensor(0.5),
+    object(), float,
 )  # fmt: skip
 LONG = 1000  # a whole number above it may be meant, and would take too long here
 
@@ -76,10 +77,8 @@ def try_argument(door: str, value: object, scratch: Path) -> bool:
                  checkpoint_every=value)  # fmt: skip
     elif door == "batch":
         evaluate_run(go(), Evaluator(zoo(), make_faces(3, seed=1), value))
-    elif door == "seed twice":
-        PerturbationConfig(seed=value)
     else:
-        return len(load_faces(**{"n": 2} | {door: value})) == (value if door == "n" else 2)
+        load_faces(**{"n": 2} | {door: value})
     return of_kind(int, value) and value >= 1
 
 
@@ -138,10 +137,10 @@ ENVIRONMENT = {"AEF_PROFILE": ("x", "\n", "quick "), "AEF_DEVICE": ("x", "cuda:7
 
 
 def as_command(arguments: list[str], environment: dict[str, str], scratch: Path) -> bool:
-    """Run a command as typed; the tiny generators stand in for the embedded zoo, to save minutes."""
+    """Run a command as typed; tiny generators stand in for the embedded zoo, to save minutes."""
 
     def open_zoo(official: Path | None, name: str = "celeba64") -> dict:
-        given = official is not None or name != "celeba64"
+        given = official is not None or name != "celeba64" or "AEF_DEVICE" in environment
         return shared_zoo(official, name) if given else tiny_zoo()
 
     shared_zoo = shared.open_zoo
@@ -173,7 +172,7 @@ def command_lines(seed: int, scale: float) -> Iterator[Case]:
     for value in NAMES:
         for line in (["evaluate", value], ["protect", "photo.png", "--run", value],
                      ["protect", value], ["protect", "photo.png", "--out", f"treasure/{value}"],
-                     ["optimize", "--data", "folder", "--root", value]):  # fmt: skip
+                     ["optimize", "--data", "folder", "--root", f"treasure/{value}"]):  # fmt: skip
             yield Case(f"{' '.join(line)!r:.60}", partial(as_command, line, {}))
     for line in WHOLE:
         yield Case(" ".join(line), partial(as_command, line, {}))

@@ -16,7 +16,7 @@ from PIL import Image
 from torch import Tensor
 from tqdm.auto import tqdm
 
-from aef_core.errors import AEFError, BadInput, is_damaged_file
+from aef_core.errors import AEFError, BadInput
 from aef_core.faces.detection import enlarged, find_faces
 from aef_core.metrics.evaluation import Evaluator, protect
 
@@ -125,9 +125,7 @@ def _facenet(download: bool) -> Embedder:
             network = InceptionResnetV1(pretrained="vggface2").eval().requires_grad_(False)
     except OSError as error:  # no network, no disk
         raise NoEmbedder(f"FaceNet's weights cannot be downloaded ({error})") from None
-    except (RuntimeError, EOFError, pickle.UnpicklingError) as error:
-        if not is_damaged_file(error):
-            raise
+    except (RuntimeError, EOFError, pickle.UnpicklingError):
         raise NoEmbedder(f"{facenet_file()} is damaged: delete it and try again") from None
 
     @torch.no_grad()
