@@ -56,7 +56,8 @@ def check_types(record: Any) -> None:
         if not isinstance(value, kind) or (isinstance(value, bool) and field.type in NUMBERS):
             raise BadInput(f"{field.name} must be {words}, got {short(value)}")
         if field.type is float and value != 0 and not SMALLEST <= abs(value) <= LARGEST:
-            raise BadInput(f"{field.name}={short(value)} is no finite float32 above zero in size")
+            kind = "zero" if abs(value) < 1 else "no finite number"
+            raise BadInput(f"{field.name}={short(value)} is {kind} in float32")
         if field.type is int and not abs(value) < 2**63:
             raise BadInput(f"{field.name} is out of range: {short(value)}, must be an int64")
         if field.type in NUMBERS and type(value) not in (int, float):

@@ -16,6 +16,9 @@ from torch import Tensor, nn
 
 from aef_core.errors import AEFError, reason
 
+DAMAGED = ("PytorchStreamReader", "unexpected EOF", "corrupt", "inline_container", "setStorage",
+           "resize storage", "wrong byte size", "encrypted")  # fmt: skip
+
 
 class BadCheckpoint(AEFError, RuntimeError):
     """A checkpoint is missing, corrupt or of another network; the message says which and why."""
@@ -93,8 +96,15 @@ def unpickled(path: Path, source: str) -> object:
     except MemoryError:
         raise
     except Exception as error:  # a damaged pickle ends in whatever its bytes happen to ask for
+        if not is_damaged_file(error):
+            raise
         said = reason(error)
     raise BadCheckpoint(f"{path} is not a PyTorch checkpoint of tensors ({said}): {cure}")
+
+
+def is_damaged_file(error: Exception) -> bool:
+    """Whether `torch.load` complains of its file: any RuntimeError of its own reads otherwise."""
+    return not isinstance(error, RuntimeError) or any(word in str(error) for word in DAMAGED)
 
 
 def sha256_of(path: Path) -> str:

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import torch
 
-from aef_core.config import ASSETS, default_device, usable_device
+from aef_core.config import ASSETS, default_device
 from aef_core.errors import BadInput, NotFound, must_be_file
 from aef_core.models import ARCHITECTURES, DeepfakeModel
 from aef_core.models.weights import BadCheckpoint, fill, load_weights, sha256_of, unpickled
@@ -96,7 +96,7 @@ def load_zoo(
             raise BadInput(f"unknown model {model!r}; known: {', '.join(held)}")
     load = _official if name == "official" else read_model
     folder = Path(root) if name == "official" else ASSETS / name
-    device = usable_device(device) if device else default_device()
+    device = default_device(device)
     return {m: load(folder, m).eval().requires_grad_(False).to(device) for m in wanted}
 
 

@@ -122,11 +122,11 @@ def kill_before(count: int, scratch: Path) -> bool:
 def kills(seed: int, scale: float) -> Iterator[Case]:
     """At random moments, and before file operations all along a run."""
     draw = random.Random(seed)
-    for _ in range(round(20 * scale)):
+    for _ in range(round(14 * scale)):
         seconds = draw.uniform(0, 0.4)
         yield Case(f"after {seconds:.3f} s", partial(kill_after, seconds))
     names = _traced()
-    for count in _spread(len(names), round(40 * scale)):
+    for count in _spread(len(names), round(26 * scale)):
         yield Case(f"before {count}, {names[count - 1]}", partial(kill_before, count))
 
 
@@ -154,7 +154,7 @@ def write_at_once(n: int, scratch: Path) -> bool:
 
 def writers(seed: int, scale: float) -> Iterator[Case]:
     """Two to four at once."""
-    for i in range(max(1, round(9 * scale))):
+    for i in range(max(1, round(6 * scale))):
         yield Case(f"{2 + i % 3} writers, {i}", partial(write_at_once, 2 + i % 3))
 
 

@@ -12,12 +12,12 @@ from typing import Any
 import pandas as pd
 from torch import Tensor
 
-from aef_core.config import figures_dir
 from aef_core.errors import AEFError
 from aef_core.metrics import Evaluator
 from aef_core.metrics.equilibrium import last_quarter, maxmin_gap
 from aef_core.metrics.statistics import RANDOM, difference
 from aef_core.runs import optimize
+from companion.config import figures_dir
 from companion.studies.detection import detection_scores
 from companion.studies.main_table import BUDGETS, ENTRIES, main_table
 from companion.studies.references import evaluate_each, single_model

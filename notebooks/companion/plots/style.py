@@ -14,11 +14,11 @@ import torch
 from matplotlib.figure import Figure
 
 from aef_core.atomic import replacement, write_text
-from aef_core.config import figures_dir
 from aef_core.plots import METHOD_LABELS as METHOD_LABELS
 from aef_core.plots import MODEL_COLOURS as MODEL_COLOURS
 from aef_core.plots import own_layout
 from aef_core.provenance import weights
+from companion.config import figures_dir
 
 _PALETTE = sns.color_palette("colorblind").as_hex()
 METHOD_COLOURS = {"uniform": _PALETTE[7], "grad-norm": _PALETTE[9], "aef": _PALETTE[4]}

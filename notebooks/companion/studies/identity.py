@@ -19,6 +19,7 @@ from tqdm.auto import tqdm
 from aef_core.errors import AEFError, BadInput
 from aef_core.faces.detection import enlarged, find_faces
 from aef_core.metrics.evaluation import Evaluator, protect
+from aef_core.models.weights import is_damaged_file
 
 CURE = "connect once (107 MB of FaceNet weights), or pip install 'aef-companion[faces]' for dlib"
 
@@ -125,7 +126,9 @@ def _facenet(download: bool) -> Embedder:
             network = InceptionResnetV1(pretrained="vggface2").eval().requires_grad_(False)
     except OSError as error:  # no network, no disk
         raise NoEmbedder(f"FaceNet's weights cannot be downloaded ({error})") from None
-    except (RuntimeError, EOFError, pickle.UnpicklingError):
+    except (RuntimeError, EOFError, pickle.UnpicklingError) as error:
+        if not is_damaged_file(error):
+            raise
         raise NoEmbedder(f"{facenet_file()} is damaged: delete it and try again") from None
 
     @torch.no_grad()
