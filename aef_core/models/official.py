@@ -33,6 +33,9 @@ def fetch_official(root: Path) -> list[str]:
 
     One line a checkpoint, so that one dead link does not hide the others. Nothing is kept of a
     download that is not the checkpoint it should be; a file that does not load is fetched again.
+    Only https is spoken. Nobody has published checksums: what is pinned (`sha256` in `OFFICIAL`,
+    nothing so far) is compared, the rest only loaded. AttentionGAN's address is the one of its
+    repository's script with https for http, and unverified.
 
     Returns
     -------
