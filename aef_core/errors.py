@@ -50,10 +50,7 @@ def reading(path: str | Path, cure: str) -> Iterator[None]:
 def must_be_file(path: str | Path, cure: str, kind: str = "file") -> None:
     """Refuse what is not there, folders, and pipes and devices, from which reading would hang.
 
-    Raises
-    ------
-    NotFound, BadInput
-        One line with the path and the cure.
+    Raises `NotFound` or `BadInput`, one line with the path and the cure.
     """
     path = Path(path)
     with reading(path, cure):

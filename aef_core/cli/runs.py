@@ -12,6 +12,7 @@ from aef_core.cli.shared import (
     Count,
     Data,
     Machine,
+    Methods,
     Official,
     ProfileName,
     Root,
@@ -43,9 +44,7 @@ LATE = {"strength": "S late", "weight": "weight", "grad_l1": "mean |gradient|"}
     )
 )
 def optimize(
-    method: Annotated[
-        list[str], typer.Option("--method", "--rule", help="aef, cmua, found, ..., or a bare rule")
-    ] = ("aef",),
+    method: Methods = ("aef",),
     settings: Settings = None,
     eps: Annotated[list[float] | None, typer.Option(help="bound, images in [-1, 1]")] = None,
     steps: Steps = None,

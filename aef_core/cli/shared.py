@@ -15,23 +15,24 @@ if TYPE_CHECKING:
     from aef_core.perturbation.objective import Zoo
     from aef_core.perturbation.store import Run
 
-METHODS = typer.Option("--method", "--rule", help="aef, cmua, found, ..., or a bare weighting rule")
-Method = Annotated[str, METHODS]
-SETTING = "a setting of the method, NAME=VALUE; may be repeated"
-Settings = Annotated[list[str] | None, typer.Option("--set", help=SETTING)]
-PROFILE = "smoke, quick or paper; AEF_PROFILE, else quick"
-ProfileName = Annotated[str | None, typer.Option("--profile", help=PROFILE)]
+_METHOD = typer.Option("--method", "--rule", help="aef, cmua, found, ..., or a bare weighting rule")
+Method = Annotated[str, _METHOD]
+Methods = Annotated[list[str], _METHOD]
+_SETTING = "a setting of the method, NAME=VALUE; may be repeated"
+Settings = Annotated[list[str] | None, typer.Option("--set", help=_SETTING)]
+_PROFILE = "smoke, quick or paper; AEF_PROFILE, else quick"
+ProfileName = Annotated[str | None, typer.Option("--profile", help=_PROFILE)]
 Data = Annotated[str, typer.Option(help="embedded, celeba, lfw, ffpp or folder")]
 Root = Annotated[Path | None, typer.Option(help="folder or zip of the faces, unless embedded")]
-COUNT = typer.Option("--faces", "--n", min=1, help="how many faces; the profile's by default")
-Count = Annotated[int | None, COUNT]
+_COUNT = typer.Option("--faces", "--n", min=1, help="how many faces; the profile's by default")
+Count = Annotated[int | None, _COUNT]
 Steps = Annotated[int | None, typer.Option(min=1, help="computation, in plain steps")]
-MACHINE = "memory and speed, NAME=VALUE: micro_batch, cache, precision, channels_last, compile"
-Machine = Annotated[list[str] | None, typer.Option("--with", help=MACHINE)]
-SCHEDULER = "address of a Dask scheduler whose workers make the runs; AEF_SCHEDULER"
-Scheduler = Annotated[str | None, typer.Option(help=SCHEDULER)]
-OFFICIAL = "folder of official checkpoints, instead of the embedded zoo"
-Official = Annotated[Path | None, typer.Option(help=OFFICIAL)]
+_MACHINE = "memory and speed, NAME=VALUE: micro_batch, cache, precision, channels_last, compile"
+Machine = Annotated[list[str] | None, typer.Option("--with", help=_MACHINE)]
+_SCHEDULER = "address of a Dask scheduler whose workers make the runs; AEF_SCHEDULER"
+Scheduler = Annotated[str | None, typer.Option(help=_SCHEDULER)]
+_OFFICIAL = "folder of official checkpoints, instead of the embedded zoo"
+Official = Annotated[Path | None, typer.Option(help=_OFFICIAL)]
 ZooName = Annotated[str, typer.Option("--zoo", help="embedded zoo: celeba64, or larger: faces128")]
 
 
