@@ -90,7 +90,11 @@ def unpickled(path: Path, source: str) -> object:
             with zipfile.ZipFile(path) as archive:
                 if damaged := archive.testzip():
                     raise zipfile.BadZipFile(f"{damaged} was changed")
-        return torch.load(path, map_location="cpu", weights_only=True)
+        with path.open("rb") as file:
+            stored = torch.load(file, map_location="cpu", weights_only=True)
+            if file.read(1) and not zipfile.is_zipfile(path):  # the old format has no checksums
+                raise zipfile.BadZipFile("bytes are left over")
+            return stored
     except pickle.UnpicklingError:  # its message advises to run what the file brings
         said = "damaged, or it holds code to run, which is refused"
     except MemoryError:

@@ -22,15 +22,16 @@ from aef_core.config import REPOSITORY
 from . import ENDS, GOOD, KINDS
 
 PATIENCE = 30.0  # seconds without a word before a case counts as a hang
-START = 120.0  # the same for a process that has yet to begin
+START = 120.0  # the same for a process that has yet to begin, and for cases that start some
 PAGE = REPOSITORY / "docs" / "robustness.md"
 HEAD = """# What this package makes of what it ought not to meet
 
 Written by `{command}` on {date}: seed {seed}, {minutes:.1f} minutes on one core. A row is a kind of
 attack, a number a count of cases. *Accepted*: a right result came out. *Clear line*: refused in one
 line that names the culprit. The last five ought to be 0: a refusal that is long or names nothing, a
-traceback, no end within {patience:.0f} seconds, nonsense taken for good, and harm (a result lost,
-another file changed, something left behind). The attacks are in `tests/campaign/`.
+traceback, no end within {patience:.0f} seconds ({start:.0f} where processes are started), nonsense
+taken for good, and harm (a result lost, another file changed, something left behind). The attacks
+are in `tests/campaign/`.
 
 - "Kill -9" is a SIGKILL at random moments and before single file operations; "concurrent writers"
   are two to four processes that make the same run.
@@ -99,7 +100,8 @@ def main() -> None:
     bad = 0
     for kind in table.index:
         since = time.monotonic()
-        for name, end, said in batch(kind, chosen.seed, chosen.scale, PATIENCE):
+        patience = START if kind in ("kill -9", "concurrent writers") else PATIENCE
+        for name, end, said in batch(kind, chosen.seed, chosen.scale, patience):
             table.loc[kind, end] += 1
             if end not in GOOD:
                 bad += 1
@@ -112,7 +114,7 @@ def main() -> None:
     if chosen.write:
         minutes = (time.monotonic() - started) / 60
         head = HEAD.format(command="make campaign", date=datetime.now(UTC).date(),
-                           seed=chosen.seed, minutes=minutes, patience=PATIENCE)  # fmt: skip
+                           seed=chosen.seed, minutes=minutes, patience=PATIENCE, start=START)  # fmt: skip
         PAGE.write_text(head + _markdown(table))
     sys.exit(1 if bad else 0)
 

@@ -45,8 +45,7 @@ def of_kind(kind: object, value: object) -> bool:
     if isinstance(value, bool | np.bool_):
         return kind is bool
     if kind is float:
-        return (isinstance(value, Real) and math.isfinite(float(np.float32(float(value))))
-                and (value == 0 or np.float32(float(value)) != 0))  # fmt: skip
+        return isinstance(value, Real) and (value == 0 or 2**-126 <= abs(value) <= 3.4e38)
     return isinstance(value, Integral if kind is int else kind)
 
 
