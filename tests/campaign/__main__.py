@@ -113,8 +113,14 @@ def main() -> None:
     print(table.to_string())
     if chosen.write:
         minutes = (time.monotonic() - started) / 60
-        head = HEAD.format(command="make campaign", date=datetime.now(UTC).date(),
-                           seed=chosen.seed, minutes=minutes, patience=PATIENCE, start=START)  # fmt: skip
+        head = HEAD.format(
+            command="make campaign",
+            date=datetime.now(UTC).date(),
+            seed=chosen.seed,
+            minutes=minutes,
+            patience=PATIENCE,
+            start=START,
+        )
         PAGE.write_text(head + _markdown(table))
     sys.exit(1 if bad else 0)
 
