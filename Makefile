@@ -8,12 +8,13 @@ PIP_INSTALL = -m pip install --quiet --disable-pip-version-check
 NEW_ENOUGH = $(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' 2>/dev/null || \
 	{ echo "$(PYTHON) is missing or older than Python 3.11: install 3.11+ and name it, e.g. make PYTHON=python3.11" >&2; exit 1; }
 
-.PHONY: help reproduce reproduce-all test bench lab lint lock clean-runs
+.PHONY: help reproduce reproduce-all test campaign bench lab lint lock clean-runs
 
 help:
 	@echo "make reproduce   run the notebooks of the tour in order: figures/ and the results table"
 	@echo "make reproduce-all  the same, with the extensions (06 and on)"
 	@echo "make test        lint, unit tests, and every notebook in the smoke profile"
+	@echo "make campaign    hostile inputs, kills, full disks: writes docs/robustness.md (minutes; not part of make test)"
 	@echo "make bench       time per step against the kept ratios (minutes; not part of make test)"
 	@echo "make lab         open the notebooks in JupyterLab"
 	@echo "make lint        ruff only"
@@ -29,6 +30,9 @@ reproduce-all: $(VENV)/.installed
 test: lint
 	OMP_NUM_THREADS=1 $(PY) -m pytest $(WORKERS)
 	OMP_NUM_THREADS=1 AEF_PROFILE=smoke $(PY) -m pytest $(WORKERS) --nbval-lax --nbval-current-env notebooks
+
+campaign: $(VENV)/.installed
+	OMP_NUM_THREADS=1 $(PY) -m tests.campaign --write
 
 bench: $(VENV)/.installed
 	$(PY) -m companion bench --check

@@ -46,13 +46,7 @@ PROFILES = {
 
 
 def get_profile(name: str | None = None) -> Profile:
-    """A profile by name; `AEF_PROFILE` or "quick" by default.
-
-    Raises
-    ------
-    ValueError
-        Unknown name; the message lists the known ones.
-    """
+    """A profile by name; `AEF_PROFILE` or "quick" by default. Raises `BadInput` if unknown."""
     name = name or os.environ.get("AEF_PROFILE") or "quick"
     if name not in PROFILES:
         raise BadInput(f"unknown profile {name!r}; known: {', '.join(PROFILES)}")
@@ -64,42 +58,21 @@ def home() -> Path:
     return Path(os.environ.get("AEF_HOME") or REPOSITORY / "runs")
 
 
-def figures_dir() -> Path:
-    """Folder of figures: `AEF_FIGURES`, else `figures/` in the checkout.
+def default_device(asked: str | torch.device | None = None) -> torch.device:
+    """A device by name, tried with one number; by default `AEF_DEVICE`, else CUDA, else the CPU.
 
-    The smoke profile draws noise, so its figures go beside the runs instead.
-    """
-    if os.environ.get("AEF_FIGURES"):
-        return Path(os.environ["AEF_FIGURES"])
-    return home() / "figures" if get_profile().name == "smoke" else REPOSITORY / "figures"
-
-
-def default_device() -> torch.device:
-    """`AEF_DEVICE` if set, else CUDA where there is one, else the CPU.
-
-    Raises
-    ------
-    BadInput
-        `AEF_DEVICE` is not there.
+    Raises `BadInput`, which names the option, where this machine has no such device.
     """
     found = "cuda" if torch.cuda.is_available() else "cpu"
-    return usable_device(os.environ.get("AEF_DEVICE") or found, "AEF_DEVICE")
-
-
-def usable_device(asked: str | torch.device, option: str = "device") -> torch.device:
-    """A device by name, tried with one number.
-
-    Raises
-    ------
-    BadInput
-        No such device here; the message names the option.
-    """
+    option, name = "device", asked
+    if asked is None:
+        option, name = "AEF_DEVICE", os.environ.get("AEF_DEVICE") or found
     try:
-        device = torch.device(asked)
+        device = torch.device(name)
         torch.zeros(1, device=device).item()  # "meta" holds no number
     except (RuntimeError, AssertionError, NotImplementedError):
         raise BadInput(
-            f"{option}={str(asked)!r} is no device of this machine: use cpu, or cuda or cuda:1 "
+            f"{option}={str(name)!r} is no device of this machine: use cpu, or cuda or cuda:1 "
             "where torch finds them"
         ) from None
     return device

@@ -4,13 +4,18 @@ The command line prints an `AEFError` without its traceback; whatever else is ra
 this package and keeps it. Each kind is also the builtin that callers expect.
 """
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
-
-CUT_FILE = ("PytorchStreamReader", "unexpected EOF", "corrupt", "inline_container", "setStorage")
 
 
 class AEFError(Exception):
     """Something the user can mend; the message says what and how."""
+
+    def __str__(self) -> str:  # one line, whatever characters a path in it has
+        return "".join(
+            c if c.isprintable() else c.encode("unicode_escape").decode() for c in super().__str__()
+        )
 
 
 class BadInput(AEFError, ValueError):
@@ -25,29 +30,32 @@ class NotWritable(AEFError, OSError):
     """A file that cannot be written: a full disk, or no permission."""
 
 
+def reason(error: BaseException) -> str:
+    """What an error says, without the page that some libraries add."""
+    said = getattr(error, "strerror", None) or str(error) or type(error).__name__
+    return said.splitlines()[0]
+
+
+@contextmanager
+def reading(path: str | Path, cure: str) -> Iterator[None]:
+    """Tell in one line what keeps a path from being read: no right to, a name too long, a loop."""
+    try:
+        yield
+    except AEFError:
+        raise
+    except (OSError, ValueError) as error:
+        raise BadInput(f"{path!s:.200} cannot be read ({reason(error)}): {cure}") from None
+
+
 def must_be_file(path: str | Path, cure: str, kind: str = "file") -> None:
     """Refuse what is not there, folders, and pipes and devices, from which reading would hang.
 
-    Raises
-    ------
-    NotFound, BadInput
-        One line with the path and the cure.
+    Raises `NotFound` or `BadInput`, one line with the path and the cure.
     """
     path = Path(path)
-    try:
-        if path.is_file():
-            return
-        if path.is_dir():
-            raise BadInput(f"{path} is a folder: {cure}")
-        if path.exists():
-            raise BadInput(f"{path} is a pipe or a device, no file: {cure}")
-    except (OSError, ValueError) as error:  # a name too long, or with a zero byte
-        if isinstance(error, AEFError):
-            raise
-        raise BadInput(f"{str(path)!r:.80} is no file name: {cure}") from None
-    raise NotFound(f"{path}: no such {kind}: {cure}")
-
-
-def is_damaged_file(error: Exception) -> bool:
-    """Whether `torch.load` complains of its file: any RuntimeError of its own reads otherwise."""
-    return not isinstance(error, RuntimeError) or any(word in str(error) for word in CUT_FILE)
+    with reading(path, cure):
+        if not path.exists():
+            raise NotFound(f"{path}: no such {kind}: {cure}")
+        if not path.is_file():
+            found = "a folder" if path.is_dir() else "a pipe or a device, no file"
+            raise BadInput(f"{path} is {found}: {cure}")

@@ -137,9 +137,11 @@ def _on_cluster(bench: _Bench, jobs: list[Job], address: str, bar: tqdm) -> list
     done: dict[int, Done] = {}
     # generators are sent once, and larger than what Dask thinks wise
     with config.set({"distributed.admin.large-graph-warning-threshold": "100GiB"}):
+        client = Client.__new__(Client)
         try:
-            client = Client(address, set_as_default=False)
+            client.__init__(address, set_as_default=False)
         except (OSError, ValueError) as error:
+            client.status = "closed"  # else its end waits a minute for an answer
             raise BadInput(f"no Dask scheduler answers at {address!r} ({error}): start one "
                            "with `dask scheduler`, or unset AEF_SCHEDULER") from None  # fmt: skip
         with client, client.as_current():

@@ -7,7 +7,9 @@ keeps what comes out. The arithmetic is in `perturbation.loop`.
 import math
 import time
 from collections.abc import Callable, Mapping
+from contextlib import suppress
 from dataclasses import asdict
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -18,7 +20,7 @@ from tqdm.auto import tqdm
 
 from aef_core.atomic import check_writable, remove_leaks
 from aef_core.config import home
-from aef_core.errors import BadInput
+from aef_core.errors import BadInput, reading
 from aef_core.faces import FaceBatch
 from aef_core.methods import make_method
 from aef_core.methods.base import Method
@@ -28,6 +30,7 @@ from aef_core.perturbation.budgets import BOX, Budget
 from aef_core.perturbation.execution import PLAIN, Execution
 from aef_core.perturbation.objective import INTERRUPTION, Objective, Problem, Zoo
 from aef_core.perturbation.store import Run, load_run, load_state, run_hash, save_run, save_state
+from aef_core.registry import check_count
 
 FORMAT = 3  # raise it when the meaning of a config or of a file changes
 
@@ -97,8 +100,7 @@ def optimize(
         The store takes no files, found before the work; or no longer, after it.
     """
     _check_switches(keep=keep, progress=progress)
-    if type(checkpoint_every) is not int or checkpoint_every < 1:
-        raise BadInput(f"checkpoint_every is {checkpoint_every}, must be an integer of at least 1")
+    check_count("checkpoint_every", checkpoint_every)
     if twice := sorted(set(settings or {}) & set(more)):
         raise BadInput(f"setting {twice[0]!r} is given twice: once is enough")
     problem = Problem(zoo, faces, budget, transform, objective)
@@ -110,6 +112,7 @@ def optimize(
     partial = folder.with_suffix(".partial")
     run, state, seconds = find_run(identity) if keep else (None, None, 0.0)
     if run:
+        _forget(partial)
         return run
     if keep:
         remove_leaks(folder.parent)
@@ -138,8 +141,13 @@ def optimize(
     run = Run(state.delta.cpu(), history, cosines, identity, seconds, folder if keep else None)
     if keep:
         save_run(folder, run)
-        partial.unlink(missing_ok=True)
+        _forget(partial)
     return run
+
+
+def _forget(partial: Path) -> None:
+    with suppress(OSError):  # the run is whole without it; the next call tries again
+        partial.unlink(missing_ok=True)
 
 
 def _check_switches(**switches: object) -> None:
@@ -182,6 +190,8 @@ def run_identity(
 def find_run(identity: dict[str, Any]) -> tuple[Run | None, State | None, float]:
     """What the store holds of a run: it finished, or the state it stopped in and its seconds."""
     folder = home() / run_hash(identity)
-    if folder.exists() or folder.is_symlink():
+    with reading(folder, "take back the right to"):
+        found = folder.exists() or folder.is_symlink()
+    if found:
         return load_run(folder), None, 0.0
     return None, *load_state(folder.with_suffix(".partial"), identity["loop"]["steps"])

@@ -2,6 +2,7 @@
 
 import re
 import signal
+import sys
 from pathlib import Path
 
 import numpy as np
@@ -10,14 +11,15 @@ import typer
 from PIL import Image
 from typer.testing import CliRunner, Result
 
-from aef_core.__main__ import app
+from aef_core.__main__ import app, main
 from aef_core.cli import photos as photo_command
 from aef_core.cli import runs as run_commands
 from aef_core.cli.runs import stop_on_interrupt
 from aef_core.cli.shared import open_zoo, parse_settings
 from aef_core.config import home
-from aef_core.errors import AEFError
+from aef_core.errors import AEFError, BadInput
 from aef_core.faces import photos
+from aef_core.jobs import Job, map_runs
 from aef_core.models.zoo import zoo_table
 from aef_core.perturbation import PerturbationConfig
 from aef_core.perturbation.shelf import run_named
@@ -233,6 +235,42 @@ def test_nothing_given_is_ignored(arguments: tuple[str, ...], culprit: str, tmp_
     told = str(done.exception) if isinstance(done.exception, AEFError) else done.stderr
     assert culprit in re.sub(r"[│\s]+", " ", told)
     assert not list(home().glob("*")), "nothing was computed"
+
+
+def test_bars_are_wiped_before_an_error_is_told(capsys: pytest.CaptureFixture) -> None:
+    def on_step(state: object) -> None:
+        raise BadInput("odd")
+
+    few = [Job(config=PerturbationConfig(steps=2, batch=4, seed=seed)) for seed in (0, 1)]
+    with pytest.raises(BadInput):
+        map_runs(tiny_zoo(), make_faces(4), few, on_step=on_step)
+    shown = capsys.readouterr().err
+    assert "runs:" in shown and "aef:" in shown
+    assert shown.endswith("\r")
+    assert not shown.rstrip("\r").split("\r")[-1].strip(), "a bar stands where the error will be"
+
+
+@pytest.mark.parametrize(
+    ("line", "told"),
+    [
+        (("optimize", "--faces", "0"), "error: Invalid value for '--faces' / '--n': "),
+        (("optimize", "--steps", "0"), "error: Invalid value for '--steps': "),
+        (("optimize", "--eps", "x"), "error: Invalid value for '--eps': "),
+        (("optimize", "--frob"), "error: No such option: --frob"),
+        (("evaluate",), "error: Missing argument 'runs'"),
+        (("optimise",), "error: No such command 'optimise'"),
+        (("protect", "a\nb.jpg", "--strength", "9"), "error: strength must be positive"),
+        (("evaluate", "a\nb"), r"error: no run 'a\nb'"),
+    ],
+)
+def test_typers_refusals_are_one_plain_line(
+    line: tuple[str, ...], told: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(sys, "argv", ["aef_core", *line])
+    with pytest.raises(SystemExit) as ended:
+        main()
+    assert str(ended.value).startswith(told)
+    assert len(str(ended.value).splitlines()) == 1
 
 
 def test_a_run_named_twice_is_not_two_runs() -> None:

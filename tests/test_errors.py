@@ -39,7 +39,7 @@ def test_mistakes_are_both_ours_and_the_builtin() -> None:
 
 
 def fails_with(error: Exception, monkeypatch: pytest.MonkeyPatch) -> None:
-    def app() -> None:
+    def app(**_: object) -> None:
         raise error
 
     monkeypatch.setattr(command, "app", app)

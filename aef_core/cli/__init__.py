@@ -8,21 +8,27 @@ import os
 import sys
 from collections.abc import Callable
 
+import typer
+
+from aef_core.errors import AEFError
+
 
 def examples(*arguments: str, package: str = "aef_core") -> str:
     """The epilog of a command: its examples, one a line."""
     return "\n\n".join(["Examples:", *(f"python -m {package} {a}" for a in arguments)])
 
 
-def run(app: Callable[[], None]) -> None:
+def run(app: Callable[..., int | None]) -> None:
     """Run a command line; what a user can mend is told in one line, not in a traceback.
 
     Every other error keeps its traceback; `AEF_DEBUG=1` shows all of them.
     """
-    from aef_core.errors import AEFError
-
     try:
-        app()
+        sys.exit(app(standalone_mode=False))
+    except typer.TyperException as error:  # an option that is not there, or no number
+        sys.exit(f"error: {AEFError(error.format_message())}")
+    except typer.Abort:
+        sys.exit(130)
     except AEFError as error:
         if os.environ.get("AEF_DEBUG") == "1":
             raise

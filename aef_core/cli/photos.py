@@ -83,8 +83,8 @@ def protect(
                 done = protect_photo(path, perturbation.delta, out, strength)
                 forged = {box: interrupted(zoo, done, box) for box in done.boxes if check}
                 _report(path, done, forged)
-    names = ", ".join(perturbation.config["zoo"])
     if len(failures) < len(photos):
+        names = ", ".join(perturbation.config["zoo"])
         print(
             f"Made against edits by {names} as embedded here, of a face framed as here, from this "
             "very file. Some of them resist: --check says how far each is disturbed. Not covered: "

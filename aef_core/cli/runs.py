@@ -12,6 +12,7 @@ from aef_core.cli.shared import (
     Count,
     Data,
     Machine,
+    Methods,
     Official,
     ProfileName,
     Root,
@@ -27,12 +28,10 @@ from aef_core.cli.shared import (
 )
 
 if TYPE_CHECKING:
-    import pandas as pd
-
     from aef_core.perturbation import State
-    from aef_core.perturbation.store import Run
 
 app = typer.Typer()
+LATE = {"strength": "S late", "weight": "weight", "grad_l1": "mean |gradient|"}
 
 
 @app.command(
@@ -45,9 +44,7 @@ app = typer.Typer()
     )
 )
 def optimize(
-    method: Annotated[
-        list[str], typer.Option("--method", "--rule", help="aef, cmua, found, ..., or a bare rule")
-    ] = ("aef",),
+    method: Methods = ("aef",),
     settings: Settings = None,
     eps: Annotated[list[float] | None, typer.Option(help="bound, images in [-1, 1]")] = None,
     steps: Steps = None,
@@ -68,6 +65,7 @@ def optimize(
     more than one forward and backward pass makes fewer of them.
     """
     from aef_core.jobs import Job, address_of, map_runs
+    from aef_core.metrics.equilibrium import late_means
     from aef_core.perturbation.execution import Execution
     from aef_core.runs import Stopped
 
@@ -85,9 +83,11 @@ def optimize(
         print(stopped)
         raise typer.Exit(130) from None
     for run in runs:
-        loop = run.config["loop"]
-        print(f"{run.config['method']}, {loop['steps']} steps, {run.seconds:.0f} s: {run.path}")
-        print(summary(run).to_string(float_format="{:.3g}".format))
+        late = late_means(run.history)[list(LATE)].rename(columns=LATE)
+        late.insert(0, "S first", run.history.groupby("model", sort=False)["strength"].first())
+        steps = run.config["loop"]["steps"]
+        print(f"{run.config['method']}, {steps} steps, {run.seconds:.0f} s: {run.path}")
+        print(late.to_string(float_format="{:.3g}".format))
     print("S: interruption strength on the faces optimised on; weight: mean of the last quarter")
     names = " ".join(run.path.name for run in runs)
     same = f" --official {official}" if official else f" --zoo {zoo_name}"
@@ -125,22 +125,17 @@ def evaluate(
     from aef_core.metrics.survival import judged, sentences, total
     from aef_core.perturbation.shelf import runs_named
 
-    chosen = runs_named(runs)
-    zoo = open_zoo(official, zoo_name)
+    chosen, zoo = runs_named(runs), open_zoo(official, zoo_name)
     for run in chosen:
         check_run(run, zoo)
     n = get_profile(profile).n_test if n is None else n
     evaluator = Evaluator(zoo, open_faces(data, "test", n, root, zoo))
-    labels = [f"{run.path.name} {run.config['method']}" for run in chosen]
-    table = pd.concat(
-        [
-            evaluate_run(run, evaluator, detect=detect).assign(
-                method=label, seed=run.config["loop"]["seed"]
-            )
-            for label, run in zip(labels, chosen, strict=True)
-        ],
-        ignore_index=True,
-    )
+    tables = []
+    for run in chosen:
+        labels = {"method": f"{run.path.name} {run.config['method']}"}
+        seed = run.config["loop"]["seed"]
+        tables.append(evaluate_run(run, evaluator, detect=detect).assign(**labels, seed=seed))
+    table = pd.concat(tables, ignore_index=True)
     print(f"{n} {data} faces, mean [95 % interval over images]")
     print(judged(table).to_string(index=False))
     visible = table.groupby("method", sort=False)[["psnr", "ssim"]].mean()
@@ -169,21 +164,3 @@ def stop_on_interrupt() -> "Callable[[State], None]":
             raise Stopped(f"stopped after step {state.step}; the same command goes on from there")
 
     return on_step
-
-
-def summary(run: "Run") -> "pd.DataFrame":
-    """Per generator: S at the first step and late, late weight and gradient of a run."""
-    import pandas as pd
-
-    from aef_core.metrics.history import late_means
-
-    first = run.history.groupby("model", sort=False)["strength"].first()
-    late = late_means(run.history)
-    return pd.DataFrame(
-        {
-            "S first": first,
-            "S late": late["strength"],
-            "weight": late["weight"],
-            "mean |gradient|": late["grad_l1"],
-        }
-    )

@@ -15,48 +15,29 @@ if TYPE_CHECKING:
     from aef_core.perturbation.objective import Zoo
     from aef_core.perturbation.store import Run
 
-Method = Annotated[
-    str, typer.Option("--method", "--rule", help="aef, cmua, found, ..., or a bare weighting rule")
-]
-Settings = Annotated[
-    list[str] | None,
-    typer.Option("--set", help="a setting of the method, NAME=VALUE; may be repeated"),
-]
-ProfileName = Annotated[
-    str | None, typer.Option("--profile", help="smoke, quick or paper; AEF_PROFILE, else quick")
-]
+_METHOD = typer.Option("--method", "--rule", help="aef, cmua, found, ..., or a bare weighting rule")
+Method = Annotated[str, _METHOD]
+Methods = Annotated[list[str], _METHOD]
+_SETTING = "a setting of the method, NAME=VALUE; may be repeated"
+Settings = Annotated[list[str] | None, typer.Option("--set", help=_SETTING)]
+_PROFILE = "smoke, quick or paper; AEF_PROFILE, else quick"
+ProfileName = Annotated[str | None, typer.Option("--profile", help=_PROFILE)]
 Data = Annotated[str, typer.Option(help="embedded, celeba, lfw, ffpp or folder")]
 Root = Annotated[Path | None, typer.Option(help="folder or zip of the faces, unless embedded")]
-Count = Annotated[
-    int | None,
-    typer.Option("--faces", "--n", min=1, help="how many faces; the profile's by default"),
-]
+_COUNT = typer.Option("--faces", "--n", min=1, help="how many faces; the profile's by default")
+Count = Annotated[int | None, _COUNT]
 Steps = Annotated[int | None, typer.Option(min=1, help="computation, in plain steps")]
-Machine = Annotated[
-    list[str] | None,
-    typer.Option(
-        "--with",
-        help="memory and speed, NAME=VALUE: micro_batch, cache, precision, channels_last, compile",
-    ),
-]
-Scheduler = Annotated[
-    str | None,
-    typer.Option(help="address of a Dask scheduler whose workers make the runs; AEF_SCHEDULER"),
-]
-Official = Annotated[
-    Path | None, typer.Option(help="folder of official checkpoints, instead of the embedded zoo")
-]
+_MACHINE = "memory and speed, NAME=VALUE: micro_batch, cache, precision, channels_last, compile"
+Machine = Annotated[list[str] | None, typer.Option("--with", help=_MACHINE)]
+_SCHEDULER = "address of a Dask scheduler whose workers make the runs; AEF_SCHEDULER"
+Scheduler = Annotated[str | None, typer.Option(help=_SCHEDULER)]
+_OFFICIAL = "folder of official checkpoints, instead of the embedded zoo"
+Official = Annotated[Path | None, typer.Option(help=_OFFICIAL)]
 ZooName = Annotated[str, typer.Option("--zoo", help="embedded zoo: celeba64, or larger: faces128")]
 
 
 def parse_settings(pairs: list[str] | None, option: str = "--set") -> dict[str, Any]:
-    """`["tau=0.01"]` to `{"tau": 0.01}`; numbers and True/False are read as such.
-
-    Raises
-    ------
-    ValueError
-        A pair without "=", or a name given twice.
-    """
+    """`["tau=0.01"]` to `{"tau": 0.01}`; numbers and True/False are read as such."""
     settings = {}
     for pair in pairs or ():
         name, equals, value = pair.partition("=")
@@ -73,10 +54,7 @@ def parse_settings(pairs: list[str] | None, option: str = "--set") -> dict[str, 
 
 
 def loop_config(profile: str | None, **given: Any) -> "tuple[int, PerturbationConfig]":
-    """How many faces a profile optimises on, and its loop with what was given put in.
-
-    The same as the notebooks' settings, so that their runs are found again.
-    """
+    """How many faces a profile optimises on, and the notebooks' loop with what was given put in."""
     from aef_core.config import get_profile
     from aef_core.perturbation import PerturbationConfig
 
@@ -100,7 +78,7 @@ def open_faces(data: str, split: str, n: int, root: Path | None, zoo: "Zoo") -> 
 
     if data == "embedded" and root is not None:
         raise BadInput("--root is not for embedded faces: add --data celeba, lfw, ffpp or folder")
-    return load_faces(data, split, n, root, image_size(zoo))
+    return load_faces(data, split, n, root, _side(zoo))
 
 
 def open_zoo(official: Path | None, name: str = "celeba64") -> "Zoo":
@@ -112,21 +90,20 @@ def open_zoo(official: Path | None, name: str = "celeba64") -> "Zoo":
     return load_zoo("official", root=official) if official else load_zoo(name)
 
 
-def image_size(zoo: "Zoo") -> int:
-    """Side of the images the zoo was trained on, in pixels."""
+def _side(zoo: "Zoo") -> int:
     return next(iter(zoo.values())).image_size
 
 
 def check_run(run: "Run", zoo: "Zoo") -> None:
     """Refuse a run that cannot be laid over other faces or does not fit the zoo's image size."""
-    shape, side = tuple(run.delta.shape), image_size(zoo)
-    if shape[0] != 1:
+    (count, *shape), side = run.delta.shape, _side(zoo)
+    if count != 1:
         raise BadInput(f"run {run.path.name} holds one perturbation per image, none for all")
     if "budget" in run.config:
         budget = run.config["budget"]["name"]
         raise BadInput(f"run {run.path.name} has the budget {budget!r}: judge it in a notebook")
-    if shape[1:] != (3, side, side):
+    if shape != [3, side, side]:
         raise BadInput(
-            f"run {run.path.name} holds a perturbation of shape {shape[1:]}, this zoo needs "
+            f"run {run.path.name} holds a perturbation of shape {tuple(shape)}, this zoo needs "
             f"{(3, side, side)}: name the zoo it was made for (--zoo; evaluate has --official, too)"
         )

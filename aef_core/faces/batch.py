@@ -13,6 +13,7 @@ from aef_core.errors import BadInput
 from aef_core.faces.sources import LOADERS
 from aef_core.models.base import ATTRIBUTES
 from aef_core.models.judge import predict_attributes
+from aef_core.registry import check_count, short
 
 SPLITS = ("train", "test")
 LARGEST = 1024  # pixels, of a side that generators could take
@@ -125,10 +126,10 @@ def load_faces(
         raise BadInput(f"unknown face source {source!r}; known: {', '.join(LOADERS)}")
     if split not in SPLITS:
         raise BadInput(f"unknown split {split!r}; known: {', '.join(SPLITS)}")
-    if n is not None and not (isinstance(n, int) and n >= 1):
-        raise BadInput(f"n must be at least 1, a whole number, got {n}")
-    if not (isinstance(size, int) and 1 <= size <= LARGEST):
-        raise BadInput(f"size must be a whole number from 1 to {LARGEST}, got {size}")
+    if n is not None:
+        check_count("n", n)
+    if type(size) is not int or not 1 <= size <= LARGEST:
+        raise BadInput(f"size must be a whole number from 1 to {LARGEST}, got {short(size)}")
     if source != "embedded" and root is None:
         raise BadInput(f"source {source!r} needs a root: the folder or zip with its images")
     images, attributes, names = LOADERS[source](root, split, n, size)

@@ -19,6 +19,7 @@ from aef_core.atomic import write_new
 from aef_core.errors import BadInput
 from aef_core.faces.detection import NoFace, find_faces, framed
 from aef_core.faces.pictures import open_picture
+from aef_core.registry import SMALLEST
 
 Box = tuple[int, int, int, int]  # left, top, right, bottom, in pixels; may leave the photo
 
@@ -95,8 +96,8 @@ def protect_photo(
 
 
 def check_strength(strength: float) -> None:
-    """Refuse what is not in (0, 4], NaN included."""
-    if not 0 < strength <= STRONGEST:
+    """Refuse what is not in (0, 4], NaN included, or is zero in float32."""
+    if not SMALLEST <= strength <= STRONGEST:
         raise BadInput(f"strength must be positive, at most {STRONGEST:g}, got {strength}")
 
 

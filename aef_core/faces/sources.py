@@ -16,7 +16,7 @@ import numpy as np
 from PIL import Image
 
 from aef_core.config import ASSETS
-from aef_core.errors import AEFError, BadInput, NotFound, must_be_file
+from aef_core.errors import AEFError, BadInput, NotFound, must_be_file, reading
 from aef_core.faces.labels import read_labels
 from aef_core.faces.pictures import open_picture
 from aef_core.models.base import ATTRIBUTES
@@ -111,9 +111,12 @@ class FileTree:
 
     def __init__(self, root: str | Path) -> None:
         self.root, self._zip = Path(root), None
-        if self.root.is_dir():
-            files = (p for p in self.root.rglob("*") if p.is_file())
-            self.paths = sorted(str(p.relative_to(self.root)) for p in files)
+        with reading(root, "name where the set lies"):
+            is_folder = self.root.is_dir()
+        if is_folder:
+            with reading(root, "name the folder of the set alone"):
+                files = (p for p in self.root.rglob("*") if p.is_file())
+                self.paths = sorted(str(p.relative_to(self.root)) for p in files)
             return
         must_be_file(self.root, "name where the set lies", "folder or zip")
         try:

@@ -15,6 +15,7 @@ from aef_core.metrics.outcomes import edit_outcomes, edit_status, shows_edit
 from aef_core.models.base import check_size
 from aef_core.models.judge import predict_attributes
 from aef_core.perturbation.objective import Zoo
+from aef_core.registry import check_count
 
 MASK_THRESHOLD = 0.5  # sum over RGB of |G(x) - x|, in [-1, 1] units
 SUCCESS_THRESHOLD = 0.05  # L2_mask above it counts as interrupted
@@ -56,6 +57,7 @@ class Evaluator:
     """
 
     def __init__(self, zoo: Zoo, faces: FaceBatch, batch: int = 32) -> None:
+        check_count("batch", batch)
         check_size(zoo, faces.images)
         self.zoo, self.faces, self.batch = zoo, faces, batch
         self._forged: dict[tuple[str, str], Tensor] = {}

@@ -5,6 +5,7 @@ No code that a file brings is ever run.
 
 import hashlib
 import pickle
+import zipfile
 from collections import defaultdict
 from collections.abc import Mapping
 from pathlib import Path
@@ -13,9 +14,11 @@ import safetensors.torch
 import torch
 from torch import Tensor, nn
 
-from aef_core.errors import AEFError, is_damaged_file, must_be_file
+from aef_core.errors import AEFError, must_be_file, reason
 
 REINSTALL = "reinstall the package"
+DAMAGED = ("PytorchStreamReader", "unexpected EOF", "corrupt", "inline_container", "setStorage",
+           "resize storage", "wrong byte size", "encrypted")  # fmt: skip
 
 
 class BadCheckpoint(AEFError, RuntimeError):
@@ -73,16 +76,27 @@ def _read(path: Path, cure: str) -> object:
     """What a file holds, tensors and plain values only."""
     kind = "safetensors file" if path.suffix == ".safetensors" else "PyTorch checkpoint of tensors"
     try:
-        if path.suffix == ".safetensors":
-            return safetensors.torch.load_file(path)
-        return torch.load(path, map_location="cpu", weights_only=True)
+        return safetensors.torch.load_file(path) if kind[0] == "s" else _unpickled(path)
     except pickle.UnpicklingError:  # its message advises to run what the file brings
-        reason = "damaged, or it holds code to run, which is refused"
+        said = "damaged, or it holds code to run, which is refused"
     except Exception as error:  # a damaged pickle ends in whatever its bytes happen to ask for
         if isinstance(error, MemoryError) or not is_damaged_file(error):
             raise
-        reason = (str(error) or type(error).__name__).splitlines()[0]
-    raise BadCheckpoint(f"{path} is not a {kind} ({reason}): {cure}")
+        said = reason(error)
+    raise BadCheckpoint(f"{path} is not a {kind} ({said}): {cure}")
+
+
+def _unpickled(path: Path) -> object:
+    """What `torch.load` makes of it, with the checks that PyTorch leaves out."""
+    if zipped := zipfile.is_zipfile(path):
+        with zipfile.ZipFile(path) as archive:
+            if damaged := archive.testzip():
+                raise zipfile.BadZipFile(f"{damaged} was changed")
+    with path.open("rb") as file:
+        stored = torch.load(file, map_location="cpu", weights_only=True)
+        if not zipped and file.read(1):  # the old format has no checksums
+            raise zipfile.BadZipFile("bytes are left over")
+    return stored
 
 
 def _faults(ours: Mapping[str, Tensor], stored: Mapping) -> list[str]:
@@ -101,7 +115,12 @@ def _fault(ours: Tensor | None, theirs: object) -> str:
     """What keeps a stored value from taking the place of ours; empty if nothing does."""
     if ours is None:
         return "foreign"
-    if not isinstance(theirs, Tensor) or theirs.layout != torch.strided or theirs.is_quantized:
+    if (
+        not isinstance(theirs, Tensor)
+        or theirs.layout != torch.strided
+        or theirs.is_quantized
+        or theirs.is_meta
+    ):
         return "that hold no plain tensor"
     if theirs.shape != ours.shape:
         return "of another shape"
@@ -109,3 +128,8 @@ def _fault(ours: Tensor | None, theirs: object) -> str:
         return f"of type {str(theirs.dtype).removeprefix('torch.')}"
     # in float32, as it will be: 1e300 is infinite there
     return "" if theirs.float().isfinite().all() else "with NaN or infinite values"
+
+
+def is_damaged_file(error: Exception) -> bool:
+    """Whether `torch.load` complains of its file: any RuntimeError of its own reads otherwise."""
+    return not isinstance(error, RuntimeError) or any(word in str(error) for word in DAMAGED)

@@ -8,7 +8,7 @@ from typing import Any
 
 import torch
 
-from aef_core.config import ASSETS, default_device, usable_device
+from aef_core.config import ASSETS, default_device
 from aef_core.errors import BadInput
 from aef_core.models import ARCHITECTURES, DeepfakeModel
 from aef_core.models.weights import REINSTALL, load_weights, sha256_of
@@ -71,7 +71,7 @@ def load_zoo(
     wanted = held if models is None else models
     if unknown := [m for m in wanted if m not in held]:
         raise BadInput(f"unknown model {unknown[0]!r}; known: {', '.join(held)}")
-    device = usable_device(device) if device else default_device()
+    device = default_device(device)
     return {m: _read(table[m], folder / table[m].file, name, m).to(device) for m in wanted}
 
 

@@ -3,7 +3,7 @@
 from pathlib import Path
 
 from aef_core.config import home
-from aef_core.errors import BadInput, NotFound
+from aef_core.errors import BadInput, NotFound, reading
 from aef_core.perturbation.store import Run, load_run
 
 
@@ -14,7 +14,9 @@ def run_named(name: str) -> Run:
     """
     if not name.strip():
         raise BadInput("the name of the run is empty: give its folder or hash")
-    if (Path(name) / "run.json").exists():
+    with reading(name, "give a run's folder or hash"):
+        is_folder = (Path(name) / "run.json").exists()
+    if is_folder:
         return load_run(name)
     fitting = sorted(p.parent for p in home().glob("*/run.json") if p.parent.name.startswith(name))
     if not fitting:

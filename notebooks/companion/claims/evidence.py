@@ -12,11 +12,11 @@ from typing import Any
 import pandas as pd
 from torch import Tensor
 
-from aef_core.config import figures_dir
 from aef_core.errors import AEFError
 from aef_core.metrics import Evaluator
 from aef_core.metrics.history import last_quarter
 from aef_core.runs import optimize
+from companion.config import figures_dir
 from companion.studies.detection import detection_scores
 from companion.studies.differences import RANDOM, difference
 from companion.studies.equilibrium import maxmin_gap

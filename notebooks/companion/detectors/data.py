@@ -15,6 +15,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from aef_core.atomic import replacement
 from aef_core.config import home
 from aef_core.errors import BadInput
 from aef_core.faces import FaceBatch, load_faces, to_uint8
@@ -68,8 +69,8 @@ def demo_set(split: str, size: int = SIZE, n: int | None = None, seed: int = 0) 
         return FaceSet(**torch.load(path, weights_only=True))
     points = stored_landmarks(faces, source)
     made = compose(zoo, faces, points, faces.names, split, size, seed)
-    path.parent.mkdir(parents=True, exist_ok=True)
-    torch.save(vars(made), path)
+    with replacement(path) as temporary:
+        torch.save(vars(made), temporary)
     return made
 
 

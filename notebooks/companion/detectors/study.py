@@ -9,6 +9,7 @@ import pandas as pd
 import safetensors.torch
 import torch
 
+from aef_core.atomic import write_bytes, write_text
 from aef_core.errors import NotFound
 from companion.config import ASSETS
 from companion.detectors.arms import ARMS
@@ -55,12 +56,15 @@ class Study:
 
     def save(self, folder: Path = KEPT, name: str = "csdfd") -> None:
         """Keep the tables as CSV: numbers, no image."""
-        folder.mkdir(parents=True, exist_ok=True)
-        self.scores.round(3).to_csv(folder / f"{name}_scores.csv", index=False)
         means = self.gradients.groupby(["arm", "seed"], sort=False).mean(numeric_only=True)
-        means.drop(columns="step").round(4).to_csv(folder / f"{name}_gradients.csv")
-        self.probes.round(4).to_csv(folder / f"{name}_probes.csv", index=False)
-        self.seconds.round(4).to_csv(folder / f"{name}_seconds.csv")
+        tables = {
+            "scores": self.scores.round(3).to_csv(index=False),
+            "gradients": means.drop(columns="step").round(4).to_csv(),
+            "probes": self.probes.round(4).to_csv(index=False),
+            "seconds": self.seconds.round(4).to_csv(),
+        }
+        for kind, text in tables.items():
+            write_text(folder / f"{name}_{kind}.csv", text)
 
 
 def compare(
@@ -146,7 +150,7 @@ def ship(models: Mapping[str, Detector], folder: Path = KEPT) -> None:
     """Keep the detector of the `detect` command, float16, with its frozen front."""
     if SHIPPED in models:
         weights = {k: v.half().contiguous() for k, v in models[SHIPPED].state_dict().items()}
-        safetensors.torch.save_file(weights, folder / "csdfd.safetensors")
+        write_bytes(folder / "csdfd.safetensors", safetensors.torch.save(weights))
 
 
 def load_detector(folder: Path = KEPT, frozen: int = 9) -> Detector:

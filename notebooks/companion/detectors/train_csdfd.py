@@ -9,6 +9,7 @@ from pathlib import Path
 
 import torch
 
+from aef_core.atomic import write_text
 from companion.detectors.data import demo_set, lfw_set, research_set
 from companion.detectors.study import KEPT, compare
 
@@ -31,10 +32,9 @@ def main() -> None:
         judged["LFW"] = lfw_set(args.data, n=args.judged)
     else:
         faces, judged = demo_set("train"), {s: demo_set(s) for s in ("val", "test")}
-    args.out.mkdir(parents=True, exist_ok=True)
     config = {k: v for k, v in vars(args).items() if k not in ("data", "out")}
     config["faces"] = "CelebA by identity, LFW" if args.data else "embedded"
-    (args.out / "csdfd.json").write_text(json.dumps(config, indent=1) + "\n")
+    write_text(args.out / "csdfd.json", json.dumps(config, indent=1) + "\n")
     compare(faces, judged, seeds=range(args.seeds), steps=args.steps, without=args.without,
             after_seed=args.out)  # fmt: skip
 

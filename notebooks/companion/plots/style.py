@@ -15,9 +15,9 @@ from matplotlib.figure import Figure
 from matplotlib.layout_engine import PlaceHolderLayoutEngine
 
 from aef_core.atomic import replacement, write_text
-from aef_core.config import figures_dir
 from aef_core.plots import METHOD_LABELS as METHOD_LABELS
 from aef_core.plots import MODEL_COLOURS as MODEL_COLOURS
+from companion.config import figures_dir
 from companion.provenance import weights
 
 _PALETTE = sns.color_palette("colorblind").as_hex()

@@ -16,9 +16,10 @@ from PIL import Image
 from torch import Tensor
 from tqdm.auto import tqdm
 
-from aef_core.errors import AEFError, BadInput, is_damaged_file
+from aef_core.errors import AEFError, BadInput
 from aef_core.faces.detection import enlarged, find_faces
 from aef_core.metrics.evaluation import Evaluator, protect
+from aef_core.models.weights import is_damaged_file
 
 CURE = "connect once (107 MB of FaceNet weights), or pip install 'aef-companion[faces]' for dlib"
 

@@ -12,6 +12,7 @@ from pathlib import Path
 
 import pandas as pd
 
+from aef_core.atomic import write_text
 from companion.detectors.corit import study
 from companion.detectors.corit.training import train_detector
 
@@ -36,7 +37,7 @@ def long_run(bench: study.Bench, out: Path) -> pd.DataFrame:
         detector = study.detector_on(bench.encoders[start], bench.tasks[task], seed)
         outcome = train_detector(detector, bench.tasks[task], config)
         rows.append(study.row_of(outcome, task=task, encoder=start))
-        pd.DataFrame(rows).to_csv(out, index=False, float_format="%.5g")
+        write_text(out, pd.DataFrame(rows).to_csv(index=False, float_format="%.5g"))
         print(f"{task}, {start}, rho {rho:g}, seed {seed}: AUC {outcome.auc:.3f}", flush=True)
     return pd.DataFrame(rows)
 
