@@ -11,8 +11,13 @@ PATIENCE = 480  # seconds for one stage, on a machine that has other things to d
 BROWSERS = ("chromium", "chromium-browser", "google-chrome")
 
 
+def outside(url: str) -> bool:
+    """Whether an address lies beyond this machine."""
+    return "//127.0.0.1" not in url and not url.startswith(("blob:", "data:", "file:"))
+
+
 @contextmanager
-def browser_page() -> Iterator:
+def browser_page(patience: float = PATIENCE) -> Iterator:
     """A page of headless Chromium that reaches nothing but this machine."""
     sync_api = pytest.importorskip("playwright.sync_api", reason="Playwright is not installed")
     with sync_api.sync_playwright() as playwright:
@@ -24,10 +29,7 @@ def browser_page() -> Iterator:
             executable_path=found or own, args=["--no-sandbox"], timeout=PATIENCE * 1000
         )
         page = browser.new_page(viewport={"width": 1280, "height": 1100})
-        page.set_default_timeout(PATIENCE * 1000)
-        page.route(
-            lambda url: "//127.0.0.1" not in url and not url.startswith(("blob:", "data:", "file:")),
-            lambda route: route.abort(),
-        )
+        page.set_default_timeout(patience * 1000)
+        page.route(outside, lambda route: route.abort())
         yield page
         browser.close()

@@ -124,4 +124,3 @@ def test_the_comparison_can_fail() -> None:
     (weights,) = javascript(WEIGHTS, [ask])
     other = python_weights("aef", {"tau": 0.0011, "beta": 0.9}, trace)
     assert np.abs(np.array(weights) - other).max() > TOLERANCE
-

@@ -90,7 +90,8 @@ class Game:
     def start(self) -> Tensor:
         """The first d: uniform noise in the box, shape [D]."""
         noise = torch.Generator().manual_seed(self.seed)
-        return (torch.rand(self.dimensions, generator=noise, dtype=torch.float64) * 2 - 1) * self.eps
+        random = torch.rand(self.dimensions, generator=noise, dtype=torch.float64)
+        return (random * 2 - 1) * self.eps
 
     def frame(self) -> Tensor:
         """Random directions at right angles, of unit length, shape [K, D]."""

@@ -14,6 +14,9 @@ const CLOSED = "Toy game: four make-believe editors A to D, each pulling the pat
   "D the hardest to move. The weights move the pattern, the pattern moves the strengths. Its " +
   "numbers stand for no real editor.";
 
+const PULLS = "Imbalance: how many times harder the last is to move than the first. Cosine: between " +
+  "any two pulls; below 0 they are at odds.";
+
 const state = {
   source: "toy", run: Object.keys(data.traces)[0], rule: "aef", values: {}, off: new Set(),
   imbalance: data.world.imbalance, cosine: data.world.cosine, step: Infinity,
@@ -75,8 +78,10 @@ function drawControls() {
   $("settings").replaceChildren(...Object.entries(RULES[state.rule].settings).map(([key, s]) =>
     slider(key, s, own[key], (v) => { own[key] = v; update(); })));
   const toy = { imbalance: setting(0, 1, 10, 0.5), cosine: setting(0, -0.3, 0.9, 0.05) };
-  $("toy-settings").replaceChildren(...(state.source === "toy" ? Object.entries(toy) : []).map(
-    ([key, s]) => slider(key, s, state[key], (v) => { state[key] = v; update(); })));
+  const hint = Object.assign(document.createElement("p"), { className: "hint", textContent: PULLS });
+  const knobs = Object.entries(toy).map(([key, s]) =>
+    slider(key, s, state[key], (v) => { state[key] = v; update(); }));
+  $("toy-settings").replaceChildren(...(state.source === "toy" ? [...knobs, hint] : []));
 }
 
 function drawEditors() {
@@ -138,7 +143,9 @@ function say(history, residual, reference) {
   const compared = state.rule === "uniform" ? "" : `; averaging leaves ${short(late(reference))}`;
   $("said").textContent = `${title(state.rule)}${own.length ? ` (${own.join(", ")})` : ""}: ` +
     `${weakest} is thrown off least. ${ending} Residual ${short(late(residual))}${compared}.`;
-  $("loop").textContent = state.source === "run" ? OPEN : CLOSED;
+  const missing = Object.keys(data.rules).filter((name) => !(name in RULES)).join(", ");
+  $("loop").textContent = (state.source === "run" ? OPEN : CLOSED) + ` Not offered: ${missing}; ` +
+    "they need the inner products of the editors' gradients, which no recorded run holds.";
 }
 
 let charts = [];

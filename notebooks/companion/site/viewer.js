@@ -87,7 +87,7 @@ function drawStory() {
       figure(after, `edited: ${sign} ${verdict.toLowerCase()}`, "last")),
   );
   const strong = Object.assign(document.createElement("b"), { textContent: `${sign} ${verdict}` });
-  const number = value === null ? "" : ` L2_mask ${short(value)}.`;
+  const number = value === null ? "" : ` Change where it edits: ${short(value)} (L2_mask).`;
   const all = shown.survival[pick.method][pick.model]?.[pick.edit];
   $("judged").replaceChildren(strong, `: ${meaning} (${pick.model}, ${edit}, ${pick.method}).${number}` +
     (all ? ` Over all judged faces: ${all}.` : ""));
