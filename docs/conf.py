@@ -8,6 +8,9 @@ import os
 import re
 from pathlib import Path
 
+from docutils import nodes
+from sphinx import addnodes
+
 from aef_core import __version__
 
 ROOT = Path(__file__).parents[1]
@@ -25,7 +28,10 @@ extensions = [
     "sphinx.ext.viewcode",
 ]
 root_doc = "docs/index"
-include_patterns = ["docs/*.md", "notebooks/*.ipynb", "aef_core/assets/**/*.md", "CHANGELOG.md"]
+include_patterns = [
+    "docs/*.md", "notebooks/*.ipynb", "aef_core/assets/*.md", "aef_core/assets/*/*.md",
+    "README.md", "CHANGELOG.md",
+]  # fmt: skip
 exclude_patterns = ["**/.ipynb_checkpoints"]
 
 nb_execution_mode = "off"  # outputs are those stored, of real runs
@@ -73,6 +79,21 @@ def plain_marks(app, what, name, obj, options, lines: list[str]) -> None:
         lines[i] = "".join(parts)
 
 
+def link_folders(app, doctree) -> None:
+    """A link to a folder of the repository leads to the code host, or is text without one."""
+    here = Path(app.env.doc2path(app.env.docname)).parent
+    for node in list(doctree.findall(addnodes.pending_xref)):
+        folder = here / node["reftarget"]
+        if node["reftype"] != "myst" or node.get("refdomain") or not folder.is_dir():
+            continue
+        place = folder.resolve().relative_to(ROOT).as_posix()
+        address = {"refuri": f"{ADDRESS}/tree/main/{place}"}
+        link = nodes.reference("", "", **address) if ADDRESS else nodes.inline()
+        link += node.children
+        node.replace_self(link)
+
+
 def setup(app) -> None:
     """Connect before napoleon, which writes marks of its own."""
     app.connect("autodoc-process-docstring", plain_marks, priority=400)
+    app.connect("doctree-read", link_folders)
