@@ -57,6 +57,7 @@ html_theme_options = {
     "use_repository_button": bool(ADDRESS),
     "use_download_button": True,
     "show_toc_level": 2,
+    "navbar_persistent": [],  # one search field is enough
 }
 if ADDRESS:
     html_theme_options |= {
@@ -73,10 +74,21 @@ MARKS = re.compile(r"(?<!\\)[|*]|(?<=\w)_(?=\W|$)")
 
 def plain_marks(app, what, name, obj, options, lines: list[str]) -> None:
     """Docstrings are prose and formulas: bars, stars and a trailing underscore mean themselves."""
+    if what == "module":
+        literal_blocks(lines)
     for i, line in enumerate(lines):
+        if what == "module" and line.startswith("    "):
+            continue
         parts = re.split(r"(``?[^`]*``?)", line)  # what stands in backquotes stays as it is
         parts[::2] = [MARKS.sub(lambda m: "\\" + m[0], part) for part in parts[::2]]
         lines[i] = "".join(parts)
+
+
+def literal_blocks(lines: list[str]) -> None:
+    """In a module's docstring an indented block after a blank line is code."""
+    for i in range(len(lines) - 1, 1, -1):
+        if lines[i].startswith("    ") and not lines[i - 1] and not lines[i - 2].startswith(" "):
+            lines[i:i] = ["::", ""]
 
 
 def link_folders(app, doctree) -> None:

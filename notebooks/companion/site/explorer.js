@@ -216,7 +216,8 @@ function begin() {
   if (parent !== window) document.documentElement.classList.add("inside");
   new ResizeObserver(() => {
     update();
-    parent.postMessage({ explorer: document.documentElement.scrollHeight }, "*");
+    const height = Math.ceil(document.body.getBoundingClientRect().height) + 4;
+    parent.postMessage({ explorer: height }, "*");
   }).observe(document.body);
   show({});
 }
