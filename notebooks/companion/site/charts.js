@@ -2,7 +2,7 @@
 "use strict";
 
 const SVG = "http://www.w3.org/2000/svg";
-const MARGIN = { left: 46, right: 92, top: 8, bottom: 20 };
+const MARGIN = { left: 46, right: 104, top: 8, bottom: 20 };
 
 function element(name, attributes = {}, text = "") {
   const made = document.createElementNS(SVG, name);

@@ -27,15 +27,15 @@ Object.entries(RULES).forEach(([name, { settings }]) => {
 });
 
 const TRIES = [
-  ["The authors' constants", "tau 0.1, on a real run: close to averaging?",
+  ["The authors' constants", "tau 0.1 on a real run: who gets the weight?",
     { source: "run", rule: "aef", values: { tau: 0.1, beta: 0.9 } }],
-  ["Colder", "the same run at tau 0.002: who gets the weight now?",
+  ["Colder", "the same run at tau 0.002: what changes?",
     { source: "run", rule: "aef", values: { tau: 0.002, beta: 0.9 } }],
   ["Without memory", "beta 0 in the toy game: do the weights settle?",
     { source: "toy", rule: "aef", values: { tau: 0.005, beta: 0 } }],
   ["Only the weakest", "all weight on one: watch the residual",
     { source: "toy", rule: "ohem", values: { keep: 1 } }],
-  ["Worst-case control", "max-min in the toy game: do strengths meet?",
+  ["Worst-case control", "max-min in the toy game: how near do strengths come?",
     { source: "toy", rule: "max-min", values: {} }],
 ];
 
@@ -72,8 +72,7 @@ function drawControls() {
   document.querySelectorAll("[name=source]").forEach((r) => { r.checked = r.value === state.source; });
   $("run-row").hidden = state.source === "toy";
   $("rule").value = state.rule;
-  const about = (data.rules[state.rule] ?? "").split(": ").slice(1).join(": ");
-  $("about").textContent = about.charAt(0).toUpperCase() + about.slice(1);
+  $("about").textContent = data.rules[state.rule];
   const own = state.values[state.rule];
   $("settings").replaceChildren(...Object.entries(RULES[state.rule].settings).map(([key, s]) =>
     slider(key, s, own[key], (v) => { own[key] = v; update(); })));
@@ -140,9 +139,10 @@ function say(history, residual, reference) {
     ? `The weights end almost equal (${Math.min(...w).toFixed(2)} to ${Math.max(...w).toFixed(2)}).`
     : `${heaviest.join(" and ")} end${heaviest.length > 1 ? "" : "s"} with the largest weight ` +
       `(${Math.max(...w).toFixed(2)}).`;
-  const compared = state.rule === "uniform" ? "" : `; averaging leaves ${short(late(reference))}`;
+  const compared = state.rule === "uniform" ? "" : ` (averaging: ${short(late(reference))})`;
   $("said").textContent = `${title(state.rule)}${own.length ? ` (${own.join(", ")})` : ""}: ` +
-    `${weakest} is thrown off least. ${ending} Residual ${short(late(residual))}${compared}.`;
+    `${weakest} is thrown off least. ${ending} Residual over the last quarter of the steps: ` +
+    `${short(late(residual))}${compared}.`;
   const missing = Object.keys(data.rules).filter((name) => !(name in RULES)).join(", ");
   $("loop").textContent = (state.source === "run" ? OPEN : CLOSED) + ` Not offered: ${missing}; ` +
     "they need the inner products of the editors' gradients, which no recorded run holds.";
