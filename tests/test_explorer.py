@@ -14,6 +14,7 @@ from aef_core.errors import BadInput
 from aef_core.metrics import Evaluator
 from aef_core.perturbation import PerturbationConfig
 from aef_core.runs import optimize
+from aef_core.weighting import RULES
 from companion.site import Show, explorer_page, page
 from companion.site.gather import OWN
 from companion.site.pictures import drawn, most_edited, packed
@@ -160,6 +161,14 @@ def test_the_viewer_follows_its_choices(built: Path, tmp_path: Path) -> None:
         assert view.evaluate("document.documentElement.dataset.theme") == "dark"
         assert view.evaluate("document.documentElement.scrollWidth") == 390
         shot(view, "phone-dark", tmp_path)
+
+
+def test_rules_are_described_by_their_docstrings() -> None:
+    said = page.about(RULES["aef"].__doc__)
+    assert "least interrupted" in said["line"]
+    assert said["formula"].startswith("w = softmax(-E / tau)")
+    assert page.about("Formula-free.") == {"line": "Formula-free.", "formula": ""}
+    assert all(page.about(rule.__doc__)["formula"] for rule in RULES.values())
 
 
 def test_a_recorded_run_keeps_its_numbers(show: Show) -> None:

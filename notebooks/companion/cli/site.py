@@ -5,7 +5,7 @@ from typing import Annotated
 
 import typer
 
-from aef_core.cli.shared import ProfileName, ZooName
+from aef_core.cli.shared import ProfileName
 from companion.cli import examples
 
 app = typer.Typer()
@@ -15,7 +15,9 @@ app = typer.Typer()
 def explorer(
     out: Annotated[Path, typer.Option(help="the file to write")] = Path("build/site/explorer.html"),
     faces: Annotated[int, typer.Option(min=1, help="faces in the before/after viewer")] = 8,
-    zoo_name: ZooName = "celeba64",
+    zoo_name: Annotated[
+        str | None, typer.Option("--zoo", help="embedded zoo; the notebooks' by default")
+    ] = None,
     profile: ProfileName = None,
 ) -> None:
     """Build the explorer: weights to play with, faces before and after, in one HTML file.

@@ -72,7 +72,8 @@ function drawControls() {
   document.querySelectorAll("[name=source]").forEach((r) => { r.checked = r.value === state.source; });
   $("run-row").hidden = state.source === "toy";
   $("rule").value = state.rule;
-  $("about").textContent = data.rules[state.rule];
+  $("about").textContent = data.rules[state.rule].line;
+  $("formula").textContent = data.rules[state.rule].formula;
   const own = state.values[state.rule];
   $("settings").replaceChildren(...Object.entries(RULES[state.rule].settings).map(([key, s]) =>
     slider(key, s, own[key], (v) => { own[key] = v; update(); })));

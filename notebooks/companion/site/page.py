@@ -1,6 +1,7 @@
 """From runs and pictures to one file of HTML that needs nothing else."""
 
 import json
+import re
 from dataclasses import replace
 from importlib.resources import files
 from itertools import cycle
@@ -59,10 +60,17 @@ def page_data(show: Show, n_faces: int) -> dict[str, Any]:
     return {
         "world": world(PLAYERS),
         "traces": {label: trace(history) for label, history in show.histories.items()},
-        "rules": {name: (rule.__doc__ or "").split("\n")[0] for name, rule in RULES.items()},
+        "rules": {name: about(rule.__doc__ or "") for name, rule in RULES.items()},
         "colours": colours(show),
         "viewer": packed(show, n_faces),
     }
+
+
+def about(docstring: str) -> dict[str, str]:
+    """What a rule's docstring says first, `line`, and its `formula`'s first sentence, if any."""
+    found = re.search(r"Formula: (.+?)(?:\.\s|\.$|\n\n)", docstring, re.DOTALL)
+    formula = " ".join(found[1].replace("`", "").split()) if found else ""
+    return {"line": docstring.split("\n")[0], "formula": formula}
 
 
 def world(players: tuple[str, ...]) -> dict[str, Any]:
