@@ -7,7 +7,6 @@ import json
 import os
 import re
 import secrets
-import shutil
 import signal
 import socket
 import subprocess
@@ -24,11 +23,11 @@ import pytest
 
 from aef_core.config import REPOSITORY
 
+from .browser import PATIENCE, browser_page
+
 sync_api = pytest.importorskip("playwright.sync_api", reason="Playwright is not installed")
 
 NAME = "05_weight_dynamics.ipynb"
-PATIENCE = 480  # seconds for one stage, on a machine that has other things to do
-BROWSERS = ("chromium", "chromium-browser", "google-chrome")
 SETTINGS = {
     "apputils-extension/notification": {"checkForUpdates": False, "fetchNews": "false"},
     "notebook-extension/tracker": {"windowingMode": "none"},  # every cell is in the page
@@ -98,27 +97,6 @@ def wait_for(true, what: str) -> None:
         if time.monotonic() > deadline:
             pytest.fail(f"{what} took more than {PATIENCE} s")
         time.sleep(0.5)
-
-
-@contextmanager
-def browser_page() -> Iterator:
-    """A page of headless Chromium that reaches nothing but this machine."""
-    with sync_api.sync_playwright() as playwright:
-        found = next(filter(None, map(shutil.which, BROWSERS)), None)
-        own = playwright.chromium.executable_path
-        if not found and not Path(own).exists():
-            pytest.skip(f"no browser: none of {', '.join(BROWSERS)}, nor Playwright's own")
-        browser = playwright.chromium.launch(
-            executable_path=found or own, args=["--no-sandbox"], timeout=PATIENCE * 1000
-        )
-        page = browser.new_page(viewport={"width": 1280, "height": 1100})
-        page.set_default_timeout(PATIENCE * 1000)
-        page.route(
-            lambda url: "//127.0.0.1" not in url and not url.startswith(("blob:", "data:")),
-            lambda route: route.abort(),
-        )
-        yield page
-        browser.close()
 
 
 def run_all(page, address: str, pictures: int) -> None:

@@ -65,6 +65,16 @@ def test_conda_environment_holds_the_same_pins() -> None:
     assert [line for line in through_pip if not PIN.fullmatch(line)] == ["-e ."]
 
 
+def test_the_site_is_pinned_on_top_of_the_lock() -> None:
+    """Exact pins of the extra `site` and what it brings, none of them the lock's already."""
+    text = (ROOT / "docs" / "requirements.txt").read_text()
+    lines = [line for line in text.splitlines() if not line.startswith("#")]
+    assert [line for line in lines if not PIN.fullmatch(line)] == []
+    wanted = PROJECT["project"]["optional-dependencies"]["site"]
+    assert {normal(re.match(r"[\w.-]+", name)[0]) for name in wanted} <= pins(lines).keys()
+    assert pins(lines).keys() & pins(LOCK).keys() == set()
+
+
 def test_there_is_one_lock() -> None:
     assert [p.name for p in ROOT.glob("*.lock")] == ["requirements.lock"]
 

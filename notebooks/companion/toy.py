@@ -18,6 +18,7 @@ from aef_core.weighting import Feedback, make_rule
 LIMIT = 0.2  # no strength passes it
 OFFSET = 3.0  # at rest a strength is sigmoid(-3) = 5 % of the limit
 MOMENTUM = 0.8
+SLOPE = 9.0  # of the easiest player
 
 
 @dataclass(frozen=True)
@@ -72,8 +73,7 @@ class Game:
         """
         weigh, directions, slopes = make_rule(rule, **settings), self._directions(), self._slopes()
         scale = slopes / (self.eps * directions.abs().sum(dim=1))
-        noise = torch.Generator().manual_seed(self.seed)
-        d = (torch.rand(self.dimensions, generator=noise, dtype=torch.float64) * 2 - 1) * self.eps
+        d = self.start()
         velocity, rows = torch.zeros_like(d), []
         for _ in range(self.steps):
             share = torch.sigmoid(scale * (directions @ d) - OFFSET)
@@ -87,19 +87,29 @@ class Game:
             d = (d + self.step_size * velocity.sign()).clamp(-self.eps, self.eps)
         return _history(self.players, *(torch.stack(column) for column in zip(*rows, strict=True)))
 
+    def start(self) -> Tensor:
+        """The first d: uniform noise in the box, shape [D]."""
+        noise = torch.Generator().manual_seed(self.seed)
+        random = torch.rand(self.dimensions, generator=noise, dtype=torch.float64)
+        return (random * 2 - 1) * self.eps
+
+    def frame(self) -> Tensor:
+        """Random directions at right angles, of unit length, shape [K, D]."""
+        noise = torch.Generator().manual_seed(self.seed + 1)
+        shape = (self.dimensions, len(self.players))
+        random = torch.randn(*shape, generator=noise, dtype=torch.float64)
+        return torch.linalg.qr(random).Q.T
+
     def _directions(self) -> Tensor:
         """Unit vectors with the wanted cosine, shape [K, D]: a frame mixed by a Cholesky factor."""
         k = len(self.players)
-        noise = torch.Generator().manual_seed(self.seed + 1)
-        random = torch.randn(self.dimensions, k, generator=noise, dtype=torch.float64)
-        frame = torch.linalg.qr(random).Q.T
         wanted = torch.full((k, k), self.cosine, dtype=torch.float64).fill_diagonal_(1)
-        return torch.linalg.cholesky(wanted) @ frame
+        return torch.linalg.cholesky(wanted) @ self.frame()
 
     def _slopes(self) -> Tensor:
         k = len(self.players)
         fall = torch.arange(k, dtype=torch.float64) / max(1, k - 1)
-        return 9.0 * self.imbalance**-fall
+        return SLOPE * self.imbalance**-fall
 
 
 def replay(
