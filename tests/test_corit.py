@@ -21,7 +21,7 @@ from companion.detectors.corit.gsnr import (
     predicted_radius,
 )
 from companion.detectors.corit.parts import parts_table, probe, proxy_fidelity, proxy_table
-from companion.detectors.corit.radius import Radius, bisect, critical_radius, radius_table
+from companion.detectors.corit.radius import Radius, critical_radius, radius_table
 from companion.detectors.corit.sam import SAM, weight_norm
 from companion.detectors.corit.tasks import edit_task, trace_task, upsampling_trace
 from companion.detectors.corit.training import (
@@ -181,9 +181,6 @@ def test_critical_radius_of_synthetic_curves() -> None:
     assert math.isnan(critical_radius(curve(True, True)).low)
     assert Radius(0.1, 0.4).point == pytest.approx(0.2)
     assert Radius(0.0, 0.4).point == 0.2
-    narrow = bisect(lambda rho: rho > 0.15, Radius(0.1, 0.2), rounds=6)
-    assert narrow.low <= 0.15 <= narrow.high
-    assert narrow.high - narrow.low < 0.002
     table = radius_table(
         pd.concat((curve(False, False, True), curve(False, True, True).assign(seed=1))), ["task"]
     )
@@ -367,18 +364,24 @@ def test_label_falsifiers_tell_yes_no_and_cannot_tell() -> None:
     start = falsifiers.random_start_collapses_alike
     assert start(radii("encoder", ("a", 0.1, 0.2), ("b", 0.1, 0.2)), "a", "b").falsified is True
     assert start(radii("encoder", ("a", 0.1, 0.2), ("b", 0.2, 0.5)), "a", "b").falsified is False
+    assert start(radii("encoder", ("a", 0.2, 0.5), ("b", 0.1, 0.2)), "a", "b").falsified is True
 
-    cells = pd.DataFrame({"point": np.arange(8.0), "gsnr": np.arange(8.0) ** 2})
+    cells = pd.DataFrame({"point": np.arange(8.0), "gsnr": np.arange(8.0) ** 2, "seed": 0})
     assert falsifiers.radius_does_not_rise(cells).falsified is False
     assert falsifiers.radius_does_not_rise(cells.assign(gsnr=-cells["gsnr"])).falsified is True
     assert falsifiers.radius_does_not_rise(cells[:5]).falsified is None
+    two = pd.concat((cells, cells.assign(seed=1, gsnr=-cells["gsnr"])))
+    ends, count = falsifiers.rank_over_seeds(two, "point")
+    assert (ends["value"], count) == (0, 8)
+    assert ends["low"] < -1 and ends["high"] > 1
 
     noise = pd.DataFrame({"task": ["c", "n"], "low": [0.1, 0.1], "high": 0.2, "gsnr": [1.0, 0.2]})
     assert falsifiers.noise_leaves_the_radius(noise, "c", "n").falsified is True
     assert falsifiers.noise_leaves_the_radius(noise.assign(gsnr=1.0), "c", "n").falsified is None
-    falling = pd.Series([3.0, 2.0, 1.0])
+    names = [f"block {k}" for k in (1, 2, 10)]
+    falling = pd.DataFrame({"block": names, "gsnr": [3.0, 2.0, 1.0], "seed": 0})
     assert falsifiers.gsnr_keeps_with_depth(falling).falsified is False
-    assert falsifiers.gsnr_keeps_with_depth(falling[::-1]).falsified is True
+    assert falsifiers.gsnr_keeps_with_depth(falling.assign(gsnr=[1, 2, 3])).falsified is True
 
 
 def test_rival_and_part_falsifiers() -> None:

@@ -44,7 +44,7 @@ def calibration(folder: Path = KEPT) -> tuple[pd.Series, pd.Series]:
     """
     path = folder / "csdfd_scores.csv"
     if not path.exists():
-        raise NotFound(f"{path} is missing: python -m companion.detectors.train_csdfd makes it")
+        raise NotFound(f"{path} is missing: python -m companion.detectors makes it")
     table = read_scores(path)
     test = table[table["set"] == "test"]
     return tuple(test.loc[test["label"] == label, f"{SHIPPED}|0"] for label in (REAL, FAKE))

@@ -125,6 +125,4 @@ def proxy_fidelity(detector: Detector, task: Task, batch: int = 64, seed: int = 
     proxy, truth = (m - m.mean(dim=1, keepdim=True) for m in (proxy, truth))
     own = F.cosine_similarity(proxy, truth).numpy()
     other = F.cosine_similarity(proxy[:, order], truth).numpy()
-    return pd.Series(
-        {"proxy": own.mean(), "shuffled": other.mean(), "ahead": np.mean(own > other)}
-    )
+    return pd.Series({"proxy": own.mean(), "shuffled": other.mean(), "ahead": np.mean(own > other)})
