@@ -344,11 +344,24 @@ def test_clips_wrapper_has_the_encoders_interface(batch_first: bool) -> None:
 
 def test_clip_weights_load_where_open_clip_is(tmp_path: Path) -> None:
     open_clip = pytest.importorskip("open_clip", reason="open_clip is not installed")
-    name, path = "ViT-B-32", tmp_path / "clip.pt"
+    name, path, broken = "ViT-S-32", tmp_path / "clip.pt", tmp_path / "text.pt"
     torch.manual_seed(0)
-    torch.save(open_clip.create_model(name).state_dict(), path)
+    model = open_clip.create_model(name)
+    torch.save(model.state_dict(), path)
     encoder = load_clip(path, name)
-    assert encoder(torch.zeros(1, 3, 64, 64)).shape == (1, encoder.dim)
+    images = bright_task(2, size=64).images
+    torch.testing.assert_close(encoder(images), model.visual(encoder.prepared(images)))
+    direction = pieces.class_direction(encoder, images, torch.tensor([0, 1]))
+    assert pieces.taps_with(encoder, images, direction, pieces.Injection())[-1].shape[0] == 2
+    broken.write_text("no weights")
+    for wrong in (
+        lambda: load_clip(path, "ViT-X-99"),
+        lambda: load_clip(path, "ViT-S-16"),
+        lambda: load_clip(broken, name),
+    ):
+        with pytest.raises(ValueError) as told:
+            wrong()
+        assert "\n" not in str(told.value)
 
 
 def test_label_falsifiers_tell_yes_no_and_cannot_tell() -> None:

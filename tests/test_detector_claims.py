@@ -149,8 +149,9 @@ def test_corits_tables_are_kept_and_its_runs_resumed(
     bench, path = open_bench(SIZES["smoke"]), tmp_path / "corit_runs.csv"
     runs = corit_study.all_runs(bench, path)
     tables = corit_study.tables_of(bench, runs)
-    corit_study.keep(tables, tmp_path)
-    found = corit_study.kept_tables(tmp_path)
+    corit_study.keep(tables, {"size": "smoke"}, tmp_path)
+    found, settings = corit_study.kept_tables(tmp_path)
+    assert settings == {"size": "smoke"}
     assert list(found) == list(tables)
     words = corit.findings_table(corit.all_findings(found).values())["falsified here"]
     assert set(words) <= {"yes", "no", "cannot tell"}

@@ -21,6 +21,7 @@ from companion.detectors.corit.study import kept_tables
 from companion.detectors.leave_one_out import kept_left_out
 
 KEPT = study.KEPT
+HOW = "python -m companion.detectors"
 SAID = {"supported": HOLDS, "falsified": NOT, "open": NO_EFFECT}
 
 
@@ -28,21 +29,25 @@ SAID = {"supported": HOLDS, "falsified": NOT, "open": NO_EFFECT}
 def _csdfd(folder: Path) -> tuple[study.Study, pd.DataFrame]:
     try:
         return study.kept_study(folder)[0], kept_left_out(folder)
-    except NotFound as missing:
-        raise NotMeasured(str(missing)) from None
+    except NotFound:
+        raise NotMeasured(HOW) from None
 
 
 @cache
 def _corit(folder: Path) -> tuple[dict[str, pd.DataFrame], dict[str, corit.Finding]]:
     try:
-        tables = kept_tables(folder)
-    except NotFound as missing:
-        raise NotMeasured(str(missing)) from None
+        tables, _ = kept_tables(folder)
+    except NotFound:
+        raise NotMeasured(HOW) from None
     return tables, corit.all_findings(tables)
 
 
 def _ends(row: pd.Series) -> str:
     return f"{row['value']:+.3f} [{row['low']:+.3f}, {row['high']:+.3f}]"
+
+
+def _seeds(scores: pd.DataFrame) -> int:
+    return len({column.rpartition("|")[2] for column in scores if "|" in column})
 
 
 def joint_training_hurts(e: Evidence) -> Verdict:
@@ -93,7 +98,7 @@ def unseen_generators(e: Evidence) -> Verdict:
     numbers = "; ".join(f"{arm} {_ends(row)}" for arm, row in rows.items())
     words = [row["verdict"] for row in rows.values()]
     word = PART if "supported" in words[1:] and words[0] != "supported" else SAID[words[0]]
-    return Verdict(word, f"AUC over joint: {numbers}")
+    return Verdict(word, f"AUC over joint: {numbers}; {_seeds(left_out)} seed(s)")
 
 
 def little_time(e: Evidence) -> Verdict:
@@ -114,7 +119,7 @@ def sam_collapses(e: Evidence) -> Verdict:
     share = trace.groupby(["encoder", "rho"])["collapsed"].mean()
     numbers = (
         f"radii {found['tasks'].numbers}; {trace['collapsed'].sum()} of {len(trace)} trainings on "
-        f"the trace collapse, {tables['runs']['collapsed'].sum()} of {len(tables['runs'])} in all"
+        f"the trace collapse; {tables['runs']['seed'].nunique()} seed(s)"
     )
     return Verdict(grade(found["tasks"].falsified is False, share.max() > 0.5), numbers)
 

@@ -70,8 +70,12 @@ def cs_dfd_left_out(args: argparse.Namespace, config: dict, work: Path) -> None:
 def corit_grid(args: argparse.Namespace, config: dict, work: Path) -> None:
     """CoRIT's trainings and what is measured after them, on CelebA's official split."""
     source = ("celeba", args.data / SHARP) if args.data else ("embedded", None)
-    bench = benches.open_bench(benches.SIZES[args.size], *source)
-    corit.keep(corit.tables_of(bench, corit.all_runs(bench, work / "corit_runs.csv")), work)
+    size = benches.SIZES[args.size]
+    bench = benches.open_bench(size, *source)
+    runs = corit.all_runs(bench, work / "corit_runs.csv")
+    settings = {"size": args.size, "faces": f"{source[0]}, {size.faces} to train on"}
+    settings |= {"steps": size.sam.steps, "radii": size.radii, "seeds": size.seeds}
+    corit.keep(corit.tables_of(bench, runs), settings, work)
 
 
 def face_sets(args: argparse.Namespace) -> tuple[FaceSet, dict[str, FaceSet]]:

@@ -29,7 +29,7 @@ def face_in(path: Path) -> Tensor:
     try:
         face = crop_face(picture)
     except NoFace as error:
-        raise BadInput(f"{path}: {error}") from None
+        raise BadInput(f"{path}: {error}; name a picture with a larger face") from None
     pixels = torch.from_numpy(np.array(face)).permute(2, 0, 1)[None]
     return reduce(from_uint8(pixels))
 

@@ -1,5 +1,6 @@
 """CoRIT's questions as runs: a grid of radii, the GSNR of its cells, rival cures."""
 
+import json
 from collections.abc import Mapping
 from dataclasses import replace
 from itertools import product
@@ -176,22 +177,23 @@ def tables_of(bench: Bench, runs: pd.DataFrame) -> dict[str, pd.DataFrame]:
     }
 
 
-def keep(tables: Mapping[str, pd.DataFrame], folder: Path) -> None:
-    """Write every table as `corit_NAME.csv`."""
+def keep(tables: Mapping[str, pd.DataFrame], settings: Mapping, folder: Path) -> None:
+    """Write every table as `corit_NAME.csv`, and the settings of the run."""
     for name, table in tables.items():
         write_text(folder / f"corit_{name}.csv", table.to_csv(index=False, float_format="%.5g"))
+    write_text(folder / "corit.json", json.dumps(settings, indent=1) + "\n")
 
 
-def kept_tables(folder: Path = KEPT) -> dict[str, pd.DataFrame]:
-    """The long run's tables as they ship.
+def kept_tables(folder: Path = KEPT) -> tuple[dict[str, pd.DataFrame], dict]:
+    """The long run's tables as they ship, and its settings.
 
     Raises
     ------
     FileNotFoundError
         They are not there.
     """
-    if not (folder / f"corit_{TABLES[-1]}.csv").exists():
-        raise NotFound(
-            f"{folder}: no corit_{TABLES[-1]}.csv; python -m companion.detectors makes it"
-        )
-    return {name: pd.read_csv(folder / f"corit_{name}.csv") for name in TABLES}
+    path = folder / "corit.json"
+    if not path.exists():
+        raise NotFound(f"{path} is missing: python -m companion.detectors makes it")
+    tables = {name: pd.read_csv(folder / f"corit_{name}.csv") for name in TABLES}
+    return tables, json.loads(path.read_text())
