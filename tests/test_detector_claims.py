@@ -8,11 +8,12 @@ import pytest
 from companion.claims import detectors as d
 from companion.claims import words as w
 from companion.claims.evidence import Evidence
+from companion.detectors import __main__ as long_runs
 from companion.detectors import arms, backbone, falsifiers, leave_one_out, scores, study
 from companion.detectors.corit import falsifiers as corit
 from companion.detectors.corit import study as corit_study
 from companion.detectors.corit.bench import EDIT, RANDOM, SEMANTIC, SIZES, TRACE, open_bench
-from companion.detectors.faces import faces_of, join
+from companion.detectors.faces import FaceSet, faces_of, join
 from companion.zoo.critic import RandomBackbone
 
 from .test_detectors import photographs, probes, score_table
@@ -21,24 +22,25 @@ E = Evidence("quick")
 NOISY = f"{TRACE}, 50% noise"
 
 
-def test_each_generator_is_scored_by_a_detector_that_never_saw_it(
-    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
-) -> None:
-    """HiSD's fakes alone are dark: who saw it finds them, who did not takes them for real."""
+@pytest.fixture
+def lit(monkeypatch: pytest.MonkeyPatch) -> FaceSet:
+    """Fakes that are brighter, but for HiSD's, which are darker; seen by the random backbone."""
     monkeypatch.setattr(backbone, "open_backbone", lambda: (RandomBackbone(), False))
-    light = dict.fromkeys(scores.GENERATORS, 110) | {
-        "real": 0,
-        "SBI real": 0,
-        "SBI": 110,
-        "HiSD": -90,
-    }
+    light = dict.fromkeys((*scores.GENERATORS, "SBI"), 55) | {"real": 0, "SBI real": 0, "HiSD": -45}
     sets = []
     for i, (kind, shift) in enumerate(light.items()):
-        images = (photographs(16, 32, seed=i).int() // 2 + 60 + shift // 2).clamp(0, 255).byte()
+        images = (photographs(16, 32, seed=i).int() // 2 + 60 + shift).clamp(0, 255).byte()
         sets.append(faces_of(images, int(shift != 0), kind, [str(k) for k in range(16)]))
-    faces, path = join(*sets), tmp_path / leave_one_out.TABLE
+    return join(*sets)
+
+
+def test_each_generator_is_scored_by_a_detector_that_never_saw_it(
+    lit: FaceSet, tmp_path: Path
+) -> None:
+    """Who has not seen HiSD's dark fakes takes them for real; another bright one is found."""
+    path = tmp_path / leave_one_out.TABLE
     settings = {"seeds": (0,), "steps": 15, "arms": ("original only",), "frozen": 1}
-    table = leave_one_out.leave_one_out(faces, {"test": faces}, path, **settings)
+    table = leave_one_out.leave_one_out(lit, {"test": lit}, path, **settings)
     aucs = leave_one_out.left_out_draws(table, n=0).loc[(0, 0), "original only"]
     assert list(aucs.index) == list(scores.GENERATORS)
     assert aucs["HiSD"] < 0.5 < aucs.drop("HiSD").min()
@@ -46,9 +48,29 @@ def test_each_generator_is_scored_by_a_detector_that_never_saw_it(
     stopped = pd.read_csv(path)
     stopped.loc[stopped["left out"] == "HiSD", "original only|0"] = None
     stopped.to_csv(path, index=False)
-    again = leave_one_out.leave_one_out(faces, {"test": faces}, path, **settings)
+    assert "original only|0" not in leave_one_out.kept_left_out(tmp_path)
+    again = leave_one_out.leave_one_out(lit, {"test": lit}, path, **settings)
     pd.testing.assert_frame_equal(again, table, atol=2e-3)
     assert leave_one_out.kept_left_out(tmp_path).shape == table.shape
+
+
+def test_one_command_makes_all_that_ships_and_goes_on_where_it_stopped(
+    lit: FaceSet, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    monkeypatch.setenv("AEF_HOME", str(tmp_path / "home"))
+    monkeypatch.setattr(long_runs, "face_sets", lambda args: (lit, {"val": lit, "test": lit}))
+    command = ["--steps", "1", "--seeds", "1", "--size", "smoke", "--out", str(tmp_path / "out")]
+    long_runs.main(command)
+    kept, settings = study.kept_study(tmp_path / "out")
+    assert list(scores.arms_of(kept.scores)) == list(arms.ARMS)
+    assert settings["steps"] == 1
+    assert corit_study.kept_tables(tmp_path / "out")[1]["size"] == "smoke"
+    assert not leave_one_out.kept_left_out(tmp_path / "out").empty
+    trained = []
+    for module in (study, leave_one_out):
+        monkeypatch.setattr(module, "train", lambda *a: trained.append(a))
+    long_runs.main(command)
+    assert not trained
 
 
 def left_out_table(quality: dict[str, float]) -> pd.DataFrame:
