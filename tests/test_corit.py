@@ -391,6 +391,12 @@ def test_label_falsifiers_tell_yes_no_and_cannot_tell() -> None:
     noise = pd.DataFrame({"task": ["c", "n"], "low": [0.1, 0.1], "high": 0.2, "gsnr": [1.0, 0.2]})
     assert falsifiers.noise_leaves_the_radius(noise, "c", "n").falsified is True
     assert falsifiers.noise_leaves_the_radius(noise.assign(gsnr=1.0), "c", "n").falsified is None
+    rises, falls = (
+        noise.assign(high=[0.2, 0.9], low=[0.1, 0.5]),
+        noise.assign(low=[0.2, 0.1], high=[0.5, 0.2]),
+    )
+    assert falsifiers.noise_leaves_the_radius(rises, "c", "n").falsified is True
+    assert falsifiers.noise_leaves_the_radius(falls, "c", "n").falsified is False
     names = [f"block {k}" for k in (1, 2, 10)]
     falling = pd.DataFrame({"block": names, "gsnr": [3.0, 2.0, 1.0], "seed": 0})
     assert falsifiers.gsnr_keeps_with_depth(falling).falsified is False
@@ -405,6 +411,7 @@ def test_rival_and_part_falsifiers() -> None:
     assert rival(rivals, "warm").falsified is True
     assert rival(rivals.assign(gsnr=[1.0, 5.0]), "warm").falsified is False
     assert rival(rivals.assign(collapsed=False), "warm").falsified is None
+    assert rival(rivals.assign(gsnr=0.0), "warm").falsified is None
     parts = pd.DataFrame({"arm": ["none", "mask", "random"], "auc": [0.6, 0.8, 0.61]})
     gain = falsifiers.random_parts_gain_alike
     assert gain(parts, "mask", ["random"]).falsified is False

@@ -109,7 +109,7 @@ def _ends(row: pd.Series) -> str:
 
 
 def noise_leaves_the_radius(cells: pd.DataFrame, clean: str, noisy: str) -> Finding:
-    """Falsified if label noise lowers GSNR (by more than a quarter) and the radius stays.
+    """Falsified if label noise lowers GSNR (by more than a quarter) and not the radius.
 
     `cells` has columns task, low, high, gsnr, a row a seed: radii of all seeds together.
     """
@@ -119,7 +119,7 @@ def noise_leaves_the_radius(cells: pd.DataFrame, clean: str, noisy: str) -> Find
     numbers = f"GSNR {a['gsnr']:.3g} to {b['gsnr']:.3g}, radius {_span(a)} to {_span(b)}"
     lowered = b["gsnr"] < (1 - SAME_GSNR) * a["gsnr"]
     apart = _apart(a, b)
-    told = None if apart is None or not lowered else not apart
+    told = None if apart is None or not lowered else not (apart and b["high"] <= a["low"])
     return Finding("lower GSNR lowers the radius", told, numbers)
 
 
@@ -163,10 +163,11 @@ def rival_removes_the_collapse(rivals: pd.DataFrame, rival: str) -> Finding:
         f"collapsed {sam['collapsed']:.0%} and {cure['collapsed']:.0%}, AUC {sam['auc']:.2f} and "
         f"{cure['auc']:.2f}, GSNR {sam['gsnr']:.3g} and {cure['gsnr']:.3g}"
     )
-    if sam["collapsed"] < 0.5:
-        return Finding(claim, None, numbers)
+    cured = cure["collapsed"] < 0.5
+    if sam["collapsed"] < 0.5 or (cured and sam["gsnr"] == 0):
+        return Finding(claim, None, numbers)  # nothing to cure, or a GSNR below its floor
     same = abs(cure["gsnr"] - sam["gsnr"]) <= SAME_GSNR * sam["gsnr"]
-    return Finding(claim, bool(cure["collapsed"] < 0.5 and same), numbers)
+    return Finding(claim, bool(cured and same), numbers)
 
 
 def random_parts_gain_alike(parts: pd.DataFrame, full: str, controls: list[str]) -> Finding:
