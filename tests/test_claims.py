@@ -10,6 +10,7 @@ import torch
 from aef_core.config import REPOSITORY
 from aef_core.metrics import Evaluator
 from companion import claims, plots
+from companion.claims import detectors as d
 from companion.claims import evidence
 from companion.claims import seeds as s
 from companion.claims import verdicts as v
@@ -60,7 +61,7 @@ def test_every_claim_is_complete() -> None:
     judges = [c.judge for c in claims.CLAIMS if c.judge]
     public = [
         f
-        for module in (v, s)
+        for module in (v, s, d)
         for name, f in inspect.getmembers(module, inspect.isfunction)
         if f.__module__ == module.__name__ and not name.startswith("_") and name != "grade"
     ]
@@ -69,6 +70,7 @@ def test_every_claim_is_complete() -> None:
 
 def test_without_measurements_nothing_is_claimed(tmp_path, monkeypatch) -> None:
     monkeypatch.setattr(v, "results_path", lambda data: tmp_path / data)  # not the shipped ones
+    monkeypatch.setattr(d, "KEPT", tmp_path)
     rows = claims.ledger(Evidence("quick", tmp_path))
     words = set(rows["verdict"])
     assert words <= {w.OPEN, w.CANNOT}

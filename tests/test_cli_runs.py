@@ -26,7 +26,7 @@ from aef_core.perturbation.shelf import run_named
 from aef_core.runs import Stopped, optimize
 from companion.__main__ import app as tour_app
 from companion.cli import methods as methods_command
-from companion.reproduce import tour
+from companion.reproduce import LANES, tour
 from companion.studies import main_table
 
 from .conftest import make_faces, tiny_zoo
@@ -200,6 +200,11 @@ def test_numbers_stay_out_of_the_package_unless_asked_for(tmp_path, monkeypatch)
     assert not (tmp_path / "results").exists()
     call(*few, "--seeds", "1", "--write")
     assert (tmp_path / "results" / "methods-embedded.csv").exists()
+
+
+def test_the_ledger_is_the_last_notebook_of_all() -> None:
+    numbers = {p.name[:2] for p in tour(True)} - {p.name[:2] for p in tour()}
+    assert numbers - {number for lane in LANES for number in lane} == {"12"}
 
 
 def test_the_tour_ends_where_the_extensions_begin(tmp_path: Path) -> None:

@@ -21,7 +21,7 @@ from companion.detectors.corit.gsnr import (
     predicted_radius,
 )
 from companion.detectors.corit.parts import parts_table, probe, proxy_fidelity, proxy_table
-from companion.detectors.corit.radius import Radius, bisect, critical_radius, radius_table
+from companion.detectors.corit.radius import Radius, critical_radius, radius_table
 from companion.detectors.corit.sam import SAM, weight_norm
 from companion.detectors.corit.tasks import edit_task, trace_task, upsampling_trace
 from companion.detectors.corit.training import (
@@ -181,9 +181,6 @@ def test_critical_radius_of_synthetic_curves() -> None:
     assert math.isnan(critical_radius(curve(True, True)).low)
     assert Radius(0.1, 0.4).point == pytest.approx(0.2)
     assert Radius(0.0, 0.4).point == 0.2
-    narrow = bisect(lambda rho: rho > 0.15, Radius(0.1, 0.2), rounds=6)
-    assert narrow.low <= 0.15 <= narrow.high
-    assert narrow.high - narrow.low < 0.002
     table = radius_table(
         pd.concat((curve(False, False, True), curve(False, True, True).assign(seed=1))), ["task"]
     )
@@ -347,11 +344,24 @@ def test_clips_wrapper_has_the_encoders_interface(batch_first: bool) -> None:
 
 def test_clip_weights_load_where_open_clip_is(tmp_path: Path) -> None:
     open_clip = pytest.importorskip("open_clip", reason="open_clip is not installed")
-    name, path = "ViT-B-32", tmp_path / "clip.pt"
+    name, path, broken = "ViT-S-32", tmp_path / "clip.pt", tmp_path / "text.pt"
     torch.manual_seed(0)
-    torch.save(open_clip.create_model(name).state_dict(), path)
+    model = open_clip.create_model(name)
+    torch.save(model.state_dict(), path)
     encoder = load_clip(path, name)
-    assert encoder(torch.zeros(1, 3, 64, 64)).shape == (1, encoder.dim)
+    images = bright_task(2, size=64).images
+    torch.testing.assert_close(encoder(images), model.visual(encoder.prepared(images)))
+    direction = pieces.class_direction(encoder, images, torch.tensor([0, 1]))
+    assert pieces.taps_with(encoder, images, direction, pieces.Injection())[-1].shape[0] == 2
+    broken.write_text("no weights")
+    for wrong in (
+        lambda: load_clip(path, "ViT-X-99"),
+        lambda: load_clip(path, "ViT-S-16"),
+        lambda: load_clip(broken, name),
+    ):
+        with pytest.raises(ValueError) as told:
+            wrong()
+        assert "\n" not in str(told.value)
 
 
 def test_label_falsifiers_tell_yes_no_and_cannot_tell() -> None:
@@ -367,18 +377,30 @@ def test_label_falsifiers_tell_yes_no_and_cannot_tell() -> None:
     start = falsifiers.random_start_collapses_alike
     assert start(radii("encoder", ("a", 0.1, 0.2), ("b", 0.1, 0.2)), "a", "b").falsified is True
     assert start(radii("encoder", ("a", 0.1, 0.2), ("b", 0.2, 0.5)), "a", "b").falsified is False
+    assert start(radii("encoder", ("a", 0.2, 0.5), ("b", 0.1, 0.2)), "a", "b").falsified is True
 
-    cells = pd.DataFrame({"point": np.arange(8.0), "gsnr": np.arange(8.0) ** 2})
+    cells = pd.DataFrame({"point": np.arange(8.0), "gsnr": np.arange(8.0) ** 2, "seed": 0})
     assert falsifiers.radius_does_not_rise(cells).falsified is False
     assert falsifiers.radius_does_not_rise(cells.assign(gsnr=-cells["gsnr"])).falsified is True
     assert falsifiers.radius_does_not_rise(cells[:5]).falsified is None
+    two = pd.concat((cells, cells.assign(seed=1, gsnr=-cells["gsnr"])))
+    ends, count = falsifiers.rank_over_seeds(two, "point")
+    assert (ends["value"], count) == (0, 8)
+    assert ends["low"] < -1 and ends["high"] > 1
 
     noise = pd.DataFrame({"task": ["c", "n"], "low": [0.1, 0.1], "high": 0.2, "gsnr": [1.0, 0.2]})
     assert falsifiers.noise_leaves_the_radius(noise, "c", "n").falsified is True
     assert falsifiers.noise_leaves_the_radius(noise.assign(gsnr=1.0), "c", "n").falsified is None
-    falling = pd.Series([3.0, 2.0, 1.0])
+    rises, falls = (
+        noise.assign(high=[0.2, 0.9], low=[0.1, 0.5]),
+        noise.assign(low=[0.2, 0.1], high=[0.5, 0.2]),
+    )
+    assert falsifiers.noise_leaves_the_radius(rises, "c", "n").falsified is True
+    assert falsifiers.noise_leaves_the_radius(falls, "c", "n").falsified is False
+    names = [f"block {k}" for k in (1, 2, 10)]
+    falling = pd.DataFrame({"block": names, "gsnr": [3.0, 2.0, 1.0], "seed": 0})
     assert falsifiers.gsnr_keeps_with_depth(falling).falsified is False
-    assert falsifiers.gsnr_keeps_with_depth(falling[::-1]).falsified is True
+    assert falsifiers.gsnr_keeps_with_depth(falling.assign(gsnr=[1, 2, 3])).falsified is True
 
 
 def test_rival_and_part_falsifiers() -> None:
@@ -389,6 +411,7 @@ def test_rival_and_part_falsifiers() -> None:
     assert rival(rivals, "warm").falsified is True
     assert rival(rivals.assign(gsnr=[1.0, 5.0]), "warm").falsified is False
     assert rival(rivals.assign(collapsed=False), "warm").falsified is None
+    assert rival(rivals.assign(gsnr=0.0), "warm").falsified is None
     parts = pd.DataFrame({"arm": ["none", "mask", "random"], "auc": [0.6, 0.8, 0.61]})
     gain = falsifiers.random_parts_gain_alike
     assert gain(parts, "mask", ["random"]).falsified is False

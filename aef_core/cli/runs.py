@@ -65,7 +65,7 @@ def optimize(
     more than one forward and backward pass makes fewer of them.
     """
     from aef_core.jobs import Job, address_of, map_runs
-    from aef_core.metrics.equilibrium import late_means
+    from aef_core.metrics.history import late_means
     from aef_core.perturbation.execution import Execution
     from aef_core.runs import Stopped
 

@@ -1,6 +1,7 @@
 """The ledger of claims: what the paper and the seeds say, where it is tested, and what came out."""
 
 import inspect
+import re
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
@@ -9,6 +10,7 @@ import pandas as pd
 
 from aef_core.atomic import write_text
 from aef_core.config import REPOSITORY, home
+from companion.claims import detectors as d
 from companion.claims import seeds as s
 from companion.claims import verdicts as v
 from companion.claims import words as w
@@ -98,12 +100,27 @@ CLAIMS: tuple[Claim, ...] = (
           "detectors whose weights are not in any package; MTCNN stands in"),
     Claim("Suppressing gradient conflict helps where targets compete",
           CSDFD, "11, section 3", s.conflict_projection),
-    Claim("Training on original and synthesised fakes degrades detectors; CS-DFD cures it", CSDFD,
-          why="about training detectors: no detector of fakes is trained here, no code is public"),
+    Claim("Training on original and synthesised fakes together is worse than on either alone",
+          CSDFD, "13, section 4", d.joint_training_hurts),
+    Claim("The gradients of original and of synthesised fakes conflict",
+          CSDFD, "13, section 2", d.kinds_conflict),
+    Claim("UVS, an update that serves both kinds, beats weighting them", CSDFD, "13, section 4",
+          d.uvs_helps),
+    Claim("Less conflict between the kinds brings generalisation",
+          CSDFD, "13, section 4", d.less_conflict_generalises),
+    Claim("CS-DFD detects forgers it was not trained on better than joint training does",
+          CSDFD, "13, section 4", d.unseen_generators),
+    Claim("It takes about 2 % more time", CSDFD, "13, section 4", d.little_time),
     Claim("A gradient's signal-to-noise ratio predicts how far one can go",
           CORIT, "08, sections 1 and 5", s.gsnr_predicts),
-    Claim("Detectors trained with SAM collapse beyond a critical radius; CoRIT mitigates it",
-          CORIT, why="about training CLIP detectors: none here, no code is public"),
+    Claim("Trained by SAM, detectors of forgeries without semantics fall to chance past a narrow "
+          "radius", CORIT, "14, section 2", d.sam_collapses),
+    Claim("A semantic prior makes them collapse", CORIT, "14, section 2", d.prior_collapses),
+    Claim("The critical radius rises with GSNR", CORIT, "14, section 4", d.radius_rises_with_gsnr),
+    Claim("GSNR fades from layer to layer", CORIT, "14, section 3", d.gsnr_fades),
+    Claim("Low GSNR causes the collapse, not what else large radii break",
+          CORIT, "14, section 5", d.gsnr_causes_collapse),
+    Claim("CoRIT's training-free parts help a detector", CORIT, "14, section 6", d.parts_help),
     Claim("Max-min weights relative to single-model references give the best worst generator",
           OURS, "06, section 3", s.maxmin_best),
     Claim("Training for the way back (cycle consistency) makes a generator fragile",
@@ -145,17 +162,25 @@ def markdown(rows: pd.DataFrame, profile: str) -> str:
         "# Ledger of claims\n\n"
         f"Written by [notebook 12](../notebooks/12_claims.ipynb), profile `{profile}`; do not edit."
         " Verdicts come from code ([verdicts.py](../notebooks/companion/claims/verdicts.py),"
-        " [seeds.py](../notebooks/companion/claims/seeds.py)) applied to measured numbers.\n\n"
+        " [seeds.py](../notebooks/companion/claims/seeds.py),"
+        " [detectors.py](../notebooks/companion/claims/detectors.py)) applied to measured numbers."
+        "\n\n"
         "| claim | source | tested in | verdict | numbers |\n|---|---|---|---|---|\n"
     )
     table = "".join(
-        f"| {' | '.join((*row[:3], f'**{row[3]}**', row[4]))} |\n"
+        f"| {' | '.join((*row[:2], linked(row[2]), f'**{row[3]}**', row[4]))} |\n"
         for row in rows[["claim", "source", "tested in", "verdict", "numbers"]].itertuples(
             index=False
         )
     )
     rules = "".join(f"- *{r.claim}*: {r.criterion}\n" for r in rows.itertuples() if r.criterion)
     return f"{head}{table}\n## Criteria\n\nA claim holds if:\n\n{rules}"
+
+
+def linked(tested: str) -> str:
+    """ "13, section 4" with a link to notebook 13."""
+    paths = {p.name[:2]: p.name for p in (REPOSITORY / "notebooks").glob("[0-9][0-9]_*.ipynb")}
+    return re.sub(r"\b\d\d\b", lambda m: f"[{m[0]}](../notebooks/{paths[m[0]]})", tested)
 
 
 def keep(rows: pd.DataFrame, profile: str) -> Path:

@@ -40,8 +40,8 @@ class Detector(nn.Module):
     """Real or fake: features, a projection and two logits.
 
     Formula: z = mean over places of the backbone's last layer [B, 112]; h = GELU(P z) [B, 128];
-    logits W h [B, 2]. The
-    backbone ends where it has halved the image four times: what gives a blend away is small.
+    logits W h [B, 2]. The backbone ends where it has halved the image four times: what gives a
+    blend away is small.
 
     Parameters
     ----------

@@ -18,21 +18,6 @@ SHIFT, SHIFT_DOWN, SCALE = 0.03, 0.015, 0.95  # of the copy, in shares of the si
 ELASTIC, ELASTIC_SIGMA = 50, 7  # of the mask, at the reference
 
 
-def self_blend(
-    images: Tensor, landmarks: np.ndarray, rng: np.random.Generator
-) -> tuple[Tensor, Tensor]:
-    """Self-blended images and their masks; see `blend_pairs` for the reals they belong to.
-
-    Returns
-    -------
-    blended : Tensor, uint8, shape [N, 3, S, S]
-    masks : Tensor, float32 in [0, 1], shape [N, 1, S, S]
-        How much of the copy each pixel shows.
-    """
-    _, blended, masks = blend_pairs(images, landmarks, rng)
-    return blended, masks
-
-
 def blend_pairs(
     images: Tensor,
     landmarks: np.ndarray,

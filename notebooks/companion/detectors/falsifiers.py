@@ -1,8 +1,8 @@
 """What would falsify CS-DFD's claims here: one function each, from tables to a number and a word.
 
 Each gives value, low, high and a verdict. "supported": the whole interval is on the claim's side of
-zero; "falsified": it is on the other side; "open": the interval holds zero, or there is none (one
-seed). An AUC is the mean over all tests unless a function says so.
+zero, and the value worth naming; "falsified": the same on the other side; "open": neither, or there
+is no interval (one seed). An AUC is the mean over all tests unless a function says so.
 """
 
 from collections.abc import Iterable
@@ -12,18 +12,20 @@ import pandas as pd
 from aef_core.errors import BadInput
 from aef_core.metrics.statistics import DRAWS, bootstrap_means, interval
 from companion.detectors.arms import STATIC, UVS
+from companion.detectors.leave_one_out import left_out_draws
 from companion.detectors.scores import TESTS, means, metric_draws, picked
-from companion.studies.differences import over_seeds
+from companion.studies.differences import SMALLEST_EFFECT, over_seeds
 
 SINGLE = ("original only", "synthesised only")
+SMALLEST_AUC = SMALLEST_EFFECT / 2  # worth naming: a twentieth of the way from chance to certainty
 
 
-def verdict(ends: pd.Series) -> pd.Series:
+def verdict(ends: pd.Series, smallest: float = SMALLEST_AUC) -> pd.Series:
     """Value, low and high of a quantity that the claim wants above zero, with the word."""
     word = "open"
-    if ends["low"] > 0:
+    if ends["low"] > 0 and ends["value"] >= smallest:
         word = "supported"
-    elif ends["high"] < 0:
+    elif ends["high"] < 0 and ends["value"] <= -smallest:
         word = "falsified"
     return pd.Series({**ends[["value", "low", "high"]], "verdict": word})
 
@@ -33,11 +35,15 @@ def auc_difference(
 ) -> pd.Series:
     """Mean AUC of one arm minus another's, paired on people and seeds: value, low, high."""
     tests = list(tests)
-    own = means(metric_draws(scores, tests, n=n), tests)
+    return paired(means(metric_draws(scores, tests, n=n), tests), first, second)
+
+
+def paired(draws: pd.DataFrame, first: str, second: str) -> pd.Series:
+    """Value, low, high of one column minus another of draws by arm."""
     for arm in (first, second):
-        if arm not in own:
-            raise BadInput(f"the scores hold no arm {arm!r}; they hold {', '.join(own)}")
-    return interval((own[first] - own[second]).to_frame("value")).iloc[0]
+        if arm not in draws:
+            raise BadInput(f"the scores hold no arm {arm!r}; they hold {', '.join(draws)}")
+    return interval((draws[first] - draws[second]).to_frame("value")).iloc[0]
 
 
 def joint_is_worse(scores: pd.DataFrame, n: int = DRAWS) -> pd.Series:
@@ -60,7 +66,8 @@ def conflict_above_null(probes: pd.DataFrame, n: int = DRAWS) -> pd.Series:
     """
     rates = conflict_draws(probes, n)
     within = rates[["within original", "within synthesised"]].max(axis=1)
-    return verdict(interval((rates["between"] - within).to_frame("value")).iloc[0])
+    found = interval((rates["between"] - within).to_frame("value")).iloc[0]
+    return verdict(found, SMALLEST_EFFECT)
 
 
 def conflict_draws(probes: pd.DataFrame, n: int = DRAWS) -> pd.DataFrame:
@@ -77,7 +84,7 @@ def uvs_beats_static(scores: pd.DataFrame, n: int = DRAWS) -> pd.Series:
 def descent_aligns(gradients: pd.DataFrame) -> pd.Series:
     """The Conflict Descent Loss raises the cosine of the two gradients, mean over training."""
     mean = gradients.groupby(["arm", "seed"])["cosine"].mean().unstack("arm")
-    return verdict(over_seeds(mean["conflict descent"] - mean["joint"]))
+    return verdict(over_seeds(mean["conflict descent"] - mean["joint"]), SMALLEST_EFFECT)
 
 
 def descent_generalises(scores: pd.DataFrame, n: int = DRAWS) -> pd.Series:
@@ -89,6 +96,15 @@ def descent_generalises(scores: pd.DataFrame, n: int = DRAWS) -> pd.Series:
 def conflict_hurts(scores: pd.DataFrame, n: int = DRAWS) -> pd.Series:
     """The control: a negative weight of the same loss lowers the AUC."""
     return verdict(auc_difference(scores, "joint", "conflict sought", n=n))
+
+
+def unseen_generators(left_out: pd.DataFrame, arm: str, n: int = DRAWS) -> pd.Series:
+    """Trained without a generator, the arm tells it from reals better than joint training.
+
+    Mean AUC over the generators, each left out in turn (`leave_one_out`).
+    """
+    draws = left_out_draws(left_out, n=n)
+    return verdict(paired(means(draws, draws.columns.unique("test")), arm, "joint"))
 
 
 def all_verdicts(

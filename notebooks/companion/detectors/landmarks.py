@@ -57,11 +57,6 @@ def find_landmarks(images: Tensor) -> np.ndarray:
     return np.stack([template() * LARGE if p is None else p for p in found]) * (side / LARGE)
 
 
-def has_dlib() -> bool:
-    """Whether dlib and its landmark model are installed (`pip install -e .[faces]`)."""
-    return _dlib_points() is not None
-
-
 @lru_cache(maxsize=1)
 def _dlib_points():
     from companion.training.people import Landmarks

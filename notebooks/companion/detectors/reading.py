@@ -29,7 +29,7 @@ def face_in(path: Path) -> Tensor:
     try:
         face = crop_face(picture)
     except NoFace as error:
-        raise BadInput(f"{path}: {error}") from None
+        raise BadInput(f"{path}: {error}; name a picture with a larger face") from None
     pixels = torch.from_numpy(np.array(face)).permute(2, 0, 1)[None]
     return reduce(from_uint8(pixels))
 
@@ -44,7 +44,7 @@ def calibration(folder: Path = KEPT) -> tuple[pd.Series, pd.Series]:
     """
     path = folder / "csdfd_scores.csv"
     if not path.exists():
-        raise NotFound(f"{path} is missing: python -m companion.detectors.train_csdfd makes it")
+        raise NotFound(f"{path} is missing: python -m companion.detectors makes it")
     table = read_scores(path)
     test = table[table["set"] == "test"]
     return tuple(test.loc[test["label"] == label, f"{SHIPPED}|0"] for label in (REAL, FAKE))

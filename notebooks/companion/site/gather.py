@@ -6,9 +6,9 @@ import pandas as pd
 from torch import Tensor
 
 from aef_core.faces import FaceBatch
-from aef_core.metrics.statistics import RANDOM, REFERENCE
 from aef_core.perturbation import PerturbationConfig
 from aef_core.perturbation.objective import Zoo
+from companion.studies.differences import RANDOM, REFERENCE
 from companion.studies.main_table import BUDGETS, ENTRIES, Entry, main_table
 from companion.studies.study import open_lab
 

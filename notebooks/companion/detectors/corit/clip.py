@@ -6,6 +6,7 @@ the numbers shown are those of the stand-in; this loader is tested on its interf
 
 from collections.abc import Sequence
 from pathlib import Path
+from pickle import UnpicklingError
 
 import torch
 from torch import Tensor, nn
@@ -104,7 +105,7 @@ def load_clip(path: str | Path, name: str = "ViT-L-14") -> ClipEncoder:
         raise BadInput(f"open_clip knows no model {name!r}: see open_clip.list_models()")
     try:
         model = open_clip.create_model(name, pretrained=str(path))
-    except RuntimeError as error:
+    except (RuntimeError, UnpicklingError, EOFError) as error:
         first = str(error).strip().splitlines()[0]
         raise BadInput(f"{path} does not hold the weights of {name}: {first}") from None
     size = model.visual.image_size

@@ -1,5 +1,6 @@
 """One function for each way in which the collapse story could be wrong; each reads tables only."""
 
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 
 import numpy as np
@@ -7,6 +8,9 @@ import pandas as pd
 from scipy.stats import spearmanr
 
 from aef_core.errors import BadInput
+from companion.detectors.corit.bench import EDIT, RANDOM, SEMANTIC, TRACE
+from companion.detectors.corit.radius import radius_table
+from companion.studies.differences import over_seeds
 
 LEAST_CELLS = 8
 SAME_GSNR = 0.25  # relative change of GSNR that still counts as unchanged, ours
@@ -64,58 +68,85 @@ def tasks_collapse_alike(radii: pd.DataFrame, semantic: str, other: str) -> Find
 
 
 def random_start_collapses_alike(radii: pd.DataFrame, prior: str, control: str) -> Finding:
-    """Falsified if an encoder without a semantic prior collapses at the same radius.
+    """Falsified if an encoder without a semantic prior collapses at the same radius or a smaller.
 
     `radii` has columns encoder, low, high: those of one task.
     """
     _need(radii, "encoder", "low", "high")
     a, b = (radii.set_index("encoder").loc[e] for e in (prior, control))
     apart = _apart(a, b)
-    told = None if apart is None else not apart
+    told = None if apart is None else not (apart and a["high"] <= b["low"])
     return Finding("the semantic prior causes the collapse", told, f"{_span(a)} and {_span(b)}")
 
 
 def radius_does_not_rise(cells: pd.DataFrame) -> Finding:
     """Falsified if Spearman(radius, GSNR) <= 0 over at least 8 cells; fewer cells cannot tell.
 
-    `cells` has columns point (a radius, inf where none collapsed) and gsnr; NaN radii do not count.
+    `cells` has columns point (a radius, inf where none collapsed), gsnr and seed, of which each has
+    a correlation of its own; NaN radii do not count.
     """
-    _need(cells, "point", "gsnr")
-    known = cells.dropna(subset=["point", "gsnr"])
-    if len(known) < 3 or known["point"].nunique() < 2 or known["gsnr"].nunique() < 2:
-        return Finding("the radius rises with GSNR", None, f"{len(known)} cells that differ")
-    found = spearmanr(known["point"], known["gsnr"])
-    told = bool(found.statistic <= 0) if len(known) >= LEAST_CELLS else None
-    numbers = f"Spearman {found.statistic:+.2f} (p {found.pvalue:.2f}) over {len(known)} cells"
-    return Finding("the radius rises with GSNR", told, numbers)
+    claim = "the radius rises with GSNR"
+    ends, count = rank_over_seeds(cells, "point")
+    if np.isnan(ends["value"]):
+        return Finding(claim, None, f"{count} cells a seed whose radii or GSNR do not differ")
+    told = bool(ends["value"] <= 0) if count >= LEAST_CELLS else None
+    return Finding(claim, told, f"Spearman {_ends(ends)} over {count} cells")
+
+
+def rank_over_seeds(table: pd.DataFrame, column: str) -> tuple[pd.Series, int]:
+    """Spearman(column, gsnr): value, low, high over seeds; and the fewest cells a seed has."""
+    _need(table, column, "gsnr", "seed")
+    known = table.dropna(subset=[column, "gsnr"])
+    parts = [part for _, part in known.groupby("seed")]
+    differ = [p for p in parts if p[column].nunique() > 1 and p["gsnr"].nunique() > 1]
+    found = [spearmanr(p[column], p["gsnr"]).statistic for p in differ]
+    return over_seeds(found or [np.nan]), min((len(p) for p in differ or parts), default=0)
+
+
+def _ends(row: pd.Series) -> str:
+    span = "" if np.isnan(row["low"]) else f" [{row['low']:+.2f}, {row['high']:+.2f}]"
+    return f"{row['value']:+.2f}{span}"
 
 
 def noise_leaves_the_radius(cells: pd.DataFrame, clean: str, noisy: str) -> Finding:
-    """Falsified if label noise lowers GSNR (by more than a quarter) and the radius stays.
+    """Falsified if label noise lowers GSNR (by more than a quarter) and not the radius.
 
-    `cells` has columns task, low, high, gsnr.
+    `cells` has columns task, low, high, gsnr, a row a seed: radii of all seeds together.
     """
     _need(cells, "task", "low", "high", "gsnr")
-    a, b = (cells.set_index("task").loc[t] for t in (clean, noisy))
+    both = cells.groupby("task").agg({"low": "min", "high": "max", "gsnr": "mean"})
+    a, b = both.loc[clean], both.loc[noisy]
     numbers = f"GSNR {a['gsnr']:.3g} to {b['gsnr']:.3g}, radius {_span(a)} to {_span(b)}"
     lowered = b["gsnr"] < (1 - SAME_GSNR) * a["gsnr"]
     apart = _apart(a, b)
-    told = None if apart is None or not lowered else not apart
+    told = None if apart is None or not lowered else not (apart and b["high"] <= a["low"])
     return Finding("lower GSNR lowers the radius", told, numbers)
 
 
-def gsnr_keeps_with_depth(blocks: pd.Series) -> Finding:
-    """Falsified if GSNR does not fall with depth: Spearman(block, GSNR) >= 0.
+def gsnr_keeps_with_depth(blocks: pd.DataFrame) -> Finding:
+    """Falsified if GSNR does not fall with depth: `depth_ranks` >= 0 in the mean over seeds."""
+    claim, ends = "GSNR falls with depth", depth_ranks(blocks)
+    if np.isnan(ends["value"]):
+        return Finding(claim, None, "GSNR is the same in all blocks")
+    mean = blocks.groupby("block", sort=False)["gsnr"].mean()
+    numbers = f"Spearman {_ends(ends)}; first {mean.iloc[0]:.3g}, last {mean.iloc[-1]:.3g}"
+    return Finding(claim, bool(ends["value"] >= 0), numbers)
 
-    `blocks` is the GSNR of "block 1", "block 2", ..., in order.
+
+def depth_ranks(blocks: pd.DataFrame) -> pd.Series:
+    """Spearman(depth, GSNR), value, low, high over seeds.
+
+    `blocks` has columns block ("block 1", ...), gsnr and seed, of one cell.
     """
-    if len(blocks) < 3:
-        raise BadInput(f"a trend needs at least 3 blocks, got {len(blocks)}")
-    if blocks.nunique() < 2:
-        return Finding("GSNR falls with depth", None, "GSNR is the same in all blocks")
-    rho = spearmanr(range(len(blocks)), blocks.to_numpy(float)).statistic
-    numbers = f"Spearman {rho:+.2f}; first {blocks.iloc[0]:.3g}, last {blocks.iloc[-1]:.3g}"
-    return Finding("GSNR falls with depth", bool(rho >= 0), numbers)
+    if blocks["block"].nunique() < 3:
+        raise BadInput(f"a trend needs at least 3 blocks, got {blocks['block'].nunique()}")
+    depth = blocks["block"].str.split().str[-1].astype(int)
+    return rank_over_seeds(blocks.assign(depth=depth), "depth")[0]
+
+
+def cell_of(table: pd.DataFrame, task: str, encoder: str) -> pd.DataFrame:
+    """The rows of one task and encoder."""
+    return table[(table["task"] == task) & (table["encoder"] == encoder)]
 
 
 def rival_removes_the_collapse(rivals: pd.DataFrame, rival: str) -> Finding:
@@ -132,10 +163,11 @@ def rival_removes_the_collapse(rivals: pd.DataFrame, rival: str) -> Finding:
         f"collapsed {sam['collapsed']:.0%} and {cure['collapsed']:.0%}, AUC {sam['auc']:.2f} and "
         f"{cure['auc']:.2f}, GSNR {sam['gsnr']:.3g} and {cure['gsnr']:.3g}"
     )
-    if sam["collapsed"] < 0.5:
-        return Finding(claim, None, numbers)
+    cured = cure["collapsed"] < 0.5
+    if sam["collapsed"] < 0.5 or (cured and sam["gsnr"] == 0):
+        return Finding(claim, None, numbers)  # nothing to cure, or a GSNR below its floor
     same = abs(cure["gsnr"] - sam["gsnr"]) <= SAME_GSNR * sam["gsnr"]
-    return Finding(claim, bool(cure["collapsed"] < 0.5 and same), numbers)
+    return Finding(claim, bool(cured and same), numbers)
 
 
 def random_parts_gain_alike(parts: pd.DataFrame, full: str, controls: list[str]) -> Finding:
@@ -154,7 +186,30 @@ def random_parts_gain_alike(parts: pd.DataFrame, full: str, controls: list[str])
     return Finding("where and what is injected matters", told, numbers)
 
 
-def findings_table(findings: list[Finding]) -> pd.DataFrame:
+def all_findings(tables: Mapping[str, pd.DataFrame]) -> dict[str, Finding]:
+    """Every falsifier on the tables of `study.tables_of`, by a short name.
+
+    The encoder is the semantic one unless the falsifier compares encoders; the task is the
+    upsampling trace, the non-semantic one, unless it compares tasks.
+    """
+    cells, blocks, rivals = tables["cells"], tables["blocks"], tables["rivals"]
+    radii = radius_table(tables["runs"], ["task", "encoder"])
+    semantic, trace = radii[radii["encoder"] == SEMANTIC], radii[radii["task"] == TRACE]
+    own = cell_of(blocks, TRACE, SEMANTIC)
+    noisy = next(t for t in cells["task"] if t.startswith(TRACE) and t != TRACE)
+    return {
+        "tasks": tasks_collapse_alike(semantic, EDIT, TRACE),
+        "prior": random_start_collapses_alike(trace, SEMANTIC, RANDOM),
+        "rises": radius_does_not_rise(cells),
+        "noise": noise_leaves_the_radius(cells[cells["encoder"] == SEMANTIC], TRACE, noisy),
+        "depth": gsnr_keeps_with_depth(own),
+        "warm start": rival_removes_the_collapse(rivals, "SGD warm start"),
+        "norm-only": rival_removes_the_collapse(rivals, "norm-only"),
+        "parts": random_parts_gain_alike(tables["parts"], "all", ["all, random mask", "hierarchy"]),
+    }
+
+
+def findings_table(findings: Iterable[Finding]) -> pd.DataFrame:
     """One row a finding: claim, `falsified here` (yes, no, cannot tell), numbers."""
     words = {True: "yes", False: "no", None: "cannot tell"}
     rows = [{"claim": f.claim, "falsified here": words[f.falsified], "numbers": f.numbers}

@@ -1,6 +1,5 @@
 """The critical optimisation radius: where SAM stops learning, as an interval per seed."""
 
-from collections.abc import Callable
 from dataclasses import dataclass
 
 import numpy as np
@@ -37,10 +36,6 @@ class Radius:
             return float("inf")
         return float(np.sqrt(self.low * self.high)) if self.low > 0 else self.high / 2
 
-    def over(self, length: float) -> "Radius":
-        """In shares of |w|, so that nets of different size compare."""
-        return Radius(self.low / length, self.high / length, self.returns)
-
 
 def critical_radius(curve: pd.DataFrame) -> Radius:
     """The radius at which one seed's runs collapse.
@@ -69,25 +64,6 @@ def critical_radius(curve: pd.DataFrame) -> Radius:
         return Radius(radii[-1], float("inf"))
     first = fell.index(True)
     return Radius(radii[first - 1], radii[first], returns=not all(fell[first:]))
-
-
-def bisect(collapses: Callable[[float], bool], radius: Radius, rounds: int = 2) -> Radius:
-    """Narrow an interval by training in its (geometric) middle.
-
-    Parameters
-    ----------
-    collapses : callable
-        Trains at a radius and says whether that collapsed.
-    radius : Radius
-        An open interval (NaN or inf) is returned as it is.
-    """
-    low, high = radius.low, radius.high
-    if not (np.isfinite(low) and np.isfinite(high)):
-        return radius
-    for _ in range(rounds):
-        middle = float(np.sqrt(low * high)) if low > 0 else high / 2
-        low, high = (low, middle) if collapses(middle) else (middle, high)
-    return Radius(low, high, radius.returns)
 
 
 def radius_table(runs: pd.DataFrame, by: list[str]) -> pd.DataFrame:

@@ -1,131 +1,40 @@
 """CoRIT's questions as runs: a grid of radii, the GSNR of its cells, rival cures."""
 
-import copy
-from collections.abc import Iterable
-from dataclasses import dataclass, replace
+import json
+from collections.abc import Mapping
+from dataclasses import replace
+from itertools import product
 from pathlib import Path
 
 import pandas as pd
 import torch
-from torch import nn
 from tqdm.auto import tqdm
 
-from aef_core.config import get_profile
-from aef_core.faces import FaceBatch, load_faces
-from aef_core.models.zoo import load_zoo
-from companion.detectors.corit import tasks
-from companion.detectors.corit.contrastive import PretrainConfig, pretrain_semantic
+from aef_core.atomic import write_text
+from aef_core.errors import NotFound
+from companion.detectors.corit.bench import EDIT, SEMANTIC, TRACE, Bench, detector_on
 from companion.detectors.corit.gsnr import (
     curvature,
     gradient_moments,
     gsnr_table,
     predicted_radius,
 )
-from companion.detectors.corit.radius import RADII
+from companion.detectors.corit.parts import parts_table
+from companion.detectors.corit.radius import radius_table
 from companion.detectors.corit.training import (
     Outcome,
     SamConfig,
     Task,
     balanced,
     train_detector,
+    with_label_noise,
 )
-from companion.detectors.corit.vit import Detector, ViT
-from companion.detectors.data import demo_set
+from companion.detectors.corit.vit import Detector
+from companion.detectors.study import KEPT
 
-SEMANTIC, RANDOM, BLENDS = "image-attribute", "random start", tasks.BLEND
-EDIT, TRACE = tasks.EDIT, tasks.TRACE
-VAL = 128  # faces judged on, at most
-
-
-@dataclass(frozen=True)
-class Size:
-    """How much one profile computes; `encoder` are the settings of `ViT`."""
-
-    faces: int
-    encoder: dict[str, int]
-    pretrain: PretrainConfig
-    sam: SamConfig
-    radii: tuple[float, ...]
-    seeds: tuple[int, ...]
-    samples: int
-
-
-SIZES = {
-    "smoke": Size(
-        16, {"patch": 16, "dim": 24}, PretrainConfig(steps=2, batch=8),
-        SamConfig(steps=2, batch=8), (0.0, 0.5), (0,), 8,
-    ),
-    "quick": Size(
-        256, {"patch": 16, "dim": 48}, PretrainConfig(steps=100, batch=32),
-        SamConfig(steps=60, batch=32, lr=3e-3), (0.0, 0.1, 0.5, 2.0), (0,), 128,
-    ),
-    "paper": Size(
-        256, {"patch": 8, "dim": 192}, PretrainConfig(steps=3000),
-        SamConfig(steps=1000, lr=3e-3), RADII, (0, 1, 2), 256,
-    ),
-}  # fmt: skip
-
-
-@dataclass(frozen=True)
-class Bench:
-    """Tasks, and encoders trained before them, of one size."""
-
-    size: Size
-    tasks: dict[str, Task]
-    encoders: dict[str, nn.Module]
-
-
-def open_bench(
-    profile: str | None = None, source: str = "embedded", root: str | Path | None = None
-) -> Bench:
-    """The tasks, and the three encoders, pre-trained here; self-blended images are the demo set's.
-
-    Parameters
-    ----------
-    profile : str, optional
-        "smoke", "quick" or "paper"; `AEF_PROFILE` or "quick" by default.
-    source, root
-        Faces of `load_faces`; the embedded ones need no root.
-    """
-    size = SIZES[get_profile(profile).name]
-    zoo = load_zoo()
-    pixels = next(iter(zoo.values())).image_size
-    train = load_faces(source, "train", size.faces, root, pixels)
-    val = load_faces(source, "test", min(VAL, size.faces), root, pixels)
-    made = (
-        tasks.edit_task(zoo, train, val),
-        tasks.trace_task(train, val),
-        tasks.blend_task(demo_set("train", n=size.faces), demo_set("val", n=min(96, size.faces))),
-    )
-    named = {task.name: task for task in made}
-    return Bench(size, named, encoders(size, train, named[BLENDS]))
-
-
-def encoders(size: Size, faces: FaceBatch, blends: Task) -> dict[str, nn.Module]:
-    """The semantic encoder and its controls: the same random start, and one trained on blends."""
-    with torch.random.fork_rng():
-        torch.manual_seed(size.pretrain.seed)
-        start = ViT(blends.images.shape[-1], **size.encoder)
-        semantic, blended = copy.deepcopy(start), Detector(copy.deepcopy(start), blends.images)
-    pretrain_semantic(semantic, tasks.reduced(faces.images), faces.attributes, size.pretrain)
-    # as many steps, of the same optimiser
-    pretrain_blends(blended, blends, size.pretrain)
-    return {SEMANTIC: semantic, RANDOM: start, BLENDS: blended.encoder}
-
-
-def pretrain_blends(detector: Detector, task: Task, config: PretrainConfig) -> Outcome:
-    """Train a detector of self-blended images in place, by Adam, as long as the semantic one."""
-    settings = SamConfig(
-        rho=0, steps=config.steps, batch=config.batch, lr=config.lr, optimiser="adam"
-    )
-    return train_detector(detector, task, settings)
-
-
-def detector_on(encoder: nn.Module, task: Task, seed: int) -> Detector:
-    """A copy of the encoder under a new head of this seed, in units of the task's faces."""
-    with torch.random.fork_rng():
-        torch.manual_seed(seed)
-        return Detector(copy.deepcopy(encoder), task.images)
+TABLES = ("runs", "cells", "blocks", "rivals", "parts")
+KEY = ["task", "encoder", "rho", "seed"]
+NOISE = 0.5  # share of labels drawn anew: the intervention that lowers GSNR
 
 
 def trained_detector(bench: Bench, task: Task, encoder: str) -> Detector:
@@ -148,33 +57,37 @@ def row_of(outcome: Outcome, **cell: object) -> dict[str, object]:
     }
 
 
-def collapse_runs(
-    bench: Bench,
-    chosen: Iterable[Task],
-    starts: Iterable[str] = (SEMANTIC, RANDOM, BLENDS),
-    radii: Iterable[float] | None = None,
-    **settings: object,
-) -> pd.DataFrame:
-    """Train every task on every encoder at every radius and seed; columns of `row_of`.
+def judged_tasks(bench: Bench) -> dict[str, Task]:
+    """The semantic and the non-semantic task, and both under label noise."""
+    pair = [bench.tasks[EDIT], bench.tasks[TRACE]]
+    return {t.name: t for t in (*pair, *(with_label_noise(t, NOISE) for t in pair))}
 
-    `settings` change the `SamConfig`, for example `adaptive=True`.
+
+def all_runs(bench: Bench, path: Path | None = None) -> pd.DataFrame:
+    """Every task on every encoder (under label noise: the semantic one), radius and seed.
+
+    With a path the rows that it holds are not trained again, and each new one is written.
     """
-    todo = [
-        (task, name, rho, seed)
-        for task in chosen
-        for name in starts
-        for rho in (radii or bench.size.radii)
-        for seed in bench.size.seeds
-    ]
-    rows = []
-    for task, name, rho, seed in tqdm(todo, desc="trainings", unit="run", leave=False):
-        config = replace(bench.size.sam, rho=rho, seed=seed, **settings)
-        outcome = train_detector(detector_on(bench.encoders[name], task, seed), task, config)
-        rows.append(row_of(outcome, task=task.name, encoder=name))
+    rows = pd.read_csv(path).to_dict("records") if path and path.exists() else []
+    done = {tuple(row[k] for k in KEY) for row in rows}
+    tasks = judged_tasks(bench)
+    grid = list(product(bench.size.seeds, tasks, bench.encoders, bench.size.radii))
+    for seed, task, start, rho in tqdm(grid, desc="trainings", unit="run", leave=False):
+        noisy = task not in bench.tasks
+        if (task, start, rho, seed) in done or (noisy and start != SEMANTIC):
+            continue
+        config = replace(bench.size.sam, rho=rho, seed=seed)
+        detector = detector_on(bench.encoders[start], tasks[task], seed)
+        outcome = train_detector(detector, tasks[task], config)
+        rows.append(row_of(outcome, task=task, encoder=start))
+        if path:
+            write_text(path, pd.DataFrame(rows).to_csv(index=False, float_format="%.5g"))
     return pd.DataFrame(rows)
 
 
-def start_lens(bench: Bench, task: Task, encoder: str) -> tuple[pd.DataFrame, dict[str, float]]:
+def start_lens(
+    bench: Bench, task: Task, encoder: str, seed: int = 0
+) -> tuple[pd.DataFrame, dict[str, float]]:
     """GSNR by block where training starts, and what the stand-in predicts for the radius.
 
     Returns
@@ -184,9 +97,8 @@ def start_lens(bench: Bench, task: Task, encoder: str) -> tuple[pd.DataFrame, di
     whole : dict
         gsnr, median, noise (trace of the covariance), curvature, predicted (radius).
     """
-    generator = torch.Generator().manual_seed(0)
-    rows = balanced(task.labels, bench.size.samples, generator)
-    detector = detector_on(bench.encoders[encoder], task, bench.size.seeds[0]).eval()
+    rows = balanced(task.labels, bench.size.samples, torch.Generator().manual_seed(seed))
+    detector = detector_on(bench.encoders[encoder], task, seed).eval()
     blocks = gsnr_table(gradient_moments(detector, task.images[rows], task.labels[rows]))
     whole = blocks.loc["all"]
     bend = curvature(detector, task, 0.05, rows)
@@ -199,14 +111,10 @@ def start_lens(bench: Bench, task: Task, encoder: str) -> tuple[pd.DataFrame, di
     }
 
 
-def cells_with_gsnr(bench: Bench, radii: pd.DataFrame, chosen: Iterable[Task]) -> pd.DataFrame:
-    """Critical radii beside the GSNR of their cells; `radii` has columns task, encoder."""
-    named = {task.name: task for task in chosen}
-    rows = [
-        row.to_dict() | start_lens(bench, named[row["task"]], row["encoder"])[1]
-        for _, row in radii.iterrows()
-    ]
-    return pd.DataFrame(rows)
+def collapsed_cell(runs: pd.DataFrame) -> tuple[str, str, float]:
+    """Task, encoder and radius at which most seeds collapse: the largest radius of those."""
+    ordered = runs.sort_values("rho", ascending=False, kind="stable")
+    return ordered.groupby(["task", "encoder", "rho"], sort=False)["collapsed"].mean().idxmax()
 
 
 def rival_runs(bench: Bench, task: Task, encoder: str, rho: float) -> pd.DataFrame:
@@ -239,3 +147,53 @@ def _gsnr_where_sam_begins(bench: Bench, task: Task, encoder: str, config: SamCo
     rows = balanced(task.labels, bench.size.samples, torch.Generator().manual_seed(config.seed))
     moments = gradient_moments(detector.eval(), task.images[rows], task.labels[rows])
     return gsnr_table(moments).loc["all", "gsnr"]
+
+
+def tables_of(bench: Bench, runs: pd.DataFrame) -> dict[str, pd.DataFrame]:
+    """All that the falsifiers read: the runs, and what is measured after them.
+
+    Returns
+    -------
+    dict with "runs"; "cells", critical radii a seed beside GSNR; "blocks", GSNR by depth of each;
+    "rivals", cures where most seeds collapse; "parts", AUC with each part.
+    """
+    tasks = judged_tasks(bench)
+    cells = radius_table(runs, ["task", "encoder", "seed"])
+    keys = list(cells[["task", "encoder", "seed"]].itertuples(index=False, name=None))
+    lenses = {(task, *rest): start_lens(bench, tasks[task], *rest) for task, *rest in keys}
+    blocks = pd.concat(
+        {k: lens[0] for k, lens in lenses.items()}, names=["task", "encoder", "seed"]
+    )
+    blocks = blocks.reset_index()
+    pair = {name: task for name, task in tasks.items() if name in bench.tasks}
+    task, encoder, rho = collapsed_cell(runs[runs["task"].isin(pair)])
+    rivals = rival_runs(bench, tasks[task], encoder, rho)
+    return {
+        "runs": runs,
+        "cells": cells.join(pd.DataFrame([lens[1] for lens in lenses.values()])),
+        "blocks": blocks[blocks["block"].str.startswith("block")],
+        "rivals": rivals.assign(task=task, encoder=encoder),
+        "parts": parts_table(bench.encoders[SEMANTIC], pair),
+    }
+
+
+def keep(tables: Mapping[str, pd.DataFrame], settings: Mapping, folder: Path) -> None:
+    """Write every table as `corit_NAME.csv`, and the settings of the run."""
+    for name, table in tables.items():
+        write_text(folder / f"corit_{name}.csv", table.to_csv(index=False, float_format="%.5g"))
+    write_text(folder / "corit.json", json.dumps(settings, indent=1) + "\n")
+
+
+def kept_tables(folder: Path = KEPT) -> tuple[dict[str, pd.DataFrame], dict]:
+    """The long run's tables as they ship, and its settings.
+
+    Raises
+    ------
+    FileNotFoundError
+        They are not there.
+    """
+    path = folder / "corit.json"
+    if not path.exists():
+        raise NotFound(f"{path} is missing: python -m companion.detectors makes it")
+    tables = {name: pd.read_csv(folder / f"corit_{name}.csv") for name in TABLES}
+    return tables, json.loads(path.read_text())
