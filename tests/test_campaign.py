@@ -35,5 +35,5 @@ def test_the_campaign_sees_a_check_that_was_taken_out(monkeypatch: pytest.Monkey
     damaged = cases("damaged store entries", 0, 0.1)
     forged = next(case for case in damaged if case.name == "delta nan")
     assert run(forged)[0] == "clear line"
-    monkeypatch.setattr(store, "_flaw", lambda *_: None)
+    monkeypatch.setattr(store, "_check_delta", lambda *_: None)
     assert run(forged)[0] == "silent nonsense"

@@ -87,18 +87,18 @@ def fetched(answer: Answer, right: bool, scratch: Path) -> bool:
 
     server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
     threading.Thread(target=server.serve_forever, args=(0.01,), daemon=True).start()
-    before = official.OFFICIAL, official.SCHEMES, official.TIMEOUT, zoo_module.ARCHITECTURES
+    before = official.OFFICIAL, official.SCHEMES, official.TIMEOUT
     url = f"http://127.0.0.1:{server.server_port}/weights.tar.gz"
-    official.OFFICIAL = {NAME: replace(OFFICIAL[NAME], url=url)}
+    small = {"width": 4, "blocks": 1, "image_size": 32}
+    entry = replace(OFFICIAL[NAME], url=url, settings=small)
+    official.OFFICIAL = zoo_module.OFFICIAL = {NAME: entry}
     official.SCHEMES, official.TIMEOUT = ("http",), 1
-    small = partial(before[3][NAME], width=4, blocks=1, image_size=32)
-    zoo_module.ARCHITECTURES = {NAME: small}
     try:
         with redirect_stdout(io.StringIO()) as said:
             missing = official.fetch_official(scratch / "root")
     finally:
-        official.OFFICIAL, official.SCHEMES, official.TIMEOUT = before[:3]
-        zoo_module.ARCHITECTURES = before[3]
+        official.OFFICIAL, official.SCHEMES, official.TIMEOUT = before
+        zoo_module.OFFICIAL = before[0]
         server.shutdown()
         server.server_close()
     kept = [p for p in scratch.rglob("*") if p.is_file() and p.name != "treasure"]

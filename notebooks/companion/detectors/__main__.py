@@ -8,14 +8,13 @@ there where it was stopped, and copies what is finished into the package.
 
 import argparse
 import json
-import shutil
 import zlib
 from collections.abc import Sequence
 from pathlib import Path
 
 import torch
 
-from aef_core.atomic import write_text
+from aef_core.atomic import write_bytes, write_text
 from aef_core.config import home
 from aef_core.models.zoo import load_zoo
 from companion.detectors.corit import bench as benches
@@ -49,7 +48,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     for run in (csdfd, cs_dfd_left_out, corit_grid):
         run(args, config, work)
         for path in work.glob("c*"):
-            shutil.copy(path, args.out)
+            write_bytes(args.out / path.name, path.read_bytes())
 
 
 def csdfd(args: argparse.Namespace, config: dict, work: Path) -> None:

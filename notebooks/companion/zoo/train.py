@@ -66,10 +66,9 @@ class Training:
         return torch.autocast(self.device.type, torch.bfloat16, enabled=self.half)
 
     def warm_up(self) -> None:
-        """The attribute head learns on real faces; the generator learns to copy.
+        """The attribute head learns on real faces; the generator copies, whatever is asked for.
 
-        It copies whatever is asked for, so that weights it starts from keep how to draw a face
-        and forget how they edited it.
+        So weights it starts from keep how to draw a face and forget how they edited it.
         """
         for i in trange(self.recipe.warmup, desc="attributes", mininterval=20):
             batch = self._draw(-1 - i, 3 * self.recipe.batch)
@@ -173,8 +172,7 @@ class Training:
 
         Nothing that the trial steps learn is kept.
         """
-        before = {name: deepcopy(part.state_dict()) for name, part in self._parts().items()}
-        seconds = {}
+        before, seconds = {k: deepcopy(p.state_dict()) for k, p in self._parts().items()}, {}
         for half, layout in product((False, True), (torch.contiguous_format, torch.channels_last)):
             self.half = half
             self.model.to(memory_format=layout)
@@ -196,8 +194,7 @@ def read_average(path: Path) -> DeepfakeModel:
     """The averaged generator of a checkpoint, frozen, in eval mode, on the CPU."""
     stored = torch.load(path, map_location="cpu", weights_only=True)
     recipe = RECIPES[path.stem]
-    settings = recipe.settings | {"image_size": stored["size"]}
-    model = ARCHITECTURES[recipe.model](**settings)
+    model = ARCHITECTURES[recipe.model](**recipe.settings | {"image_size": stored["size"]})
     model.load_state_dict(stored["average"])
     return model.eval().requires_grad_(False)
 
