@@ -1,7 +1,7 @@
 """The front door: an optimisation is made once, found again by its config, and resumed.
 
-`optimize` finds the method (`methods.make_method`), asks it for `steps`, an iterator of states, and
-keeps what comes out. The arithmetic is in `perturbation.loop`.
+`optimize` makes the method, iterates over its `steps` and keeps what comes out. `Method.steps` (in
+`methods.base`) calls `perturb` (in `perturbation.loop`), where the arithmetic is.
 """
 
 import math

@@ -49,6 +49,7 @@ _LABELS = {"blocks": 6, "image_size": SIZE}
 _GENTLE = {
     0: Weights(adversarial=0.1, reconstruction=10.0),
     1_000: Weights(adversarial=0.5, reconstruction=1.0),
+    2_500: Weights(adversarial=0.5),
 }
 
 RECIPES = {
