@@ -9,7 +9,7 @@ import torch
 from companion.zoo.critic import Backbone, FrozenFeatures, RandomBackbone
 from companion.zoo.photos import Photos
 from companion.zoo.recipes import RECIPES
-from companion.zoo.train import Training
+from companion.zoo.training import Training
 
 SIZE = 32
 SMALL = {

@@ -193,18 +193,21 @@ def augment(x: Tensor) -> Tensor:
     Differentiable augmentation (Zhao et al., NeurIPS 2020, arXiv 2006.10738) of real and forged
     faces alike; without it the critic learns 14,000 faces by heart.
     """
-    n, _, height, width = x.shape
+    n, device = len(x), x.device
 
     def draw(low: float, high: float) -> Tensor:
-        return low + (high - low) * torch.rand(n, 1, 1, 1).to(x)
+        return low + (high - low) * torch.rand(n, 1, 1, 1, device=device)
 
     x = x + draw(-0.2, 0.2)
     grey = x.mean(1, keepdim=True)
     x = (x - grey) * draw(0.6, 1.4) + grey
     mean = x.mean((1, 2, 3), keepdim=True)
     x = (x - mean) * draw(0.75, 1.25) + mean
-    reach = height // 8
-    x = F.pad(x, [reach] * 4, mode="reflect")
-    shifts = torch.randint(2 * reach + 1, (n, 2)).tolist()
-    moved = [x[i, :, dy : dy + height, dx : dx + width] for i, (dy, dx) in enumerate(shifts)]
-    return torch.stack(moved)
+    for axis in (2, 3):
+        side = x.shape[axis]
+        shift = torch.randint(-(side // 8), side // 8 + 1, (n, 1, 1, 1), device=device)
+        from_ = torch.arange(side, device=device).view([-1 if i == axis else 1 for i in range(4)])
+        from_ = (from_ + shift).abs()
+        from_ = torch.where(from_ < side, from_, 2 * (side - 1) - from_)  # mirrored at the border
+        x = x.gather(axis, from_.expand_as(x))
+    return x

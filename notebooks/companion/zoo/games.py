@@ -70,20 +70,18 @@ class LabelGame:
         self.labels = columns(photos.attributes, self.names)
         rarity = (self.labels / self.labels.mean(0)).sum(1)
         self.rare_first = rarity / rarity.sum()
+        targets = [model.target_attributes(photos.attributes, edit) for edit in model.edits]
+        self.edited = torch.stack([columns(target, self.names) for target in targets])
 
     def draw(self, n: int) -> Batch:
-        rows = torch.cat(
-            [
-                torch.multinomial(self.rare_first, n // 2),
-                torch.randint(len(self.photos), (n - n // 2,)),
-            ]
-        )
+        device, half = self.labels.device, n // 2
+        anyone = torch.randint(len(self.photos), (n - half,), device=device)
+        rows = torch.cat([torch.multinomial(self.rare_first, half), anyone])
         x, own = mirrored(self.photos.faces(rows)), self.labels[rows]
-        target = self.labels[torch.multinomial(self.rare_first, n)].clone()
-        for i in range(0, n, 2):
-            edit = self.model.edits[int(torch.randint(len(self.model.edits), ()))]
-            attributes = self.photos.attributes[rows[i : i + 1]]
-            target[i] = columns(self.model.target_attributes(attributes, edit), self.names)[0]
+        target = self.labels[torch.multinomial(self.rare_first, n)]
+        single = rows[::2]
+        edits = torch.randint(len(self.edited), (len(single),), device=device)
+        target[::2] = self.edited[edits, single]
         return Batch(x, own, target, real=x, real_labels=own)
 
     def edit(self, x: Tensor, labels: Tensor) -> Tensor:
@@ -177,7 +175,7 @@ class HiSDGame:
         tag = int(torch.multinomial(sizes, 1))
         source, wanted = torch.randperm(len(self.tags[tag]))[:2].tolist()
         rows, others = (
-            pool[torch.randint(len(pool), (n,))]
+            pool[torch.randint(len(pool), (n,), device=pool.device)]
             for pool in (self._pools[tag][source], self._pools[tag][wanted])
         )
         named = [self.names.index(a) for a in self.tags[tag] if a]
@@ -202,7 +200,7 @@ class HiSDGame:
 
     def _style(self, batch: Batch) -> Tensor:
         if self._from_noise:
-            noise = torch.randn(len(batch.x), self.model.noise_dim).to(batch.x)
+            noise = torch.randn(len(batch.x), self.model.noise_dim, device=batch.x.device)
             return self.model.mappers[self._tag](noise, self._wanted)
         return self.model.extractors(batch.real)[:, self._tag]
 
@@ -235,5 +233,5 @@ GAMES = {
 
 def mirrored(x: Tensor) -> Tensor:
     """Every second face mirrored, at random."""
-    flip = torch.rand(len(x)) < 0.5
+    flip = torch.rand(len(x), device=x.device) < 0.5
     return torch.where(flip[:, None, None, None], x.flip(3), x)

@@ -37,6 +37,9 @@ class Photos:
     def __len__(self) -> int:
         return len(self.pixels)
 
+    def to(self, device: torch.device) -> "Photos":
+        return Photos(self.pixels.to(device), self.attributes.to(device))
+
     def faces(self, rows: Tensor) -> Tensor:
         """Images in [-1, 1], shape [len(rows), 3, S, S]."""
         return self.pixels[rows].float() / 127.5 - 1

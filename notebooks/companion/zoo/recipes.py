@@ -47,7 +47,12 @@ _LABELS = {"blocks": 6, "image_size": SIZE}
 RECIPES = {
     # from the old weights, without copying first, and with the cycle alone: what teaches it to
     # copy takes its fragility (L2_mask 0.22 to 0.005), see docs/zoo.md
-    "StarGAN": Recipe("StarGAN", {"width": 24} | _LABELS, {0: Weights()}, copies=0),
+    "StarGAN": Recipe(
+        "StarGAN",
+        {"width": 24} | _LABELS,
+        {0: Weights(), 313: Weights(reconstruction=2.0)},
+        copies=0,
+    ),
     "AttentionGAN": Recipe("AttentionGAN", {"width": 24} | _LABELS, {0: Weights(openness=1.0)}),
     "AttGAN": Recipe(
         "AttGAN",
@@ -56,11 +61,12 @@ RECIPES = {
             "width": 40,
             "layers": 4,
             "image_size": SIZE,
-            "norm": "instance",  # with the official batch norms nothing interrupts it, docs/zoo.md
+            "decoder_norm": "instance",  # with batch norms nothing interrupts it, docs/zoo.md
         },
         # the published reconstruction weighs 100 and has no cycle beside it: such a generator
         # smooths perturbations away
-        {0: Weights(adversarial=1.0, attribute=2.0, cycle=10.0, reconstruction=10.0)},
+        {0: Weights(adversarial=1.0, attribute=4.0, cycle=10.0, reconstruction=10.0)},
+        copies=0,
     ),
     "HiSD": Recipe(
         "HiSD",
@@ -75,6 +81,7 @@ RECIPES = {
             "mapper_width": 64,
             "image_size": SIZE,
         },
-        {0: Weights(cycle=10.0, reconstruction=5.0)},
+        {0: Weights(adversarial=1.0, attribute=2.0, cycle=10.0, reconstruction=5.0)},
+        copies=0,
     ),
 }
