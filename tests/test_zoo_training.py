@@ -76,3 +76,14 @@ def test_trial_steps_for_speed_leave_nothing_behind(photos, features):
     ours.choose_execution(steps=1)
     assert ours.iteration == 0
     assert all(torch.equal(v, before[k]) for k, v in ours.model.state_dict().items())
+
+
+def test_a_critic_that_is_too_far_ahead_waits(photos, features):
+    ours = training("AttGAN", photos, features)
+    for floor, learns in ((0.0, True), (100.0, False)):
+        ours.recipe = replace(ours.recipe, critic_floor=floor)
+        heads = [p for n, p in ours.critic.heads.named_parameters() if "original" in n]
+        before = [p.detach().clone() for p in heads]
+        ours.step()
+        assert any(not torch.equal(p, b) for p, b in zip(heads, before, strict=True)) is learns
+        ours = training("AttGAN", photos, features)

@@ -23,7 +23,7 @@ class Recipe:
     iterations, batch : int
         Their product is the number of images seen.
     rate, critic_rate, attribute_rate : float
-        Adam's, with betas (0, 0.99).
+        Adam's; betas are (0, 0.99) for the first two.
     decay_from : float
         Share of the run after which all rates fall linearly to a twentieth.
     """
@@ -36,24 +36,24 @@ class Recipe:
     rate: float = 2e-4
     critic_rate: float = 2e-4
     attribute_rate: float = 5e-4
+    critic_floor: float = 0.4  # loss of the critic below which it stops to learn, 2 at its start
     decay_from: float = 0.75
     warmup: int = 250  # batches from which the attribute head learns before it meets the generator
-    copies: int = 500  # batches that the generator learns to copy before it meets the critic
+    copies: int = 1000  # batches that the generator learns to copy before it meets the critic
     average: float = 0.998  # decay of the moving average of the weights, which ships
     seed: int = 20260501
 
 
 _LABELS = {"blocks": 6, "image_size": SIZE}
 RECIPES = {
-    # from the old weights, without copying first, and with the cycle alone: what teaches it to
-    # copy takes its fragility (L2_mask 0.22 to 0.005), see docs/zoo.md
+    # from the old weights, without copying first: what teaches it to copy takes its fragility
+    # (L2_mask 0.22 to 0.005); a light reconstruction takes little of it, see docs/zoo.md
     "StarGAN": Recipe(
-        "StarGAN",
-        {"width": 24} | _LABELS,
-        {0: Weights(), 313: Weights(reconstruction=2.0)},
-        copies=0,
+        "StarGAN", {"width": 24} | _LABELS, {0: Weights(reconstruction=2.0)}, copies=0
     ),
-    "AttentionGAN": Recipe("AttentionGAN", {"width": 24} | _LABELS, {0: Weights(openness=1.0)}),
+    "AttentionGAN": Recipe(
+        "AttentionGAN", {"width": 24} | _LABELS, {0: Weights(openness=1.0)}, copies=0
+    ),
     "AttGAN": Recipe(
         "AttGAN",
         {
@@ -61,12 +61,14 @@ RECIPES = {
             "width": 40,
             "layers": 4,
             "image_size": SIZE,
-            "decoder_norm": "instance",  # with batch norms nothing interrupts it, docs/zoo.md
+            "norm": "instance",  # with the official batch norms nothing interrupts it, docs/zoo.md
         },
         # the published reconstruction weighs 100 and has no cycle beside it: such a generator
         # smooths perturbations away
-        {0: Weights(adversarial=1.0, attribute=4.0, cycle=10.0, reconstruction=10.0)},
-        copies=0,
+        {
+            0: Weights(adversarial=0.5, attribute=1.0, cycle=10.0, reconstruction=10.0),
+            2000: Weights(adversarial=1.0, attribute=2.0, cycle=10.0, reconstruction=10.0),
+        },
     ),
     "HiSD": Recipe(
         "HiSD",

@@ -38,7 +38,9 @@ def main(
     photos: Annotated[Path, typer.Option(help="folder with the two CelebA archives")],
     out: Annotated[Path, typer.Option(help="where checkpoints, log and pictures go")],
     size: Annotated[int, typer.Option(help="pixels, 0: the recipe's")] = 0,
+    batch: Annotated[int, typer.Option(help="faces a step, 0: the recipe's")] = 0,
     iterations: Annotated[int, typer.Option(help="in all, 0: the recipe's")] = 0,
+    within: Annotated[float, typer.Option(help="as many as fit so many minutes")] = 0,
     minutes: Annotated[float, typer.Option(help="stop after so many, 0: at the end")] = 0,
     every: Annotated[float, typer.Option(help="minutes between checkpoints")] = 10,
     threads: Annotated[int, typer.Option(help="CPU threads")] = 1,
@@ -46,14 +48,19 @@ def main(
 ) -> None:
     """Train one generator, resuming from the checkpoint in `out` if there is one."""
     torch.set_num_threads(threads)
+    torch.backends.cudnn.benchmark = True
     recipe = RECIPES[model]
     size = size or recipe.settings["image_size"]
-    settings = recipe.settings | {"image_size": size}
-    recipe = replace(recipe, settings=settings, iterations=iterations or recipe.iterations)
+    recipe = replace(
+        recipe,
+        settings=recipe.settings | {"image_size": size},
+        batch=batch or recipe.batch,
+        iterations=iterations or recipe.iterations,
+    )
     out.mkdir(parents=True, exist_ok=True)
     features = FrozenFeatures(Backbone()).to(default_device(), memory_format=torch.channels_last)
     training = Training(recipe, load_photos(photos, "train", size), features)
-    path = out / f"{model}.ckpt"
+    held_out, path = load_photos(photos, "test", size), out / f"{model}.ckpt"
     training.choose_execution()
     if path.exists():
         training.load(path)
@@ -62,19 +69,24 @@ def main(
             load_weights(training.model, start)
         training.warm_up()
     began = last = time.time()
-    while training.iteration < recipe.iterations:
-        terms = training.step()
+    first = training.iteration
+    while training.iteration < training.recipe.iterations:
+        terms, now = training.step(), time.time()
         if training.iteration % 50 == 0:
-            row = {"iteration": training.iteration, "seconds": round(time.time() - began)}
+            row = {"iteration": training.iteration, "seconds": round(now - began)}
             row |= {name: round(value.item(), 4) for name, value in terms.items()}
             with (out / f"{model}.jsonl").open("a") as log:
                 log.write(json.dumps(row) + "\n")
-        over = bool(minutes) and time.time() - began > 60 * minutes
-        if time.time() - last > 60 * every or training.iteration == recipe.iterations or over:
-            last = time.time()
+            if within:  # the rates fall towards the end, which the pace so far foretells
+                fit = (training.iteration - first) * 60 * within / (now - began)
+                training.recipe = replace(training.recipe, iterations=first + int(fit))
+        over = bool(minutes) and now - began > 60 * minutes
+        done = over or training.iteration >= training.recipe.iterations
+        if done or now - last > 60 * every:
+            last = now
             training.save(path)
             picture = out / f"{model}-{training.iteration:06d}.png"
-            seen = look(training.average, load_photos(photos, "test", size), picture)
+            seen = look(training.average, held_out, picture)
             print(json.dumps({"iteration": training.iteration} | seen), flush=True)
         if over:
             break

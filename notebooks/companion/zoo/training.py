@@ -111,7 +111,10 @@ class Training:
             terms["critic_attribute"] = attribute_loss(
                 self.critic.attributes(real_raw), batch.real_labels
             )
-        self._descend(terms["critic"] + terms["critic_attribute"], "heads", "attributes")
+        # a critic that is too far ahead teaches nothing: it waits
+        waits = terms["critic"].detach() < recipe.critic_floor
+        learnt = torch.where(waits, 0.0, terms["critic"]) + terms["critic_attribute"]
+        self._descend(learnt, "heads", "attributes")
         self._average(min(recipe.average, 1 - 1 / (at / 4 + 2)))
         self.iteration += 1
         self.images += recipe.batch
