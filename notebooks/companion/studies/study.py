@@ -171,21 +171,18 @@ class Lab:
     config: PerturbationConfig
 
 
-def open_lab(profile: str | None = None, zoo: str = "celeba64") -> Lab:
-    """An embedded zoo and faces of its size, as many as a profile asks for.
+def open_lab(profile: str | None = None) -> Lab:
+    """The embedded zoo and faces, as many as a profile asks for.
 
     Parameters
     ----------
     profile : str, optional
         `AEF_PROFILE` or "quick" by default.
-    zoo : {"celeba64", "faces128"}
-        64 pixels for numbers, 128 for pictures: there a step costs about five times as much.
     """
     p = get_profile(profile)
-    zoo = load_zoo(zoo)
-    size = next(iter(zoo.values())).image_size
-    train = load_faces("embedded", "train", n=p.n_train, size=size)
-    test = load_faces("embedded", "test", n=p.n_test, size=size)
+    zoo = load_zoo()
+    train = load_faces("embedded", "train", n=p.n_train)
+    test = load_faces("embedded", "test", n=p.n_test)
     config = PerturbationConfig(steps=p.steps, step_size=p.step_size, feature_steps=p.feature_steps)
     return Lab(p, zoo, train, test, Evaluator(zoo, test), config)
 
