@@ -35,7 +35,7 @@ test: lint $(VENV)/.site
 campaign: $(VENV)/.installed
 	OMP_NUM_THREADS=1 $(PY) -m tests.campaign --write
 
-# AEF_REPOSITORY=https://github.com/OWNER/NAME adds launch buttons; SITE="--zoo NAME --faces 12"
+# AEF_REPOSITORY=https://github.com/OWNER/NAME adds launch buttons; SITE="--faces 12"
 # changes what the explorer shows. Its runs are made once; --profile smoke is for a look.
 site: $(VENV)/.installed $(VENV)/.site
 	$(PY) -m companion explorer --out build/site/explorer.html $(SITE)

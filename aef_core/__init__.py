@@ -3,7 +3,7 @@ DeepFake Models" (AEF, arXiv 2605.00443).
 
     import aef_core as aef
 
-    zoo = aef.load_zoo("celeba64")
+    zoo = aef.load_zoo()
     run = aef.optimize(zoo, aef.load_faces(split="train", n=64), method="aef", tau=0.01)
     table = aef.evaluate(zoo, aef.load_faces(split="test"), run.delta)
 """

@@ -289,24 +289,19 @@ def test_persistence_retrains_the_most_interrupted(faces) -> None:
 
 
 @pytest.mark.parametrize(
-    ("levels", "cycle", "identity"),
-    [  # of the arms neither, cycle, identity and both
-        ((1, 3, 1 / 3, 1), w.HOLDS, w.HOLDS),
-        ((3, 1, 0.3, 0.1), w.NOT, w.HOLDS),
-        ((1, 3, 1, 1), w.PART, w.PART),
-        ((1, 0.5, 1, 0.6), w.NOT, w.NOT),
-    ],
+    ("without", "word"), [(0.5, w.HOLDS), (0.12, w.PART), (0.1, w.NOT), (None, None)]
 )
-def test_cycle_and_identity_are_judged_apart(tmp_path, levels, cycle, identity) -> None:
-    rows = [
-        {"architecture": "A", "seed": seed, "arm": arm, "cycle": 0, "iteration": 8,
-         "success": 0.8, "l2_mask": 0.01 * level * (1 + noise * seed)}
-        for seed in range(3)
-        for arm, level, noise in zip(("neither", "cycle", "identity", "both"), levels,
-                                     (0.01, 0.03, 0.02, 0.0), strict=True)
-    ]  # fmt: skip
-    write(tmp_path, "09_growth", rows)
+def test_an_identity_loss_is_judged_after_as_many_images(tmp_path, without, word) -> None:
+    rows = [  # the last checkpoint of the longer arm does not count
+        {"model": "A", "arm": "with identity", "images": n, "L2_mask": v}
+        for n, v in ((0, 0.9), (90, 0.1), (900, 0.001))
+    ]
+    if without:
+        rows.append({"model": "A", "arm": "without identity", "images": 100, "L2_mask": without})
+    write(tmp_path, "09_curves", rows)
     e = Evidence("quick", tmp_path)
-    assert s.cycle_makes_fragile(e).word == cycle
-    assert s.identity_protects(e).word == identity
-    assert s.cycle_makes_fragile(e).numbers.startswith("A, cycle, without identity: x ")
+    if without:
+        assert s.identity_protects(e) == (word, f"A 0.100 with, {without:.3f} without")
+    else:
+        with pytest.raises(NotMeasured, match="in both arms"):
+            s.identity_protects(e)

@@ -280,7 +280,7 @@ def test_a_score_is_read_against_faces_whose_answer_is_known() -> None:
     assert rank(0.0, real) == rank(0.0, fake) == 1
     assert fake.mean() > real.mean()
     assert 0 < rank(0.9, fake) < 1
-    face = load_faces("embedded", "test", 1, size=128)
+    face = load_faces("embedded", "test", 1)
     assert 0 <= load_detector().score(reduce(face.images)).item() <= 1
 
 

@@ -9,22 +9,36 @@ import torch
 import torch.nn.functional as F
 from PIL import Image
 
-from aef_core.faces import FaceBatch, check_images, from_uint8, load_faces, to_uint8
+from aef_core.config import ASSETS
+from aef_core.faces import (
+    SPLITS,
+    FaceBatch,
+    check_images,
+    from_uint8,
+    load_faces,
+    sources,
+    to_uint8,
+)
 from aef_core.faces.detection import NoFace, crop_face, detected
+from aef_core.faces.pictures import open_picture
 from aef_core.faces.sources import split_of
 from aef_core.models import ATTRIBUTES
+from companion.training import embedded_faces
+from companion.training.embedded_faces import TORN
+from companion.training.face_pool import Candidate
 
 from .conftest import make_faces
 
 
-@pytest.mark.parametrize(("size", "enough"), [(64, 256), (128, 512)])
-@pytest.mark.parametrize("split", ["train", "test"])
-def test_embedded_faces_are_enough_labelled_and_in_range(
-    split: str, size: int, enough: int
-) -> None:
-    faces = load_faces("embedded", split, size=size)
-    assert len(faces) >= enough
-    assert faces.images.shape[1:] == (3, size, size)
+@pytest.fixture(scope="module")
+def sheets() -> dict[str, FaceBatch]:
+    return {split: load_faces(split=split) for split in SPLITS}
+
+
+@pytest.mark.parametrize("split", SPLITS)
+def test_embedded_faces_are_enough_labelled_and_in_range(sheets, split: str) -> None:
+    faces = sheets[split]
+    assert faces.images.shape == (495, 3, 128, 128)
     assert faces.images.min() >= -1
     assert faces.images.max() <= 1
     share = faces.attributes.float().mean(dim=0)
@@ -32,28 +46,44 @@ def test_embedded_faces_are_enough_labelled_and_in_range(
         assert 0.05 < share[ATTRIBUTES.index(name)] < 0.95, name
 
 
-@pytest.mark.parametrize("size", [64, 128])
-def test_embedded_splits_share_no_face(size: int) -> None:
-    train, test = (load_faces(split=split, size=size) for split in ("train", "test"))
+def test_embedded_splits_share_no_face(sheets) -> None:
+    train, test = (sheets[split] for split in SPLITS)
     assert not set(train.names) & set(test.names)
-    small = [F.avg_pool2d(faces.images, size // 64).flatten(1) for faces in (train, test)]
+    small = [F.avg_pool2d(faces.images, 2).flatten(1) for faces in (train, test)]
     assert torch.cdist(*small).min() > 5, "two faces are nearly the same picture"
 
 
-def test_larger_sheets_show_more_than_enlarged_small_ones() -> None:
-    def detail(images: torch.Tensor) -> torch.Tensor:
-        smooth = F.interpolate(F.avg_pool2d(images, 2), scale_factor=2, mode="bilinear")
-        return (images - smooth)[..., 32:96, 40:88].square().mean()
+@pytest.mark.parametrize("split", SPLITS)
+def test_torn_faces_are_left_out_and_the_others_keep_their_tile(sheets, split: str) -> None:
+    faces, sheet = sheets[split], open_picture(ASSETS / f"faces_{split}.webp")
+    places = [int(name[-3:]) for name in faces.names]
+    assert not set(places) & set(TORN[split])
+    assert len(places) + len(TORN[split]) == (sheet.width // 128) * (sheet.height // 128)
+    row, column = divmod(places[-1], sheet.width // 128)
+    tile = sheet.crop((128 * column, 128 * row, 128 * (column + 1), 128 * (row + 1)))
+    assert (to_uint8(faces.images[-1]).permute(1, 2, 0).numpy() == np.asarray(tile)).all()
 
-    large = load_faces(split="test", n=64, size=128).images
-    small = F.interpolate(load_faces(split="test", n=64).images, scale_factor=2, mode="bicubic")
-    assert detail(large) > 2 * detail(small)
+
+def test_the_sheets_that_are_made_are_those_that_are_loaded(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    pictures = to_uint8(load_faces("embedded", "train", n=32).images).permute(0, 2, 3, 1).numpy()
+    labels = dict.fromkeys(ATTRIBUTES, 0) | {"Male": 1}
+    chosen = [Candidate(tile, (0, 1, 2), labels, *[0.0] * 4) for tile in pictures]
+    embedded_faces.save(tmp_path, {"train": chosen})
+    monkeypatch.setattr(sources, "ASSETS", tmp_path)
+    faces = load_faces("embedded", "train")
+    assert len(faces) == 31, "the tile at 21 counts as torn"
+    assert faces.attributes[:, ATTRIBUTES.index("Male")].all()
+    # the backdrop is out of focus, the head is as it was
+    middle = to_uint8(faces.images)[:21, :, 40:80, 50:78].permute(0, 2, 3, 1).numpy()
+    assert np.abs(middle.astype(int) - pictures[:21, 40:80, 50:78]).mean() < 4  # of 255: WebP
 
 
-def test_other_sizes_are_reduced_from_the_next_larger_sheets() -> None:
-    large, between = (load_faces(split="train", n=4, size=s).images for s in (128, 96))
-    again = F.interpolate(large, 96, mode="bicubic", antialias=True).clamp(-1, 1)
-    assert (between - again).abs().mean() < 0.02
+def test_other_sizes_are_resized() -> None:
+    stored, smaller = (load_faces(split="train", n=4, size=s).images for s in (128, 96))
+    again = F.interpolate(stored, 96, mode="bicubic", antialias=True).clamp(-1, 1)
+    assert (smaller - again).abs().mean() < 0.02
     assert load_faces(split="train", n=2, size=256).images.shape[-1] == 256
 
 
@@ -147,7 +177,7 @@ def test_ffpp_frames_are_cropped_to_the_face(tmp_path: Path) -> None:
         scene.save(tmp_path / video / "0000.png")
     split = split_of("003")
     faces = load_faces("ffpp", split, root=tmp_path, n=1)
-    assert faces.images.shape == (1, 3, 64, 64)
+    assert faces.images.shape == (1, 3, 128, 128)
     # a crop of the face, not of the wall around it
     assert faces.images[0].std() > 0.2
 

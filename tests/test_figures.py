@@ -8,11 +8,12 @@ import pytest
 import torch
 
 from aef_core import provenance
-from aef_core.models.zoo import load_zoo, zoo_table
+from aef_core.models.zoo import EMBEDDED, checkpoints, load_zoo
 from companion import plots
+from companion.config import ASSETS
 from companion.plots.style import MODEL_COLOURS, save_figure
 from companion.studies.qualitative import forgeries, picture_numbers, rule_points
-from companion.studies.unseen import load_unseen, unseen_table
+from companion.studies.unseen import load_unseen
 
 from .conftest import make_faces, tiny_zoo
 
@@ -34,11 +35,14 @@ def test_a_figure_drawn_again_gives_the_same_sidecar() -> None:
 
 
 def test_the_sidecar_names_the_weights_that_were_loaded_and_shown(monkeypatch) -> None:
-    """Not celeba64's under a figure of another zoo."""
+    """Not the zoo's under a figure of the unseen one."""
     monkeypatch.setattr(provenance, "LOADED", {})
-    unseen, small = load_unseen("cpu"), load_zoo("celeba64", models=["HiSD"], device="cpu")
-    tables = {"unseen": (unseen_table(), "VAE"), "celeba64": (zoo_table("celeba64"), "HiSD")}
-    digits = {zoo: {name: table[name]["sha256"][:8]} for zoo, (table, name) in tables.items()}
+    unseen, zoo = load_unseen("cpu"), load_zoo(models=["StarGAN"], device="cpu")
+    places = {"embedded": (EMBEDDED, "StarGAN"), "unseen": (ASSETS / "unseen", "VAE")}
+    digits = {
+        place: {name: checkpoints(folder)[name].sha256[:8]}
+        for place, (folder, name) in places.items()
+    }
 
     def named(**shown) -> dict:
         path = save_figure(plt.figure(), "weights", [], **shown).with_suffix(".json")
@@ -47,7 +51,7 @@ def test_the_sidecar_names_the_weights_that_were_loaded_and_shown(monkeypatch) -
 
     assert named() == digits
     assert named(zoo=unseen) == {"unseen": digits["unseen"]}
-    assert named(zoo=small) == {"celeba64": digits["celeba64"]}
+    assert named(zoo=zoo) == {"embedded": digits["embedded"]}
     assert list(named(zoo=tiny_zoo())) == ["not from a zoo"]
 
 

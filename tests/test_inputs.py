@@ -439,7 +439,7 @@ def test_tiny_and_thin_pictures_have_no_face(size: tuple[int, int]) -> None:
 
 
 def test_faces_of_pictures_of_several_sizes_come_in_order() -> None:
-    faces = load_faces(split="test", n=2, size=128).images
+    faces = load_faces(split="test", n=2).images
     one, two = (Image.fromarray(((x + 1) * 127.5).byte().permute(1, 2, 0).numpy()) for x in faces)
     large = [p.resize((256, 256), Image.Resampling.BICUBIC) for p in (one, two)]
     mixed = find_faces([large[0], Image.new("RGB", (9, 9)), large[1], one.resize((300, 300))])

@@ -11,7 +11,13 @@ from aef_core.perturbation import PerturbationConfig
 from companion import plots
 from companion.studies import other_targets
 from companion.studies.differences import REFERENCE
-from companion.studies.ensemble import ATTRIBUTES, CLASSIFIERS, ensemble_table, load_ensemble
+from companion.studies.ensemble import (
+    ATTRIBUTES,
+    CLASSIFIERS,
+    SIDE,
+    ensemble_table,
+    load_ensemble,
+)
 from companion.training.train_ensemble import balanced_accuracy, train
 
 from .conftest import make_faces
@@ -109,7 +115,7 @@ def test_training_learns_a_visible_attribute(monkeypatch) -> None:
 
 
 def test_the_embedded_classifiers_know_faces() -> None:
-    ensemble, faces = load_ensemble(), load_faces("embedded", "test", n=48)
+    ensemble, faces = load_ensemble(), load_faces("embedded", "test", n=48, size=SIDE)
     assert list(ensemble) == list(CLASSIFIERS)
     for name, entry in ensemble_table().items():
         accuracy = entry["training"]["balanced_accuracy"]

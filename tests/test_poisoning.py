@@ -107,6 +107,6 @@ def test_scores_by_hand(monkeypatch: pytest.MonkeyPatch) -> None:
 
 def test_no_perturbation_leaves_every_face_found(faces: FaceBatch) -> None:
     """But for 8-bit rounding, which the embedded faces have had already."""
-    scores = detection_scores(faces.images, torch.zeros(1, 3, 64, 64))
+    scores = detection_scores(faces.images, torch.zeros_like(faces.images[:1]))
     assert scores["f1"] == 1
     assert scores["box_change"] == 0

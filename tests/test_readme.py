@@ -31,7 +31,7 @@ OURS = re.compile(r"-m (aef_core|companion) (.*)")
 PLACEHOLDER = re.compile(r"[A-Z][A-Z0-9_]+")  # RUN, ZIP: the reader puts something in
 SMALLER = {"steps": 2, "n": 4}  # the most a Python block gets, whatever it asks for
 APPS = {"aef_core": library, "companion": tour}
-LONG = {"reproduce", "zoo", "bench", "methods", "faces", "fetch"}  # minutes, or a network
+LONG = {"reproduce", "bench", "methods", "faces", "fetch"}  # minutes, or a network
 USAGE_ERROR = typer.BadParameter.__base__  # of an unknown option and a missing argument, too
 PATIENCE = 300  # seconds for one command, on a machine that has other things to do
 
@@ -93,7 +93,7 @@ def python(folder: Path, *arguments: str) -> subprocess.CompletedProcess:
 
 def put_photo(path: Path) -> None:
     """A photo with one face in the middle."""
-    face = to_uint8(load_faces(split="test", n=1, size=128).images)[0].permute(1, 2, 0).numpy()
+    face = to_uint8(load_faces(split="test", n=1).images)[0].permute(1, 2, 0).numpy()
     photo = Image.new("RGB", (600, 500), "white")
     photo.paste(Image.fromarray(face).resize((400, 400)), (100, 50))
     photo.save(path)

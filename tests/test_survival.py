@@ -103,14 +103,14 @@ def test_a_forgery_without_a_face_is_broken() -> None:
     attributes = faces.attributes[[0, 1, 1]]
     photos = FaceBatch(images, attributes, ("a", "b", "no face"))
     model = Eraser()
-    model.image_size = 64
+    model.image_size = side = images.shape[-1]
     judge = Evaluator({"Eraser": model}, photos)
-    harmless = judge(torch.zeros(1, 3, 64, 64), detect=True)
+    harmless = judge(torch.zeros(1, 3, side, side), detect=True)
     assert harmless["broken"].fillna(-1).tolist() == [0, 0, -1]
-    bright = judge(torch.full((1, 3, 64, 64), 0.9), detect=True)
+    bright = judge(torch.full((1, 3, side, side), 0.9), detect=True)
     assert bright["broken"].fillna(-1).tolist() == [1, 1, -1]
     assert edit_survival(bright)["broken"].tolist() == [1]
-    assert "broken" not in judge(torch.zeros(1, 3, 64, 64))
+    assert "broken" not in judge(torch.zeros(1, 3, side, side))
 
 
 def pairs(edit: str, outcomes: dict[str, int], model: str = "StarGAN") -> pd.DataFrame:

@@ -8,6 +8,7 @@ import numpy as np
 import pandas as pd
 import pytest
 import torch
+import torch.nn.functional as F
 from matplotlib import pyplot as plt
 
 from aef_core.faces import load_faces
@@ -18,14 +19,13 @@ from companion import plots
 from companion.studies import transfer
 from companion.studies.references import outputs_alone, single_model
 from companion.studies.unseen import VAE, load_unseen, unseen_table
-from companion.training.bars import edit_quality
-from companion.training.train_vae import attribute_vectors, loss_of, train
+from companion.training.train_vae import attribute_vectors, edit_quality, loss_of, train
 
 from .conftest import make_faces, tiny_zoo
 
 CONFIG = PerturbationConfig(steps=2, step_size=0.02, batch=4)
 ENTRIES = {k: transfer.ENTRIES[k] for k in ("averaging", "grad-norm", "max-min (ours)")}
-TINY = {"width": 4, "layers": 2, "latent": 3, "image_size": 32}
+TINY = {"width": 4, "layers": 2, "latent": 3, "inner": 32, "image_size": 32}
 
 
 def two() -> dict:
@@ -135,6 +135,16 @@ def test_the_vae_walks_along_its_vectors() -> None:
     assert torch.equal(c[:, 7], flipped)
     with pytest.raises(ValueError, match="VAE has no edit 'Bald'"):
         model.conditions(faces.attributes, "Bald")
+
+
+def test_larger_faces_are_reduced_for_the_vae_and_its_forgeries_enlarged() -> None:
+    torch.manual_seed(0)
+    model = VAE(**TINY | {"image_size": 64}).eval().requires_grad_(False)
+    faces = make_faces(2, size=64)
+    c = model.keep_condition(faces.images, faces.attributes)
+    small = F.interpolate(faces.images, size=(32, 32), mode="bilinear", antialias=True)
+    enlarged = F.interpolate(model(small, c), size=(64, 64), mode="bilinear", antialias=True)
+    assert torch.allclose(model(faces.images, c), enlarged, atol=1e-6)
 
 
 def test_attribute_vectors_recover_a_planted_effect() -> None:

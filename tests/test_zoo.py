@@ -1,13 +1,9 @@
 """The embedded zoo loads, edits and can be interrupted; foreign checkpoints are refused."""
 
 import hashlib
-import json
-import math
 import shutil
 from pathlib import Path
 
-import matplotlib.pyplot as plt
-import pandas as pd
 import pytest
 import torch
 
@@ -15,36 +11,35 @@ import aef_core.models.zoo as zoo_module
 from aef_core.config import ASSETS, default_device
 from aef_core.faces import load_faces
 from aef_core.metrics import evaluate, per_model
-from aef_core.models import ARCHITECTURES, HAIR_COLOURS
+from aef_core.models import ARCHITECTURES, HAIR_COLOURS, DeepfakeModel
 from aef_core.models.base import ATTRIBUTES, edit_attributes
 from aef_core.models.judge import predict_attributes
 from aef_core.models.weights import BadCheckpoint
-from aef_core.models.zoo import OFFICIAL, installed, load_zoo, zoo_table
+from aef_core.models.zoo import EMBEDDED, OFFICIAL, checkpoints, load_zoo
 from aef_core.perturbation import PerturbationConfig
 from aef_core.runs import optimize
-from companion import plots
-from companion.training import bars as zoo_bars
-from companion.training.bars import edits_shown, glasses_of_others
 
 
-@pytest.mark.parametrize("name", installed())
-def test_embedded_files_are_small_and_match_their_checksums(name: str) -> None:
-    files = [ASSETS / name / entry["file"] for entry in zoo_table(name).values()]
-    assert sum(f.stat().st_size for f in files) < 30e6
-    for file, entry in zip(files, zoo_table(name).values(), strict=True):
-        assert hashlib.sha256(file.read_bytes()).hexdigest() == entry["sha256"]
-    assert sum(f.stat().st_size for f in ASSETS.rglob("*") if f.is_file()) < 60e6
+@pytest.fixture(scope="module")
+def embedded() -> dict[str, DeepfakeModel]:
+    return load_zoo(device="cpu")
 
 
-@pytest.mark.parametrize("name", installed())
-def test_embedded_models_are_frozen_and_finite(name: str) -> None:
-    zoo = load_zoo(name)
-    faces = load_faces(split="test", n=4, size=zoo["StarGAN"].image_size)
-    assert list(zoo) == [m for m in ARCHITECTURES if m in zoo_table(name)]
-    whole = load_zoo()
-    assert list(whole) == list(ARCHITECTURES), "without a name: a zoo of all four"
-    assert {m.image_size for m in whole.values()} == {128}, "the larger one"
-    for model in zoo.values():
+def test_embedded_files_are_small_and_match_their_checksums() -> None:
+    entries = checkpoints(EMBEDDED).values()
+    files = [EMBEDDED / entry.file for entry in entries]
+    assert sum(f.stat().st_size for f in files) < 40e6
+    for file, entry in zip(files, entries, strict=True):
+        assert hashlib.sha256(file.read_bytes()).hexdigest() == entry.sha256
+    assert sum(f.stat().st_size for f in ASSETS.rglob("*") if f.is_file()) < 50e6
+
+
+@torch.no_grad()
+def test_embedded_models_are_frozen_and_finite(embedded: dict[str, DeepfakeModel]) -> None:
+    faces = load_faces(split="test", n=2)
+    assert list(embedded) == list(ARCHITECTURES)
+    for model in embedded.values():
+        assert model.image_size == faces.images.shape[-1]
         assert not model.training
         assert not any(p.requires_grad for p in model.parameters())
         for edit in model.edits:
@@ -53,62 +48,22 @@ def test_embedded_models_are_frozen_and_finite(name: str) -> None:
             assert forged.isfinite().all()
 
 
-def test_the_picture_of_a_zoo_shows_every_edit() -> None:
-    zoo, faces = load_zoo("celeba64"), load_faces(split="test", n=2)
-    blocks = edits_shown(zoo, faces)
-    for name, pictures in blocks.items():
-        assert list(pictures) == ["original", "unedited", *zoo[name].edits]
-        kept = (pictures["unedited"] - faces.images).abs().mean()
-        assert kept < (pictures["Black_Hair"] - faces.images).abs().mean(), name
-    fig = plots.grids.edit_grid(blocks, tile=0.2)
-    assert len(fig.axes) == 2 * sum(len(pictures) for pictures in blocks.values())
-    plt.close(fig)
-
-
-def test_bars_of_one_generator_leave_the_others_as_kept(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture
-) -> None:
-    shutil.copytree(ASSETS / "celeba64", tmp_path / "celeba64")
-    monkeypatch.setattr(zoo_bars, "ASSETS", tmp_path)
-    monkeypatch.setattr(zoo_bars, "SINGLE_MODEL", PerturbationConfig(steps=1, feature_weight=0.0))
-    bars = tmp_path / "celeba64" / "bars.json"
-    before = json.loads(bars.read_text())
-    zoo_bars.report(None, 4, write=True, models=["AttGAN"])
-    after = json.loads(bars.read_text())
-    assert list(after) == list(before)
-    assert after["HiSD"] == before["HiSD"]
-    assert after["AttGAN"]["edit L1"] != before["AttGAN"]["edit L1"]
-    assert "edit success >= 0.8: " in (said := capsys.readouterr().out)
-    assert "of 4; below" in said
-    assert (tmp_path / "celeba64" / "edits.jpg").stat().st_size > 10_000
-
-
-@pytest.mark.parametrize("zoo_name", installed())
 @torch.no_grad()
-def test_edits_are_what_they_say(zoo_name: str) -> None:
+def test_edits_are_what_they_say(embedded: dict[str, DeepfakeModel]) -> None:
     """The independent classifier sees black hair after the edit, in most faces that had none."""
-    zoo, column = load_zoo(zoo_name), ATTRIBUTES.index("Black_Hair")
-    faces = load_faces(split="test", n=32, size=zoo["StarGAN"].image_size)
+    column = ATTRIBUTES.index("Black_Hair")
+    faces = load_faces(split="test", n=14)
     others = faces[(faces.attributes[:, column] == 0).nonzero().flatten()]
-    for name, model in zoo.items():
+    for name, model in embedded.items():
         forged = model(others.images, model.conditions(others.attributes, "Black_Hair"))
         assert predict_attributes(forged)[:, column].float().mean() > 0.6, name
 
 
-def test_hisd_takes_glasses_from_a_photo() -> None:
-    faces, hisd = load_faces(split="test", n=48), load_zoo("celeba64", models=["HiSD"])["HiSD"]
-    column = ATTRIBUTES.index("Eyeglasses")
-    plain = faces[(faces.attributes[:, column] == 0).nonzero().flatten()]
-    without = predict_attributes(plain.images)[:, column].float().mean()
-    assert glasses_of_others(hisd, faces) > without + 0.05
-    assert math.isnan(glasses_of_others(hisd, plain)), "nobody lends any"
-
-
-def test_a_reference_interrupts_what_noise_does_not() -> None:
-    zoo = load_zoo("celeba64", models=["AttentionGAN"])
-    config = PerturbationConfig(steps=15, step_size=1e-2, feature_weight=0.0)
-    run = optimize(zoo, load_faces(n=16), "uniform", config, progress=False)
-    test = load_faces(split="test", n=6)
+def test_a_reference_interrupts_what_noise_does_not(embedded: dict[str, DeepfakeModel]) -> None:
+    zoo = {"StarGAN": embedded["StarGAN"]}
+    config = PerturbationConfig(steps=6, step_size=2e-2, batch=2, feature_weight=0.0)
+    run = optimize(zoo, load_faces(n=4), "uniform", config, progress=False)
+    test = load_faces(split="test", n=2)
     noise = 0.05 * torch.randn(run.delta.shape, generator=torch.Generator().manual_seed(0)).sign()
     optimised, random = (per_model(evaluate(zoo, test, d))["l2_mask"].item()
                          for d in (run.delta, noise))  # fmt: skip
@@ -116,10 +71,10 @@ def test_a_reference_interrupts_what_noise_does_not() -> None:
 
 
 def test_a_changed_file_is_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    shutil.copytree(ASSETS / "celeba64", tmp_path / "celeba64")
-    victim = tmp_path / "celeba64" / zoo_table()["StarGAN"]["file"]
-    victim.write_bytes(victim.read_bytes()[:-1] + b"?")
-    monkeypatch.setattr(zoo_module, "ASSETS", tmp_path)
+    shutil.copy(EMBEDDED / "zoo.json", tmp_path)
+    victim = tmp_path / checkpoints(EMBEDDED)["StarGAN"].file
+    victim.write_bytes((EMBEDDED / victim.name).read_bytes()[:-1] + b"?")
+    monkeypatch.setattr(zoo_module, "EMBEDDED", tmp_path)
     with pytest.raises(BadCheckpoint, match=r"StarGAN\.safetensors does not match its SHA-256"):
         load_zoo(models=["StarGAN"])
     victim.unlink()
@@ -130,7 +85,7 @@ def test_a_changed_file_is_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPat
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        ({"name": "imagenet"}, "unknown zoo 'imagenet'; known: faces128, celeba64, official"),
+        ({"name": "imagenet"}, "unknown zoo 'imagenet'; known: official"),
         ({"models": ["CycleGAN"]}, "unknown model 'CycleGAN'; known: StarGAN"),
         ({"name": "official"}, "needs root="),
     ],
@@ -231,10 +186,10 @@ def test_edits_set_hair_flip_the_rest_and_clear_conflicts() -> None:
     assert attributes[0, ATTRIBUTES.index("Bald")] == 1, "the input must stay as it was"
 
 
-def test_conditions_follow_each_model_s_convention() -> None:
+def test_conditions_follow_each_model_s_convention(embedded: dict[str, DeepfakeModel]) -> None:
     attributes = torch.zeros(2, 13, dtype=torch.uint8)
     attributes[:, ATTRIBUTES.index("Blond_Hair")] = 1
-    zoo = load_zoo("celeba64")
+    zoo = embedded
     for name in ("StarGAN", "AttentionGAN"):
         c = zoo[name].conditions(attributes, "Black_Hair")
         assert c.tolist() == [[1, 0, 0, 0, 0]] * 2
@@ -254,21 +209,8 @@ def test_conditions_follow_each_model_s_convention() -> None:
         zoo["StarGAN"].conditions(attributes, "Eyeglasses")
 
 
-def test_a_generator_without_a_bar_is_not_counted() -> None:
-    table = pd.DataFrame(
-        {
-            name: dict.fromkeys(zoo_bars.BARS["faces128"], 100.0)
-            for name in ("StarGAN", "AttGAN", "HiSD")
-        }
-    )
-    table.loc["specialist L2_mask", ["AttGAN", "HiSD"]] = 0.09
-    said = zoo_bars.verdicts(table, "faces128")
-    assert said[0] == "edit success >= 0.85: 3 of 3; below: none"
-    assert said[-1] == "specialist L2_mask >= 0.1: 1 of 2; below: HiSD"
-
-
 def test_one_generator_may_be_named_without_a_list() -> None:
-    assert list(load_zoo("celeba64", models="StarGAN", device="cpu")) == ["StarGAN"]
+    assert list(load_zoo(models="StarGAN", device="cpu")) == ["StarGAN"]
 
 
 @pytest.mark.parametrize("asked", ["foo", "cuda:1"])

@@ -14,7 +14,6 @@ from aef_core.cli.shared import (
     Method,
     ProfileName,
     Settings,
-    ZooName,
     check_run,
     make_run,
     open_zoo,
@@ -42,7 +41,6 @@ def protect(
     method: Method = "aef",
     settings: Settings = None,
     profile: ProfileName = None,
-    zoo_name: ZooName = "celeba64",
     out: Annotated[Path | None, typer.Option(help="folder to write to; beside the photo")] = None,
     strength: Annotated[
         float, typer.Option(help="multiplies the perturbation, up to 4: stronger, and more visible")
@@ -72,7 +70,7 @@ def protect(
             check_writable(path.parent if out is None else out)
     if len(failures) == len(photos):
         raise typer.Exit(1)
-    zoo = open_zoo(None, zoo_name)
+    zoo = open_zoo(None)
     perturbation = make_run(zoo, method, settings, profile) if run is None else run_named(run)
     check_run(perturbation, zoo)
     if run is None and get_profile(profile).name == "smoke":

@@ -13,35 +13,28 @@ app = typer.Typer()
 
 @app.command(epilog=examples("faces"))
 def faces() -> None:
-    """Measure the embedded faces: how many of each size, and in how many MTCNN finds a face."""
+    """Measure the embedded faces: how many, and in how many MTCNN finds a face."""
     from aef_core.faces import SPLITS, load_faces
     from aef_core.faces.detection import detected
 
-    for size in (64, 128):
-        for split in SPLITS:
-            images = load_faces(split=split, size=size).images
-            share = detected(images).float().mean()
-            print(f"{size} px, {split}: {len(images)} faces, MTCNN finds a face in {share:.1%}")
+    for split in SPLITS:
+        images = load_faces(split=split).images
+        share = detected(images).float().mean()
+        print(f"{split}: {len(images)} faces, MTCNN finds a face in {share:.1%}")
 
 
-@app.command(epilog=examples("zoo", "zoo celeba64"))
-def zoo(
-    name: Annotated[str | None, typer.Argument(help="an embedded zoo; all by default")] = None,
-) -> None:
+@app.command(epilog=examples("zoo"))
+def zoo() -> None:
     """List the embedded generators: checksum on disk, size, and what was measured of them.
 
     Measured on held-out faces: share of edits that a judge sees, and mean L2_mask of a perturbation
-    made for this generator alone. `python -m companion zoo` measures them anew.
+    made for this generator alone.
     """
     import pandas as pd
 
-    from aef_core.errors import BadInput
-    from aef_core.models.zoo import installed, listing
+    from aef_core.models.zoo import listing
 
-    if name is not None and name not in installed():
-        raise BadInput(f"unknown zoo {name!r}; known: {', '.join(installed())}")
-    for one in installed() if name is None else (name,):
-        print(f"{one}\n{pd.DataFrame(listing(one)).set_index('model').to_string()}")
+    print(pd.DataFrame(listing()).set_index("model").to_string())
 
 
 @app.command(epilog=examples("fetch ~/official-weights"))

@@ -19,7 +19,6 @@ from aef_core.cli.shared import (
     Scheduler,
     Settings,
     Steps,
-    ZooName,
     check_run,
     loop_config,
     open_faces,
@@ -53,7 +52,6 @@ def optimize(
     data: Data = "embedded",
     root: Root = None,
     n: Count = None,
-    zoo_name: ZooName = "celeba64",
     official: Official = None,
     machine: Machine = None,
     scheduler: Scheduler = None,
@@ -70,7 +68,7 @@ def optimize(
     from aef_core.runs import Stopped
 
     execution = Execution.of(parse_settings(machine, "--with"))
-    zoo, chosen = open_zoo(official, zoo_name), parse_settings(settings)
+    zoo, chosen = open_zoo(official), parse_settings(settings)
     jobs = []
     for name, bound, number in product(method, eps or [None], seed):
         size, config = loop_config(profile, eps=bound, steps=steps, seed=number)
@@ -90,7 +88,7 @@ def optimize(
         print(late.to_string(float_format="{:.3g}".format))
     print("S: interruption strength on the faces optimised on; weight: mean of the last quarter")
     names = " ".join(run.path.name for run in runs)
-    same = f" --official {official}" if official else f" --zoo {zoo_name}"
+    same = f" --official {official}" if official else ""
     print(f"judge on unseen faces: python -m aef_core evaluate {names}{same}")
 
 
@@ -106,7 +104,6 @@ def evaluate(
     data: Data = "embedded",
     root: Root = None,
     n: Count = None,
-    zoo_name: ZooName = "celeba64",
     official: Official = None,
     detect: Annotated[
         bool, typer.Option("--detect", help="also look for faces in the forgeries; minutes")
@@ -125,7 +122,7 @@ def evaluate(
     from aef_core.metrics.survival import judged, sentences, total
     from aef_core.perturbation.shelf import runs_named
 
-    chosen, zoo = runs_named(runs), open_zoo(official, zoo_name)
+    chosen, zoo = runs_named(runs), open_zoo(official)
     for run in chosen:
         check_run(run, zoo)
     n = get_profile(profile).n_test if n is None else n

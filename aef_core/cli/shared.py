@@ -33,7 +33,6 @@ _SCHEDULER = "address of a Dask scheduler whose workers make the runs; AEF_SCHED
 Scheduler = Annotated[str | None, typer.Option(help=_SCHEDULER)]
 _OFFICIAL = "folder of official checkpoints, instead of the embedded zoo"
 Official = Annotated[Path | None, typer.Option(help=_OFFICIAL)]
-ZooName = Annotated[str, typer.Option("--zoo", help="embedded zoo: celeba64, or larger: faces128")]
 
 
 def parse_settings(pairs: list[str] | None, option: str = "--set") -> dict[str, Any]:
@@ -81,13 +80,11 @@ def open_faces(data: str, split: str, n: int, root: Path | None, zoo: "Zoo") -> 
     return load_faces(data, split, n, root, _side(zoo))
 
 
-def open_zoo(official: Path | None, name: str = "celeba64") -> "Zoo":
-    """An embedded zoo, or the official checkpoints under a folder."""
+def open_zoo(official: Path | None) -> "Zoo":
+    """The embedded generators, or the official checkpoints under a folder."""
     from aef_core.models.zoo import load_zoo
 
-    if name == "official" and official is None:
-        raise BadInput("official checkpoints need their folder: --official PATH")
-    return load_zoo("official", root=official) if official else load_zoo(name)
+    return load_zoo("official", root=official) if official else load_zoo()
 
 
 def _side(zoo: "Zoo") -> int:
@@ -105,5 +102,5 @@ def check_run(run: "Run", zoo: "Zoo") -> None:
     if shape != [3, side, side]:
         raise BadInput(
             f"run {run.path.name} holds a perturbation of shape {tuple(shape)}, this zoo needs "
-            f"{(3, side, side)}: name the zoo it was made for (--zoo; evaluate has --official, too)"
+            f"{(3, side, side)}: judge it on the zoo it was made for, see --official of `evaluate`"
         )

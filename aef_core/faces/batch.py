@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 
 from aef_core.errors import BadInput
-from aef_core.faces.sources import LOADERS
+from aef_core.faces.sources import LOADERS, SIDE
 from aef_core.models.base import ATTRIBUTES
 from aef_core.models.judge import predict_attributes
 from aef_core.registry import check_count, short
@@ -97,7 +97,7 @@ def load_faces(
     split: str = "train",
     n: int | None = None,
     root: str | Path | None = None,
-    size: int = 64,
+    size: int = SIDE,
 ) -> FaceBatch:
     """Faces of one split of a source, with the judge's labels where the source has none.
 
@@ -113,8 +113,7 @@ def load_faces(
     root : path, optional
         Where the source lies; "embedded" needs none.
     size : int
-        Side of the square images in pixels, 1 to 1024. The embedded faces of 64 and of 128 pixels
-        show different people; other sizes are made of the next larger ones.
+        Side of the square images in pixels, 1 to 1024; the embedded faces are resized from 128.
 
     Raises
     ------

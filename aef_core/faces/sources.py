@@ -21,6 +21,7 @@ from aef_core.faces.labels import read_labels
 from aef_core.faces.pictures import open_picture
 from aef_core.models.base import ATTRIBUTES
 
+SIDE = 128  # pixels of an embedded face
 SUFFIXES = {".jpg", ".jpeg", ".png", ".webp", ".bmp"}
 MAX_BYTES = 2**28  # of a picture or a table of labels, unpacked: a zip bomb is refused unread
 CELEBA_TEST_FROM = {9000: 8000, 202599: 182637}  # first test row, by rows of the attribute file
@@ -30,16 +31,13 @@ Loaded = tuple[list[np.ndarray], list | None, list[str]]
 
 
 def _embedded(root: object, split: str, n: int | None, size: int) -> Loaded:
-    # the smallest sheets that are large enough, else the largest, resized
-    sheets = sorted(int(path.stem.removeprefix("faces")) for path in ASSETS.glob("faces*.csv"))
-    stored = next((s for s in sheets if s >= size), sheets[-1])
-    sheet = open_picture(next(ASSETS.glob(f"faces{stored}_{split}.*")))
-    with open(ASSETS / f"faces{stored}.csv", newline="") as file:
+    sheet = open_picture(ASSETS / f"faces_{split}.webp")
+    with open(ASSETS / "faces.csv", newline="") as file:
         rows = [row for row in csv.DictReader(file) if row["split"] == split][:n]
     images = []
-    for row in rows:
-        y, x = (stored * place for place in divmod(int(row["index"]), sheet.width // stored))
-        images.append(_resized(sheet.crop((x, y, x + stored, y + stored)), size))
+    for row in rows:  # a tile of the sheet without a row is torn or doubled, and left out
+        y, x = (SIDE * place for place in divmod(int(row["index"]), sheet.width // SIDE))
+        images.append(_resized(sheet.crop((x, y, x + SIDE, y + SIDE)), size))
     labels = [[int(row[name]) for name in ATTRIBUTES] for row in rows]
     return images, labels, [row["name"] for row in rows]
 

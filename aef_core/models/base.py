@@ -60,7 +60,7 @@ def check_size(zoo: Mapping[str, "DeepfakeModel"], images: Tensor) -> None:
             height, width = images.shape[-2:]
             raise BadInput(
                 f"images of {width} x {height} pixels, but this {name} was trained on {side}: "
-                f"load_faces(..., size={side}), or another zoo"
+                f"load_faces(..., size={side})"
             )
 
 

@@ -1,4 +1,4 @@
-"""Generators by name, as a `zoo.json` lists them: embedded zoos, and the official checkpoints."""
+"""Generators by name, as a `zoo.json` lists them: the embedded ones, the official checkpoints."""
 
 import json
 from collections.abc import Mapping
@@ -14,9 +14,7 @@ from aef_core.models import ARCHITECTURES, DeepfakeModel
 from aef_core.models.weights import REINSTALL, load_weights, sha256_of
 from aef_core.provenance import loaded
 
-EMBEDDED = ("faces128", "celeba64")
-"""Folders of `ASSETS`; without a name, the first that holds all generators asked for is loaded."""
-
+EMBEDDED = ASSETS / "zoo"
 Architectures = Mapping[str, type[DeepfakeModel]]
 
 
@@ -28,7 +26,7 @@ class Checkpoint:
     settings: Mapping[str, Any]
     file: str  # below the zoo's folder; the official ones lie where the user says
     sha256: str | None = None  # of the file, where a copy is known to be good
-    training: Mapping[str, Any] | None = None  # of the embedded ones
+    training: Mapping[str, Any] | None = None  # how it was made, where we made it
     key: str | None = None  # of the weights inside the stored dict, None if they are the dict
     cure: str = REINSTALL  # what a refusal advises
     url: str | None = None  # direct https address of an archive with the file, if there is one
@@ -44,8 +42,9 @@ def load_zoo(
 
     Parameters
     ----------
-    name : str, optional
-        One of `EMBEDDED`, or "official", which needs `root` (see docs/official-weights.md).
+    name : {"official"}, optional
+        The published 256-pixel checkpoints, which need `root` (see docs/official-weights.md); the
+        embedded generators of 128 pixels by default.
     root : path, optional
         Folder of the official checkpoints, laid out as `OFFICIAL` says.
     models : list of str or str, optional
@@ -59,41 +58,29 @@ def load_zoo(
         Unknown zoo, model or device, no root; a file that is missing or not the architecture's.
     """
     models = [models] if isinstance(models, str) else models
-    asked, known = set(models or ARCHITECTURES), (*installed(), "official")
-    name = name or next((n for n in installed() if asked <= set(zoo_table(n))), EMBEDDED[-1])
-    if name not in known:
-        raise BadInput(f"unknown zoo {name!r}; known: {', '.join(known)}")
-    if name == "official" and root is None:
+    if name not in (None, "official"):
+        raise BadInput(f"unknown zoo {name!r}; known: official, or no name for the embedded one")
+    if name and root is None:
         raise BadInput("load_zoo('official') needs root=; see docs/official-weights.md")
-    table = OFFICIAL if name == "official" else checkpoints(ASSETS / name)
-    folder = Path(root) if name == "official" else ASSETS / name
+    table, folder = (OFFICIAL, Path(root)) if name else (checkpoints(EMBEDDED), EMBEDDED)
     held = [m for m in ARCHITECTURES if m in table]
     wanted = held if models is None else models
     if unknown := [m for m in wanted if m not in held]:
         raise BadInput(f"unknown model {unknown[0]!r}; known: {', '.join(held)}")
     device = default_device(device)
-    return {m: _read(table[m], folder / table[m].file, name, m).to(device) for m in wanted}
+    origin = name or "embedded"
+    return {m: _read(table[m], folder / table[m].file, origin, m).to(device) for m in wanted}
 
 
-def installed() -> tuple[str, ...]:
-    """Those of `EMBEDDED` that this installation has."""
-    return tuple(n for n in EMBEDDED if (ASSETS / n / "zoo.json").exists())
-
-
-def zoo_table(name: str = EMBEDDED[-1]) -> dict[str, dict]:
-    """The `zoo.json` of an embedded zoo, as plain values."""
-    return json.loads((ASSETS / name / "zoo.json").read_text())
-
-
-def listing(name: str) -> list[dict[str, object]]:
-    """An embedded zoo's generators: image size, checksum on disk, and the bars of `bars.json`."""
-    kept, rows = json.loads((ASSETS / name / "bars.json").read_text()), []
-    for model, entry in checkpoints(ASSETS / name).items():
-        file, bars = ASSETS / name / entry.file, kept.get(model, {})
+def listing() -> list[dict[str, object]]:
+    """The embedded generators: image size, checksum on disk, and the bars of `bars.json`."""
+    kept, rows = json.loads((EMBEDDED / "bars.json").read_text()), []
+    for model, entry in checkpoints(EMBEDDED).items():
+        file, bars = EMBEDDED / entry.file, kept.get(model, {})
         digest = sha256_of(file) if file.exists() else "missing"
         state = "as shipped" if digest == entry.sha256 else "CHANGED: reinstall"
         about = {"model": model, "pixels": entry.settings["image_size"], "sha256": digest[:12]}
-        shown = {bar: bars.get(bar) for bar in ("edit success", "specialist L2_mask")}
+        shown = {bar: bars.get(bar) for bar in ("edit success", "L2_mask")}
         rows.append(about | {"file": state} | shown)
     return rows
 

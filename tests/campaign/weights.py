@@ -37,7 +37,7 @@ def same(model: torch.nn.Module) -> bool:
 
 
 def as_embedded(content: bytes, digest_fits: bool, scratch: Path) -> bool:
-    """A generator of an embedded zoo; `digest_fits`: its table has the checksum of this."""
+    """A generator as the embedded zoo has it; `digest_fits`: the table has this file's checksum."""
     path = scratch / "star.safetensors"
     path.write_bytes(safetensors.torch.save(own()))
     digest = sha256_of(path)

@@ -115,7 +115,6 @@ OPTIONS = {
     "--method": NAMES,
     "--profile": NAMES[1:],
     "--data": NAMES,
-    "--zoo": (*NAMES[1:], "official"),
     "--official": NAMES,
     "--scheduler": ("nonsense", "tcp://", "http://127.0.0.1:1"),
 }  # fmt: skip
@@ -138,9 +137,9 @@ ENVIRONMENT = {"AEF_PROFILE": ("x", "\n", "quick "), "AEF_DEVICE": ("x", "cuda:7
 def as_command(arguments: list[str], environment: dict[str, str], scratch: Path) -> bool:
     """Run a command as typed; tiny generators stand in for the embedded zoo, to save minutes."""
 
-    def open_zoo(official: Path | None, name: str = "celeba64") -> dict:
-        given = official is not None or name != "celeba64" or "AEF_DEVICE" in environment
-        return shared_zoo(official, name) if given else tiny_zoo()
+    def open_zoo(official: Path | None) -> dict:
+        given = official is not None or "AEF_DEVICE" in environment
+        return shared_zoo(official) if given else tiny_zoo()
 
     shared_zoo = shared.open_zoo
     (scratch / "photo.png").write_bytes(encoded(noise(), "PNG"))

@@ -6,10 +6,12 @@ from dataclasses import dataclass
 from aef_core.config import default_device, get_profile
 from aef_core.errors import BadInput
 from aef_core.faces import FaceBatch, load_faces
-from aef_core.models.zoo import EMBEDDED, load_zoo
+from aef_core.models.zoo import load_zoo
 from aef_core.perturbation.objective import Zoo
 from companion.bench import growth, guard, precision
 from companion.bench.subjects import SIZES, noise_faces, random_zoo
+
+EMBEDDED = "embedded"
 
 
 @dataclass(frozen=True)
@@ -32,7 +34,7 @@ PLANS = {
     plan.profile: plan
     for plan in (
         Plan("smoke", "tiny", 2, 2, FEW, "tiny", growth.SMOKE, (0,)),
-        Plan("quick", "celeba64", 8, 5, MORE, "tiny", growth.QUICK, (0, 1, 2)),
+        Plan("quick", EMBEDDED, 8, 5, MORE, "tiny", growth.QUICK, (0, 1, 2)),
         # a GPU's work
         Plan("paper", "official", 8, 7, MORE, "official", growth.QUICK, (0, 1, 2)),
     )
@@ -52,11 +54,10 @@ def subjects(size: str) -> tuple[Zoo, FaceBatch]:
     ValueError
         Unknown size.
     """
-    if size in EMBEDDED:
-        zoo = load_zoo(size)
-        return zoo, load_faces("embedded", "train", n=32, size=zoo["StarGAN"].image_size)
+    if size == EMBEDDED:
+        return load_zoo(), load_faces("embedded", "train", n=32)
     if size not in SIZES:
-        raise BadInput(f"unknown size {size!r}; known: {', '.join((*EMBEDDED, *SIZES))}")
+        raise BadInput(f"unknown size {size!r}; known: {', '.join((EMBEDDED, *SIZES))}")
     pixels = 256 if size == "official" else 32
     return random_zoo(size, device=default_device()), noise_faces(16, pixels)
 
@@ -73,7 +74,7 @@ def report(
     ValueError
         With `check`, if a ratio is worse than the kept one; or too few repetitions to keep.
     """
-    if write and (repetitions < 5 or size not in EMBEDDED):
+    if write and (repetitions < 5 or size != EMBEDDED):
         raise BadInput("only 5 or more repetitions on the embedded zoo are kept")
     zoo, faces = subjects(size)
     setup = guard.machine(default_device())

@@ -20,7 +20,11 @@ SIZES: dict[str, dict[str, dict]] = {
 
 
 def random_zoo(
-    size: str = "tiny", models: int = 4, device: str | torch.device = "cpu", seed: int = 0
+    size: str = "tiny",
+    models: int = 4,
+    device: str | torch.device = "cpu",
+    seed: int = 0,
+    image_size: int = 256,
 ) -> dict[str, DeepfakeModel]:
     """Frozen generators of a size, taking turns through the four architectures.
 
@@ -36,7 +40,7 @@ def random_zoo(
     for i in range(models):
         turn, name = divmod(i, len(ARCHITECTURES))
         name = list(ARCHITECTURES)[name]
-        model = ARCHITECTURES[name](**SIZES[size][name])
+        model = ARCHITECTURES[name](**SIZES[size][name], image_size=image_size)
         zoo[f"{name} {turn + 1}" if turn else name] = model.eval().requires_grad_(False).to(device)
     return zoo
 

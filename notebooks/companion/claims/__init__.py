@@ -123,10 +123,8 @@ CLAIMS: tuple[Claim, ...] = (
     Claim("CoRIT's training-free parts help a detector", CORIT, "14, section 6", d.parts_help),
     Claim("Max-min weights relative to single-model references give the best worst generator",
           OURS, "06, section 3", s.maxmin_best),
-    Claim("Training for the way back (cycle consistency) makes a generator fragile",
-          OURS, "09, section 1", s.cycle_makes_fragile),
     Claim("An identity loss, unedited photos coming back unchanged, makes a generator robust",
-          OURS, "09, section 1", s.identity_protects),
+          OURS, "09, section 2", s.identity_protects),
 )  # fmt: skip
 
 

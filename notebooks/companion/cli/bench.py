@@ -13,8 +13,8 @@ app = typer.Typer()
 def bench(
     quick: Annotated[bool, typer.Option("--quick", help="tiny generators, seconds")] = False,
     size: Annotated[
-        str, typer.Option(help="celeba64 (embedded), tiny or official (random, 256 px)")
-    ] = "celeba64",
+        str, typer.Option(help="embedded, or random ones: tiny (32 px), official (256 px)")
+    ] = "embedded",
     batch: Annotated[int, typer.Option(help="images per step")] = 8,
     repetitions: Annotated[int, typer.Option(help="paired rounds, 5 at least to be kept")] = 7,
     check: Annotated[

@@ -12,7 +12,6 @@ from aef_core.cli.shared import (
     Root,
     Scheduler,
     Steps,
-    ZooName,
     open_faces,
     open_zoo,
 )
@@ -49,7 +48,6 @@ def methods(
     write: Annotated[
         bool, typer.Option(help="keep them in the package: notebooks 06 and 12 show these")
     ] = False,
-    zoo_name: ZooName = "celeba64",
     official: Official = None,
     profile: ProfileName = None,
     scheduler: Scheduler = None,
@@ -66,7 +64,7 @@ def methods(
     from companion.studies import main_table as mt
     from companion.studies.planning import minutes, planned_steps, seconds_per_step
 
-    p, zoo = get_profile(profile), open_zoo(official, zoo_name)
+    p, zoo = get_profile(profile), open_zoo(official)
     entries = choose(only, mt.ENTRIES)
     seeds = max(1, len(p.seeds)) if seeds is None else seeds
     source = data if train_data is None else train_data
@@ -80,7 +78,7 @@ def methods(
           f"{minutes(plan.sum() * seconds)}", flush=True)  # fmt: skip
     runs, table = mt.main_table(zoo, optimised, judged, config, range(seeds), entries, scheduler)
     numbers = mt.summary(table, runs)
-    shown = mt.results_path(data if zoo_name == "celeba64" else f"{data}-{zoo_name}")
+    shown = mt.results_path(f"{data}-official" if official else data)
     path = out or (shown if write else home() / shown.name)
     weights = ", ".join(f"{name} {fingerprint(model)}" for name, model in zoo.items())
     mt.save_results(

@@ -4,7 +4,7 @@ from typing import Annotated
 
 import typer
 
-from aef_core.cli.shared import ProfileName, ZooName
+from aef_core.cli.shared import ProfileName
 from companion.cli import examples
 
 app = typer.Typer()
@@ -16,7 +16,6 @@ def rules(
     only: Annotated[
         list[str] | None, typer.Option(help="only this rule; may be repeated; averaging is added")
     ] = None,
-    zoo_name: ZooName = "celeba64",
     profile: ProfileName = None,
 ) -> None:
     """Compare all weighting rules on the generators, between random signs and single models.
@@ -31,7 +30,7 @@ def rules(
     if unknown := [name for name in only or () if name not in RULES]:
         raise BadInput(f"unknown weighting rule {unknown[0]!r}; known: {', '.join(RULES)}")
     chosen = dict.fromkeys(["uniform", *(only or RULES)])
-    lab = study.open_lab(profile, zoo_name)
+    lab = study.open_lab(profile)
     _, table = compare_rules(lab, range(seeds), chosen)
     print(f"L2_mask on {len(lab.test)} unseen faces, {lab.config.steps} steps, {seeds} seed(s)")
     print(rules_view(table).to_string())

@@ -11,13 +11,10 @@ from companion.cli import examples
 app = typer.Typer()
 
 
-@app.command(epilog=examples("explorer", "explorer --zoo faces128 --faces 12 --out page.html"))
+@app.command(epilog=examples("explorer", "explorer --faces 12 --out page.html"))
 def explorer(
     out: Annotated[Path, typer.Option(help="the file to write")] = Path("build/site/explorer.html"),
     faces: Annotated[int, typer.Option(min=1, help="faces in the before/after viewer")] = 8,
-    zoo_name: Annotated[
-        str | None, typer.Option("--zoo", help="embedded zoo; the notebooks' by default")
-    ] = None,
     profile: ProfileName = None,
 ) -> None:
     """Build the explorer: weights to play with, faces before and after, in one HTML file.
@@ -27,5 +24,5 @@ def explorer(
     """
     from companion.site import explorer_page, gather
 
-    size = explorer_page(gather(profile, zoo_name), out, faces)
+    size = explorer_page(gather(profile), out, faces)
     print(f"{out}: {size / 1e6:.1f} MB")

@@ -19,7 +19,7 @@ from aef_core.atomic import replacement
 from aef_core.config import home
 from aef_core.errors import BadInput
 from aef_core.faces import FaceBatch, load_faces, to_uint8
-from aef_core.faces.sources import FileTree
+from aef_core.faces.sources import SIDE, FileTree
 from aef_core.models import ATTRIBUTES, DeepfakeModel
 from aef_core.models.zoo import load_zoo
 from companion.detectors.blending import blend_pairs
@@ -54,9 +54,8 @@ def demo_set(split: str, size: int = SIZE, n: int | None = None, seed: int = 0) 
     """
     _check(split, n)
     zoo = load_zoo()
-    made_at = next(iter(zoo.values())).image_size
     source = "test" if split == "test" else "train"
-    every = load_faces("embedded", source, size=made_at)
+    every = load_faces("embedded", source)
     n = n or DEMO_FACES[split]
     rows = slice(len(every) - n, None) if split == "val" else slice(n)
     available = len(every) - (DEMO_FACES["val"] if split == "train" else 0)
@@ -95,15 +94,14 @@ def research_set(
     """
     _check(split, n)
     zoo = load_zoo()
-    faces, people = celeba_people(root, split, n, next(iter(zoo.values())).image_size, seed)
+    faces, people = celeba_people(root, split, n, SIDE, seed)
     return compose(zoo, faces, find_landmarks(faces.images), people, split, size, seed)
 
 
 def lfw_set(root: str | Path, size: int = SIZE, n: int = 200, seed: int = 0) -> FaceSet:
     """LFW's test people as a domain of their own: reals of kind "LFW", forgeries and blends."""
     zoo = load_zoo()
-    made_at = next(iter(zoo.values())).image_size
-    faces = load_faces("lfw", "test", n, Path(root) / LFW, made_at)
+    faces = load_faces("lfw", "test", n, Path(root) / LFW)
     people = [Path(name).parent.name for name in faces.names]
     return compose(zoo, faces, find_landmarks(faces.images), people, "test", size, seed, "LFW")
 

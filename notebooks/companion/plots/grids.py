@@ -15,7 +15,7 @@ from matplotlib.transforms import Affine2D
 from torch import Tensor
 
 from aef_core.plots import model_colours, model_lines
-from companion.plots.style import METHOD_COLOURS, METHOD_LABELS, MODEL_COLOURS, OWN_LAYOUT
+from companion.plots.style import METHOD_COLOURS, METHOD_LABELS, OWN_LAYOUT
 
 
 def picture(ax: Axes, image: Tensor, smooth: bool = True) -> None:
@@ -55,37 +55,6 @@ def forgery_grid(blocks: Mapping[str, Mapping[str, Tensor]], tile: float = 0.62)
                 words = METHOD_LABELS.get(label, label).replace(" (", "\n(")
                 fig.text(left - 0.08, y + tile / 2, words, ha="right", va="center", fontsize=9,
                          transform=inches)  # fmt: skip
-    return fig
-
-
-def edit_grid(blocks: Mapping[str, Mapping[str, Tensor]], tile: float = 0.9) -> Figure:
-    """What the generators of a zoo draw: one block of rows a generator, one row a face.
-
-    Parameters
-    ----------
-    blocks : mapping of generator to mapping of title to Tensor, shape [n, 3, H, W]
-        From `bars.edits_shown`; titles may differ from block to block.
-    tile : float
-        Side of one picture in inches.
-    """
-    left, head = 0.3, 0.24  # inches: the generator's name, the titles
-    n = len(next(iter(next(iter(blocks.values())).values())))
-    block_height = head + n * tile
-    width = left + max(len(pictures) for pictures in blocks.values()) * tile
-    height = len(blocks) * block_height
-    fig = plt.figure(figsize=(width, height), layout=OWN_LAYOUT)
-    for b, (name, pictures) in enumerate(blocks.items()):
-        top = height - b * block_height - head
-        fig.text(0.12 / width, (top - n * tile / 2) / height, name, rotation=90, ha="center",
-                 va="center", fontweight="bold", color=MODEL_COLOURS.get(name, "0.3"))  # fmt: skip
-        for column, (title, images) in enumerate(pictures.items()):
-            x = left + column * tile
-            fig.text((x + tile / 2) / width, (top + 0.06) / height, title.replace("_", " "),
-                     ha="center", fontsize=8)  # fmt: skip
-            for row, image in enumerate(images):
-                ax = fig.add_axes([x / width, (top - (row + 1) * tile) / height,
-                                   0.97 * tile / width, 0.97 * tile / height])  # fmt: skip
-                picture(ax, image)
     return fig
 
 

@@ -47,17 +47,15 @@ class Show:
     histories: dict[str, pd.DataFrame]
 
 
-def gather(profile: str | None = None, zoo: str | None = None) -> Show:
+def gather(profile: str | None = None) -> Show:
     """Optimise and judge the methods shown; finished runs are found again.
 
     Parameters
     ----------
     profile : str, optional
         `AEF_PROFILE` or "quick" by default.
-    zoo : str, optional
-        Name of an embedded zoo; that of the notebooks by default.
     """
-    lab = open_lab(profile, zoo) if zoo else open_lab(profile)
+    lab = open_lab(profile)
     config = PerturbationConfig(steps=BUDGETS[lab.profile.name], step_size=lab.config.step_size)
     runs, table = main_table(lab.zoo, lab.train, lab.evaluator, config, (0,), SHOWN)
     patterns = {NAMES.get(m, m): dict.fromkeys(lab.zoo, runs[m, 0].delta) for m in SHOWN}

@@ -16,6 +16,7 @@ from companion.config import ASSETS
 
 ATTRIBUTES = ("Black_Hair", "Blond_Hair", "Brown_Hair", "Male", "Young", "Mouth_Slightly_Open")
 FOLDER = ASSETS / "classifiers64"
+SIDE = 64  # pixels of the faces they read
 
 
 def _convolution(a: int, b: int, side: int = 3, stride: int = 1, groups: int = 1) -> nn.Sequential:
@@ -102,7 +103,7 @@ class ViT(nn.Module):
     def __init__(self, width: int = 80, depth: int = 3, patch: int = 8) -> None:
         super().__init__()
         self.patches = nn.Conv2d(3, width, patch, patch)
-        self.places = nn.Parameter(0.02 * torch.randn(1, (64 // patch) ** 2, width))
+        self.places = nn.Parameter(0.02 * torch.randn(1, (SIDE // patch) ** 2, width))
         self.layers = nn.ModuleList(
             nn.TransformerEncoderLayer(
                 width, 4, 2 * width, 0.0, "gelu", batch_first=True, norm_first=True

@@ -10,9 +10,10 @@ import pandas as pd
 from torch import Tensor
 
 from aef_core.atomic import write_text
-from aef_core.config import Profile, get_profile, home
+from aef_core.config import Profile, default_device, get_profile, home
 from aef_core.errors import BadInput
 from aef_core.faces import FaceBatch, load_faces
+from aef_core.faces.sources import SIDE
 from aef_core.jobs import Job, map_runs
 from aef_core.metrics import Evaluator, nonempty_mean, protect
 from aef_core.metrics.history import last_quarter, late_means
@@ -23,6 +24,7 @@ from aef_core.models.zoo import load_zoo
 from aef_core.perturbation import PerturbationConfig
 from aef_core.perturbation.objective import Zoo
 from aef_core.perturbation.store import Run
+from companion.bench.subjects import random_zoo
 from companion.studies.differences import above_random
 from companion.studies.differences import difference as difference
 from companion.studies.differences import verdict as verdict
@@ -171,21 +173,19 @@ class Lab:
     config: PerturbationConfig
 
 
-def open_lab(profile: str | None = None, zoo: str = "celeba64") -> Lab:
-    """An embedded zoo and faces of its size, as many as a profile asks for.
+def open_lab(profile: str | None = None) -> Lab:
+    """The embedded zoo and faces, as many as a profile asks for.
 
     Parameters
     ----------
     profile : str, optional
-        `AEF_PROFILE` or "quick" by default.
-    zoo : {"celeba64", "faces128"}
-        64 pixels for numbers, 128 for pictures: there a step costs about five times as much.
+        `AEF_PROFILE` or "quick" by default. In "smoke", whose numbers mean nothing, narrow
+        untrained generators stand in for the zoo.
     """
     p = get_profile(profile)
-    zoo = load_zoo(zoo)
-    size = next(iter(zoo.values())).image_size
-    train = load_faces("embedded", "train", n=p.n_train, size=size)
-    test = load_faces("embedded", "test", n=p.n_test, size=size)
+    zoo = random_zoo(device=default_device(), image_size=SIDE) if p.name == "smoke" else load_zoo()
+    train = load_faces("embedded", "train", n=p.n_train)
+    test = load_faces("embedded", "test", n=p.n_test)
     config = PerturbationConfig(steps=p.steps, step_size=p.step_size, feature_steps=p.feature_steps)
     return Lab(p, zoo, train, test, Evaluator(zoo, test), config)
 

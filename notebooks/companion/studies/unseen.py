@@ -36,6 +36,12 @@ def _up(channels_in: int, channels_out: int) -> nn.Sequential:
     )
 
 
+def _resized(x: Tensor, side: int) -> Tensor:
+    if x.shape[-1] == side:
+        return x
+    return F.interpolate(x, size=(side, side), mode="bilinear", antialias=True)
+
+
 class VAE(DeepfakeModel):
     """Variational autoencoder that edits by attribute vectors.
 
@@ -51,11 +57,13 @@ class VAE(DeepfakeModel):
     layers : int
         Halvings of the image on the way to the code.
     latent : int
-        Channels of the code, which keeps (image_size / 2 ** layers) squared places.
+        Channels of the code, which keeps (inner / 2 ** layers) squared places.
     strength : float
         How far an edit walks, in lengths of the mean effect.
+    inner : int
+        Pixels at which it was trained and works.
     image_size : int
-        Pixels.
+        Pixels of the faces it takes: reduced to `inner`, its forgeries enlarged, bilinearly.
     edits : tuple of str
         The edits offered.
     """
@@ -68,18 +76,20 @@ class VAE(DeepfakeModel):
         layers: int = 4,
         latent: int = 32,
         strength: float = 2.5,
-        image_size: int = 64,
+        inner: int = 64,
+        image_size: int = 128,
         edits: tuple[str, ...] = EDITS,
     ) -> None:
         super().__init__()
         self.edits, self.image_size, self.strength = tuple(edits), image_size, strength
+        self.inner = inner
         widths = [width * 2**i for i in range(layers)]
         self.encoder = nn.Sequential(*map(_down, [3, *widths], widths))
         self.moments = nn.Conv2d(widths[-1], 2 * latent, 1)
         self.open = nn.Conv2d(latent, widths[-1], 3, 1, 1)
         self.decoder = nn.Sequential(*map(_up, widths[:0:-1], widths[-2::-1]))
         self.paint = nn.Conv2d(widths[0], 12, 3, 1, 1)
-        side = image_size // 2**layers
+        side = inner // 2**layers
         self.register_buffer("vectors", torch.zeros(len(ATTRIBUTES), latent, side, side))
 
     def posterior(self, x: Tensor) -> tuple[Tensor, Tensor]:
@@ -92,10 +102,11 @@ class VAE(DeepfakeModel):
         return F.pixel_shuffle(self.paint(self.decoder(self.open(code))), 2).tanh()
 
     def encode(self, x: Tensor, c: Tensor) -> tuple[Tensor, ...]:
-        return (self.posterior(x)[0],)
+        return (self.posterior(_resized(x, self.inner))[0],)
 
     def decode(self, codes: tuple[Tensor, ...], x: Tensor, c: Tensor) -> Tensor:
-        return self.generate(codes[0] + torch.einsum("ba,alhw->blhw", c, self.vectors))
+        walked = codes[0] + torch.einsum("ba,alhw->blhw", c, self.vectors)
+        return _resized(self.generate(walked), x.shape[-1])
 
     def conditions(self, attributes: Tensor, edit: str) -> Tensor:
         """How far to walk along each vector, shape [B, 13]; zeros change nothing."""

@@ -20,13 +20,16 @@ from aef_core.models.judge import AttributeClassifier
 from companion.training.export import save_half
 
 SEED, EPOCHS, BATCH, LEARNING_RATE = 7, 9, 64, 4e-3
+SIDE = 64  # pixels the judge reads
 
 
 def augment(x: Tensor) -> Tensor:
     """Mirror, shift by up to 4 pixels, change brightness: framing must not matter."""
     x = torch.where(torch.rand(len(x), 1, 1, 1) < 0.5, x.flip(3), x)
     dy, dx = torch.randint(-4, 5, (2,)).tolist()
-    x = F.pad(x, (4, 4, 4, 4), mode="reflect")[:, :, 4 + dy : 68 + dy, 4 + dx : 68 + dx]
+    height, width = x.shape[2:]
+    x = F.pad(x, (4, 4, 4, 4), mode="reflect")
+    x = x[:, :, 4 + dy : 4 + dy + height, 4 + dx : 4 + dx + width]
     return (x * (0.85 + 0.3 * torch.rand(len(x), 1, 1, 1))).clamp(-1, 1)
 
 
@@ -72,8 +75,8 @@ def main(
     """Train, measure on held-out faces, and write the embedded attribute classifier."""
     if threads:
         torch.set_num_threads(threads)
-    model = train(load_faces("celeba", "train", root=celeba), seed)
-    table = accuracies(model, load_faces("celeba", "test", root=celeba))
+    model = train(load_faces("celeba", "train", root=celeba, size=SIDE), seed)
+    table = accuracies(model, load_faces("celeba", "test", root=celeba, size=SIDE))
     print(table.to_string())
     balanced = dict(zip(table.index, table["balanced"].tolist(), strict=True))
     save_half(out, model.state_dict(), {"seed": seed, "balanced_accuracy": balanced})

@@ -16,7 +16,7 @@ from tqdm.auto import tqdm
 
 from aef_core.faces import FaceBatch, load_faces
 from aef_core.models.base import columns
-from companion.studies.ensemble import ATTRIBUTES, CLASSIFIERS, FOLDER
+from companion.studies.ensemble import ATTRIBUTES, CLASSIFIERS, FOLDER, SIDE
 from companion.training.export import save_half, save_table
 from companion.training.train_classifier import augment
 
@@ -65,8 +65,8 @@ def main(
     """Train, measure on held-out faces and write the classifiers with their table."""
     if threads:
         torch.set_num_threads(threads)
-    faces = load_faces("celeba", "train", root=celeba)
-    held_out = load_faces("celeba", "test", root=celeba)
+    faces = load_faces("celeba", "train", root=celeba, size=SIDE)
+    held_out = load_faces("celeba", "test", root=celeba, size=SIDE)
     labels = columns(faces.attributes, ATTRIBUTES)
     for name in CLASSIFIERS:
         model = train(name, faces, labels, steps)

@@ -79,9 +79,8 @@ def open_bench(size: Size, source: str = "embedded", root: str | Path | None = N
         Faces of `load_faces`; the embedded ones need no root.
     """
     zoo = load_zoo()
-    pixels = next(iter(zoo.values())).image_size
-    train = load_faces(source, "train", size.faces, root, pixels)
-    val = load_faces(source, "test", min(VAL, size.faces), root, pixels)
+    train = load_faces(source, "train", size.faces, root)
+    val = load_faces(source, "test", min(VAL, size.faces), root)
     made = (
         tasks.edit_task(zoo, train, val),
         tasks.trace_task(train, val),
