@@ -12,7 +12,6 @@ from PIL import Image
 from typer.testing import CliRunner, Result
 
 from aef_core.__main__ import app, main
-from aef_core.cli import runs as run_commands
 from aef_core.cli import shared
 from aef_core.cli.runs import stop_on_interrupt
 from aef_core.cli.shared import open_zoo, parse_settings
@@ -23,7 +22,7 @@ from aef_core.jobs import Job, map_runs
 from aef_core.metrics.photos import COPIES
 from aef_core.models.zoo import zoo_table
 from aef_core.perturbation import PerturbationConfig
-from aef_core.perturbation.shelf import run_named
+from aef_core.perturbation.store import run_named
 from aef_core.runs import Stopped, optimize
 from companion.__main__ import app as tour_app
 from companion.cli import methods as methods_command
@@ -43,8 +42,7 @@ def commands_of(package: str) -> dict:
 def _tiny(monkeypatch: pytest.MonkeyPatch) -> None:
     """The embedded zoo is large and stdin's Ctrl-C belongs to pytest."""
     before = signal.getsignal(signal.SIGINT)
-    for module in (run_commands, shared):
-        monkeypatch.setattr(module, "open_zoo", lambda official, name="celeba64": tiny_zoo())
+    monkeypatch.setattr(shared, "open_zoo", lambda official, name="celeba64": tiny_zoo())
     monkeypatch.setenv("AEF_PROFILE", "smoke")
     yield
     signal.signal(signal.SIGINT, before)
@@ -162,7 +160,7 @@ def test_photos_are_protected_with_a_run_and_bad_ones_reported(tmp_path, monkeyp
     assert "none.png: no such file: name a photo" in done.stderr
     assert "me.png: face of 50 px (PSNR" in done.stdout
     assert "Not covered" in done.stdout
-    table = done.stdout[done.stdout.index("What is left of it in 1 of 2:") :]
+    table = done.stdout[done.stdout.index("what is left, on 1 of the photos:") :]
     assert all(word in table for word in (*tiny_zoo(), *COPIES))
     assert [p.name for p in (tmp_path / "out").iterdir()] == ["me-protected.png"]
 

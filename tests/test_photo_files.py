@@ -251,9 +251,9 @@ def test_what_is_left_is_printed_for_the_first_photo_unless_asked(protect, tmp_p
     paths = [tmp_path / f"{number}.png" for number in range(3)]
     for path in paths:
         scene().save(path)
-    assert "What is left of it in 1 of 3" in protect(*paths)
-    assert "What is left of it in 2 of 3" in protect(*paths, "--check", "2")
-    assert "What is left" not in protect(*paths, "--check", "0")
+    assert "what is left, on 1 of the photos" in protect(*paths)
+    assert "what is left, on 2 of the photos" in protect(*paths, "--check", "2")
+    assert "what is left" not in protect(*paths, "--check", "0")
 
 
 def left(delta: torch.Tensor, folder: Path, kind: str = "png") -> pd.DataFrame:
@@ -293,7 +293,7 @@ def test_a_coarse_pattern_outlives_what_a_fine_one_does_not(tmp_path) -> None:
         delta = DELTA[..., : 64 // cell, : 64 // cell]
         delta = delta.repeat_interleave(cell, dim=2).repeat_interleave(cell, dim=3)
         means = left(delta, tmp_path).groupby("copy")["protected"].mean()
-        kept[name] = means / means["as saved"]
+        kept[name] = means / means["same square"]
     assert kept["coarse"]["half size"] > 0.8
     assert (kept["fine"] < kept["coarse"])[["half size", "screenshot"]].all()
 
@@ -307,16 +307,38 @@ def test_the_forger_looks_for_the_face_in_the_copy(tmp_path, monkeypatch) -> Non
         square = tuple(40 + shift + side for side in (0, 0, 80, 80))
         monkeypatch.setattr(copies, "face_squares", lambda *_, square=square: [square])
         pictures = [Image.fromarray(done.after)] * 3
-        cut[shift] = copies._seen(pictures, BOX, COPIES["as saved"], SIZE)
-    assert not torch.equal(cut[0], cut[6])
-    assert torch.equal(cut[0], cut[90])
+        for name in ("same square", "found anew"):
+            cut[name, shift] = copies._seen(pictures, BOX, SIZE, name, COPIES[name])
+    exact = cut["same square", 6]
+    assert torch.equal(exact, cut["found anew", 0])
+    assert not torch.equal(exact, cut["found anew", 6])
+    assert torch.equal(exact, cut["found anew", 90])
 
 
 def test_the_table_says_in_words_what_lies_above_chance() -> None:
     columns = ["model", "edit", "copy", "protected", "random"]
-    rows = [("A", "x", "as saved", 0.2, 0.01), ("A", "y", "as saved", 0.04, 0.01),
+    rows = [("A", "x", "half size", 0.2, 0.01), ("A", "y", "half size", 0.04, 0.01),
             ("A", "x", "JPEG 75", 0.002, 0.003), ("A", "y", "JPEG 75", np.nan, 0.1)]  # fmt: skip
     text = in_words([pd.DataFrame([row], columns=columns) for row in rows])
-    assert text.splitlines()[-1].split("  ")[0] == "A"
-    assert "0.120  50% above" in text
-    assert "0.002   0% below" in text
+    assert text.splitlines()[0].split() == ["model", "A"]
+    assert "half size  0.120  50% above" in text
+    assert "JPEG 75    0.002   0% below" in text
+
+
+def test_exif_that_cannot_be_read_is_left_out_and_said(tmp_path) -> None:
+    content = bytearray(camera())
+    place = content.index(b"2024:05:01")  # the date's entry points here: now it points nowhere
+    content[content.index(struct.pack(">I", place - 6))] = 0x7F
+    scene().save(path := tmp_path / "me.jpg", exif=bytes(content))
+    done = protect_photo(path, DELTA)
+    assert done.remarks == ("its EXIF is damaged or too long, and left out",)
+    assert not outside(moved(done)).mean() > 0.5
+
+
+def test_the_second_picture_of_an_mpo_is_left_out(tmp_path) -> None:
+    path = tmp_path / "me.jpg"
+    scene().save(path, "MPO", save_all=True, append_images=[scene(32, 24)], quality=90)
+    done = protect_photo(path, DELTA)
+    with Image.open(path) as before, Image.open(done.saved) as after:
+        assert (before.format, after.format, after.size) == ("MPO", "JPEG", before.size)
+        assert after.quantization == before.quantization

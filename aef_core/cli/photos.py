@@ -42,21 +42,20 @@ def protect(
         int, typer.Option(min=0, help="forge so many of the photos and copies of them, to measure")
     ] = 1,
 ) -> None:
-    """Lay a universal perturbation over the faces in your photos; overwrites nothing.
+    """Lay a universal perturbation over every face in your photos; overwrites nothing.
 
-    A JPEG stays one, of its own quality; anything else becomes a PNG with its transparency. Size,
-    EXIF and an RGB colour profile are kept; thumbnails and other metadata are left out; grey, CMYK
-    and 16 bits become 8-bit RGB. Every face found is protected. A photo that cannot be is named,
-    the others go on; the exit code is then 1.
+    A JPEG stays one, of its own quality; else a PNG is written, with transparency. Size, EXIF and
+    an RGB colour profile are kept, thumbnails and other metadata not; all becomes 8-bit RGB. A
+    photo that cannot be protected is named, the others go on; the exit code is then 1.
 
-    Then the embedded generators forge the largest face of the first photos (--check): from the file
-    as saved, a JPEG of quality 75, half the size, and 0.73 of it, as a screenshot may show it.
+    Then the embedded generators forge the largest face of the first photos (--check): as it was
+    protected, found anew, and from copies: JPEG 75, half the size, 0.73 of it (a screenshot).
     """
     from aef_core.config import get_profile
     from aef_core.faces.photos import check_strength, protect_photo
     from aef_core.faces.pictures import read_picture
     from aef_core.metrics.photos import in_words, left_in_copies
-    from aef_core.perturbation.shelf import run_named
+    from aef_core.perturbation.store import run_named
 
     check_strength(strength)
     failures: list[Path] = []
@@ -68,33 +67,29 @@ def protect(
     if len(failures) == len(photos):
         raise typer.Exit(1)
     zoo = shared.open_zoo(None, zoo_name)
-    if run is None:
-        perturbation = shared.make_run(zoo, method, settings, profile)
-    else:
-        perturbation = run_named(run)
-    shared.check_run(perturbation, zoo)
+    made = shared.make_run(zoo, method, settings, profile) if run is None else run_named(run)
+    shared.check_run(made, zoo)
     if run is None and get_profile(profile).name == "smoke":
         print("profile smoke: a perturbation of four steps, which protects nothing")
-    remarks, measured, delta = Counter(), [], perturbation.delta
-    sound = [path for path in photos if path not in failures]
+    remarks, measured, sound = Counter(), [], [p for p in photos if p not in failures]
     for path in tqdm(sound, "photos", unit="photo", leave=False, disable=None):
         with _noted(failures, path):
-            done = protect_photo(path, delta, out, strength, exif)
+            done = protect_photo(path, made.delta, out, strength, exif)
             sizes = (f"{b[2] - b[0]} px (PSNR {done.psnr(b):.1f} dB)" for b in done.boxes)
             tqdm.write(f"{path}: face of {', '.join(sizes)} -> {done.saved}")
             remarks.update(done.remarks)
             if len(measured) < check:
-                measured.append(left_in_copies(zoo, path, done, delta, strength))
+                measured.append(left_in_copies(zoo, path, done, made.delta, strength))
     for remark, count in remarks.items():
         print(f"{count} of {len(photos)}: {remark}")
     if measured:
-        print(f"What is left of it in {len(measured)} of {len(photos)}:\n{in_words(measured)}")
-        print("mean L2_mask, share of edits interrupted, and whether above random signs' mean")
+        print(f"what is left, on {len(measured)} of the photos:\n{in_words(measured)}")
+        print("mean L2_mask, share of edits interrupted, and whether above random signs' mean;")
+        print("a forger finds the face anew, a little beside the square that was protected")
     if len(failures) < len(photos):
-        names = ", ".join(perturbation.config["zoo"])
         print(
-            f"Made against edits by {names} as embedded here, of a face framed as here. Some of "
-            "them resist. Not covered: other editors, edited copies, photos already online."
+            f"Made against edits by {', '.join(made.config['zoo'])} as embedded here. Some of them "
+            "resist. Not covered: other editors, edited copies, photos already online."
         )
     if failures:
         print(f"not protected: {', '.join(map(str, failures))}", file=sys.stderr)

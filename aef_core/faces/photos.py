@@ -15,9 +15,8 @@ from torch import Tensor
 
 from aef_core.atomic import write_new
 from aef_core.errors import BadInput
-from aef_core.faces.copies import encode_like
 from aef_core.faces.detection import NoFace, find_faces, framed
-from aef_core.faces.pictures import open_picture, read_picture, upright
+from aef_core.faces.pictures import encode_like, open_picture, read_picture, upright
 from aef_core.registry import SMALLEST
 
 Box = tuple[int, int, int, int]  # left, top, right, bottom, in pixels; may leave the photo
@@ -52,13 +51,12 @@ def protect_photo(
     strength: float = 1.0,
     keep_exif: bool = True,
 ) -> Protected:
-    """Protect the faces of a photo and write `<name>-protected`, never over another file.
+    """Protect a photo's faces; write `<name>-protected.jpg` or `.png`, never over another file.
 
     Parameters
     ----------
     path : path
-        A picture that `open_picture` takes. A JPEG is saved as one, anything else as PNG; what is
-        kept of the photo beside its pixels: see `encode_like`.
+        A picture that `open_picture` takes; saved as `encode_like` says.
     delta : Tensor, shape [1, 3, s, s]
         A universal perturbation, in [-1, 1] units.
     folder : path, optional
@@ -107,13 +105,10 @@ def check_strength(strength: float) -> None:
         raise BadInput(f"strength must be positive, at most {STRONGEST:g}, got {strength}")
 
 
-def face_squares(pixels: np.ndarray, side: int = SEARCH_SIDE) -> list[Box]:
-    """Squares around all faces of a photo [H, W, 3], framed as the generators' faces are.
-
-    A photo with a longer side than `side` is reduced to it for the search.
-    """
+def face_squares(pixels: np.ndarray) -> list[Box]:
+    """Squares around all faces of a photo [H, W, 3], framed as the generators' faces are."""
     image = Image.fromarray(pixels)
-    shrink = max(1.0, max(image.size) / side)
+    shrink = max(1.0, max(image.size) / SEARCH_SIDE)
     small = image.resize([max(1, round(side / shrink)) for side in image.size])
     [(boxes, scores)] = find_faces([small])
     return [framed(box) for box in boxes[scores >= SURE] * shrink]

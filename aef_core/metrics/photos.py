@@ -11,9 +11,8 @@ from PIL import Image, ImageOps
 from torch import Tensor
 
 from aef_core.faces import FaceBatch, from_uint8
-from aef_core.faces.copies import encode_like
 from aef_core.faces.photos import Box, Protected, face_squares, overlay
-from aef_core.faces.pictures import open_picture, read_picture
+from aef_core.faces.pictures import encode_like, open_picture, read_picture
 from aef_core.metrics.evaluation import SUCCESS_THRESHOLD, Evaluator, l2_mask
 from aef_core.models.judge import predict_attributes
 from aef_core.perturbation.objective import Zoo, seeded
@@ -26,13 +25,14 @@ def _jpeg(picture: Image.Image) -> Image.Image:
     return open_picture(file.getvalue())
 
 
+EXACT = "same square"
 COPIES: dict[str, Copy] = {
-    "as saved": lambda picture: picture,
+    EXACT: lambda picture: picture,
+    "found anew": lambda picture: picture,
     "JPEG 75": _jpeg,
     "half size": lambda picture: ImageOps.scale(picture, 0.5),
     "screenshot": lambda picture: ImageOps.scale(picture, 0.73, Image.Resampling.BILINEAR),
 }
-SEARCH_SIDE = 480  # pixels; half of them are the face's
 
 
 def left_in_copies(
@@ -40,10 +40,10 @@ def left_in_copies(
 ) -> pd.DataFrame:
     """L2_mask of edits of a photo's largest face in `COPIES` of it, beside that of random signs.
 
-    The forger's way: find the face in the copy, cut its square out, shrink that to the generator's
-    size, edit. The unprotected photo goes the same way, so that a copy's own losses count for
-    nothing. `photo` was made of `path` with `delta` and `strength`; random signs of the same bound
-    lie on the same squares, in the same kind of file.
+    The forger's way: find the face in the copy ("same square": know the protected one), cut its
+    square out, shrink that to the generator's size, edit. The unprotected photo goes the same way:
+    a copy's own losses count for nothing. Random signs of the same bound lie on the same squares,
+    in a file of the same kind.
 
     Returns
     -------
@@ -52,21 +52,20 @@ def left_in_copies(
     signs = 2.0 * torch.randint(2, delta.shape, generator=seeded(0, "signs")) - 1
     floor = overlay(photo.before, delta.abs().max().cpu() * signs, photo.boxes, strength)
     content, *_ = encode_like(read_picture(path), Image.fromarray(floor))
-    shots = [Image.fromarray(pixels) for pixels in (photo.before, photo.after)]
-    shots.append(open_picture(content))
+    shots = [Image.fromarray(photo.before), Image.fromarray(photo.after), open_picture(content)]
     size = next(iter(zoo.values())).image_size
-    seen = [_seen(shots, photo.boxes[0], copy, size) for copy in COPIES.values()]
+    seen = [_seen(shots, photo.boxes[0], size, *copy) for copy in COPIES.items()]
     x, *others = torch.stack(seen, dim=1)
     attributes = predict_attributes(x[:1]).expand(len(x), -1)
     judge, rows = Evaluator(zoo, FaceBatch(x, attributes, tuple(COPIES))), []
-    for name, edit in judge.pairs:
-        clean = judge.forged(name, edit)
-        values = (l2_mask(clean, judge.forge(y, name, edit), x).tolist() for y in others)
-        rows += [(name, edit, *row) for row in zip(COPIES, *values, strict=True)]
+    for pair in judge.pairs:
+        forged = judge.forged(*pair)
+        values = (l2_mask(forged, judge.forge(y, *pair), x).tolist() for y in others)
+        rows += [(*pair, *row) for row in zip(COPIES, *values, strict=True)]
     return pd.DataFrame(rows, columns=["model", "edit", "copy", "protected", "random"])
 
 
-def _seen(shots: Sequence[Image.Image], box: Box, copy: Copy, size: int) -> Tensor:
+def _seen(shots: Sequence[Image.Image], box: Box, size: int, name: str, copy: Copy) -> Tensor:
     """Generator input, [3, 3, s, s], from copies of three pictures, framed by the second one's.
 
     Copied and searched is the square with half of its side around it: the rest costs time alone.
@@ -75,22 +74,22 @@ def _seen(shots: Sequence[Image.Image], box: Box, copy: Copy, size: int) -> Tens
     around = (box[0] - rim, box[1] - rim, box[2] + rim, box[3] + rim)
     copies = [copy(shot.crop(around)) for shot in shots]
     scale = copies[0].width / (around[2] - around[0])
-    place = [round(scale * (v - start)) for v, start in zip(box, around[:2] * 2, strict=True)]
-    for found in face_squares(np.asarray(copies[1]), SEARCH_SIDE):
-        if np.abs(np.subtract(found, place)).max() < scale * rim:  # else another face
-            place = found
-            break
-    faces = [c.crop(place).resize((size, size), Image.Resampling.BICUBIC) for c in copies]
+    lay = np.rint(scale * np.subtract(box, around[:2] * 2)).astype(int)
+    found = [] if name == EXACT else face_squares(np.asarray(copies[1]))
+    place = next((f for f in found if abs(f - lay).max() < scale * rim), lay)  # no other face
+    faces = [c.crop(tuple(place)).resize((size, size), Image.Resampling.BICUBIC) for c in copies]
     return from_uint8(torch.from_numpy(np.stack(faces)).permute(0, 3, 1, 2))
 
 
 def in_words(tables: Sequence[pd.DataFrame]) -> str:
-    """Tables of `left_in_copies` as one of text: a row per generator, a column per copy.
+    """Tables of `left_in_copies` as one of text: a row per copy, a column per generator.
 
-    In a cell: mean L2_mask; share of edits interrupted; where the mean lies to random signs'.
+    In a cell: mean L2_mask; share of edits interrupted; where the mean lies to random signs'; nan
+    where a generator changes no face.
     """
-    values = pd.concat(tables).dropna()
-    values["share"] = values["protected"] > SUCCESS_THRESHOLD
-    means = values.groupby(["model", "copy"], sort=False)[["protected", "share", "random"]].mean()
+    table = pd.concat(tables)
+    table["share"] = (table["protected"] > SUCCESS_THRESHOLD) + 0 * table["protected"]  # keeps nan
+    columns = ["protected", "share", "random"]
+    means = table.groupby(["copy", "model"], sort=False)[columns].mean()
     cells = [f"{a:.3f} {b:4.0%} {'above' if a > c else 'below'}" for a, b, c in means.to_numpy()]
-    return pd.Series(cells, means.index).unstack("copy", sort=False).to_string()
+    return pd.Series(cells, means.index).unstack("model", sort=False).to_string()
