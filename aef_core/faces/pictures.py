@@ -25,7 +25,7 @@ TURNS = {2: TURN.FLIP_LEFT_RIGHT, 3: TURN.ROTATE_180, 4: TURN.FLIP_TOP_BOTTOM, 5
          6: TURN.ROTATE_270, 7: TURN.TRANSVERSE, 8: TURN.ROTATE_90}  # fmt: skip
 BACK = TURNS | {6: TURN.ROTATE_90, 8: TURN.ROTATE_270}  # every other turn undoes itself
 LONGEST_EXIF = 65_533  # bytes that a JPEG has room for
-FIRST_BANDS = {"1": "black and white", "L": "grey", "C": "CMYK"}  # of what is not RGB
+BANDS = {"1": "black and white", "L": "grey", "C": "CMYK"}  # the first, where it is not RGB
 
 
 def open_picture(
@@ -126,8 +126,7 @@ def encode_like(
     profile, dropped = _rgb_profile(original)
     file, kind = io.BytesIO(), "JPEG" if options else "PNG"
     changed.save(file, kind, exif=exif, icc_profile=profile, **options)
-    grey = FIRST_BANDS.get(original.getbands()[0])
-    was = "16 bits a channel" if original.info["16 bits"] else grey
+    was = "16 bits a channel" if original.info["16 bits"] else BANDS.get(original.getbands()[0])
     remarks = (was and f"its {was} became 8-bit RGB", told, dropped)
     return file.getvalue(), suffix, tuple(filter(None, remarks))
 

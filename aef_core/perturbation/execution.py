@@ -32,8 +32,7 @@ class Execution:
     """Settings of speed and memory (ValueError for others). None pays everywhere: measure them."""
 
     micro_batch: int = setting(0, "0 or more")  # images per pass; 0: the whole batch at once
-    # clean outputs and features: as computed, in half, or in host memory
-    cache: str = setting("float32", "one of float32, float16, cpu")
+    cache: str = setting("float32", "one of float32, float16, cpu")  # of clean outputs and features
     # of the generators; the loss is float32. CUDA: IEEE unless "tf32"
     precision: str = setting("float32", "one of float32, tf32, bf16")
     channels_last: bool = False
