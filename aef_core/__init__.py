@@ -23,22 +23,7 @@ from aef_core.runs import optimize
 __version__ = "0.1.0"
 
 __all__ = [
-    "METHODS",
-    "Evaluator",
-    "Execution",
-    "FaceBatch",
-    "Job",
-    "PerturbationConfig",
-    "Run",
-    "balance",
-    "evaluate",
-    "get_profile",
-    "load_faces",
-    "load_run",
-    "load_zoo",
-    "map_runs",
-    "optimize",
-    "per_model",
-    "plots",
-    "protect",
-]
+    "METHODS", "Evaluator", "Execution", "FaceBatch", "Job", "PerturbationConfig", "Run", "balance",
+    "evaluate", "get_profile", "load_faces", "load_run", "load_zoo", "map_runs", "optimize",
+    "per_model", "plots", "protect",
+]  # fmt: skip

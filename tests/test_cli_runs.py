@@ -12,17 +12,17 @@ from PIL import Image
 from typer.testing import CliRunner, Result
 
 from aef_core.__main__ import app, main
-from aef_core.cli import photos as photo_command
-from aef_core.cli import runs as run_commands
+from aef_core.cli import shared
 from aef_core.cli.runs import stop_on_interrupt
 from aef_core.cli.shared import parse_settings
 from aef_core.config import home
 from aef_core.errors import AEFError, BadInput
 from aef_core.faces import photos
 from aef_core.jobs import Job, map_runs
+from aef_core.metrics.photos import COPIES
 from aef_core.models.zoo import EMBEDDED, checkpoints
 from aef_core.perturbation import PerturbationConfig
-from aef_core.perturbation.shelf import run_named
+from aef_core.perturbation.store import run_named
 from aef_core.runs import Stopped, optimize
 from companion.__main__ import app as tour_app
 from companion.cli import methods as methods_command
@@ -42,8 +42,7 @@ def commands_of(package: str) -> dict:
 def _tiny(monkeypatch: pytest.MonkeyPatch) -> None:
     """The embedded zoo is large and stdin's Ctrl-C belongs to pytest."""
     before = signal.getsignal(signal.SIGINT)
-    for module in (run_commands, photo_command):
-        monkeypatch.setattr(module, "open_zoo", lambda official: tiny_zoo())
+    monkeypatch.setattr(shared, "open_zoo", lambda official: tiny_zoo())
     monkeypatch.setenv("AEF_PROFILE", "smoke")
     yield
     signal.signal(signal.SIGINT, before)
@@ -153,13 +152,14 @@ def test_photos_are_protected_with_a_run_and_bad_ones_reported(tmp_path, monkeyp
     monkeypatch.setattr(photos, "face_squares", lambda pixels: [(5, 5, 55, 55)])
     pixels = np.random.default_rng(0).integers(0, 256, (60, 70, 3), dtype=np.uint8)
     Image.fromarray(pixels).save(tmp_path / "me.png")
-    arguments = [str(tmp_path / "none.png"), str(tmp_path / "me.png"), "--check"]
+    arguments = [str(tmp_path / "none.png"), str(tmp_path / "me.png"), "--check", "1"]
     done = call("protect", *arguments, "--run", only_run().name, "--out", str(tmp_path / "out"))
     assert done.exit_code == 1
     assert "none.png: no such file: name a photo" in done.stderr
-    assert "1 face, PSNR" in done.stdout
+    assert "me.png: face of 50 px (PSNR" in done.stdout
     assert "Not covered" in done.stdout
-    assert all(model in done.stdout for model in tiny_zoo())
+    table = done.stdout[done.stdout.index("what is left, on 1 of the photos:") :]
+    assert all(word in table for word in (*tiny_zoo(), *COPIES))
     assert [p.name for p in (tmp_path / "out").iterdir()] == ["me-protected.png"]
 
 
@@ -167,7 +167,7 @@ def test_a_photo_that_is_not_there_costs_no_optimisation(monkeypatch) -> None:
     def optimised(*_: object) -> None:
         raise AssertionError("minutes of work for nothing")
 
-    monkeypatch.setattr(photo_command, "make_run", optimised)
+    monkeypatch.setattr(shared, "make_run", optimised)
     done = call("protect", "none.png")
     assert done.exit_code == 1
     assert done.stderr == "error: none.png: no such file: name a photo\n"

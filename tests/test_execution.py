@@ -132,9 +132,9 @@ def test_a_run_is_found_again_whatever_its_pieces() -> None:
 @pytest.mark.parametrize(
     ("settings", "message"),
     [
-        ({"micro_batch": -1}, "micro_batch is out of range: -1"),
-        ({"cache": "disk"}, "unknown cache 'disk'; known: float32, float16, cpu"),
-        ({"precision": "fp8"}, "unknown precision 'fp8'; known: float32, tf32, bf16"),
+        ({"micro_batch": -1}, "micro_batch must be 0 or more, got -1"),
+        ({"cache": "disk"}, "cache must be one of float32, float16, cpu, got 'disk'"),
+        ({"precision": "fp8"}, "precision must be one of float32, tf32, bf16, got 'fp8'"),
         ({"speed": 9}, "unknown execution setting 'speed'; known: micro_batch, cache"),
     ],
 )

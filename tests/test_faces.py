@@ -14,6 +14,7 @@ from aef_core.faces import (
     SPLITS,
     FaceBatch,
     check_images,
+    detection,
     from_uint8,
     load_faces,
     sources,
@@ -92,11 +93,14 @@ def test_mtcnn_finds_the_embedded_faces() -> None:
     assert detected(faces.images).float().mean() >= 0.85
 
 
-def test_faces_are_found_alike_in_batches_and_one_by_one() -> None:
+def test_faces_are_found_alike_in_batches_and_one_by_one(monkeypatch) -> None:
     images = load_faces(split="test", n=5).images
     images[[1, 4]] = 0.0
-    assert torch.equal(detected(images, batch=1), detected(images, batch=3))
-    assert not detected(images)[[1, 4]].any()
+    found = detected(images)
+    for batch in (1, 3):
+        monkeypatch.setattr(detection, "BATCH", batch)
+        assert torch.equal(detected(images), found)
+    assert not found[[1, 4]].any()
     assert detected(images[:0]).shape == (0,)
     with pytest.raises(NoFace, match="64 x 64"):
         crop_face(Image.new("RGB", (64, 64), "grey"))

@@ -56,7 +56,7 @@ def test_a_photo_keeps_its_size_and_changes_only_in_the_square(a_face, delta, tm
     assert moved[top:bottom, left:right].mean() > 3
     moved[top:bottom, left:right] = 0
     assert not moved.any()
-    assert done.psnr(BOX) < done.psnr() < 60
+    assert 20 < done.psnr(BOX) < 40
 
 
 def test_strength_multiplies_the_bound(a_face, delta, tmp_path) -> None:
@@ -95,18 +95,6 @@ def test_nothing_is_overwritten(a_face, delta, tmp_path) -> None:
     assert protect_photo(path, delta).saved == tmp_path / "me-protected.png"
 
 
-def test_orientation_is_applied_and_metadata_left_out(a_face, delta, tmp_path) -> None:
-    exif = Image.Exif()
-    exif[0x0112] = 6  # the camera lay on its side
-    exif[0x010F] = "Camera"
-    path = save(noise(150, 200), tmp_path / "me.png", exif=exif)
-    done = protect_photo(path, delta)
-    assert done.before.shape == (150, 200, 3)
-    with Image.open(done.saved) as written:
-        assert written.size == (200, 150)
-        assert not written.getexif()
-
-
 @pytest.mark.parametrize("mode", ["RGBA", "LA"])
 def test_transparency_is_kept(mode, a_face, delta, tmp_path) -> None:
     image = noise(mode=mode)
@@ -114,12 +102,6 @@ def test_transparency_is_kept(mode, a_face, delta, tmp_path) -> None:
     with Image.open(done.saved) as written:
         assert written.mode == "RGBA"
         assert written.getchannel("A").tobytes() == image.getchannel("A").tobytes()
-
-
-def test_a_greyscale_photo_becomes_colour(a_face, delta, tmp_path) -> None:
-    done = protect_photo(save(noise(mode="L"), tmp_path / "me.jpg"), delta)
-    with Image.open(done.saved) as written:
-        assert written.mode == "RGB"
 
 
 def damaged(folder: Path) -> Path:
@@ -146,7 +128,7 @@ def animation(folder: Path) -> Path:
         (text, "notes.jpg cannot be read (not an image)"),
         (damaged, "cut.jpg cannot be read"),
         (animation, "a.gif is animated (2 frames): give a still photo"),
-        (lambda f: save(Image.new("CMYK", (9, 9)), f / "c.jpg"), "has mode CMYK: save it as 8-bit"),
+        (lambda f: save(Image.new("F", (9, 9)), f / "f.tif"), "has mode F: save it as 8-bit"),
     ],
 )
 def test_what_cannot_be_protected_is_said_in_one_line(make, message, delta, tmp_path) -> None:

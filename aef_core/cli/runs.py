@@ -7,24 +7,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from aef_core.cli import examples
-from aef_core.cli.shared import (
-    Count,
-    Data,
-    Machine,
-    Methods,
-    Official,
-    ProfileName,
-    Root,
-    Scheduler,
-    Settings,
-    Steps,
-    check_run,
-    loop_config,
-    open_faces,
-    open_zoo,
-    parse_settings,
-)
+from aef_core.cli import examples, shared
 
 if TYPE_CHECKING:
     from aef_core.perturbation import State
@@ -43,18 +26,18 @@ LATE = {"strength": "S late", "weight": "weight", "grad_l1": "mean |gradient|"}
     )
 )
 def optimize(
-    method: Methods = ("aef",),
-    settings: Settings = None,
+    method: shared.Methods = ("aef",),
+    settings: shared.Settings = None,
     eps: Annotated[list[float] | None, typer.Option(help="bound, images in [-1, 1]")] = None,
-    steps: Steps = None,
+    steps: shared.Steps = None,
     seed: Annotated[list[int], typer.Option(help="seed of start, edits and batches")] = (0,),
-    profile: ProfileName = None,
-    data: Data = "embedded",
-    root: Root = None,
-    n: Count = None,
-    official: Official = None,
-    machine: Machine = None,
-    scheduler: Scheduler = None,
+    profile: shared.ProfileName = None,
+    data: shared.Data = "embedded",
+    root: shared.Root = None,
+    n: shared.Count = None,
+    official: shared.Official = None,
+    machine: shared.Machine = None,
+    scheduler: shared.Scheduler = None,
 ) -> None:
     """Optimise a perturbation against the whole zoo, and keep it as a run.
 
@@ -67,13 +50,13 @@ def optimize(
     from aef_core.perturbation.execution import Execution
     from aef_core.runs import Stopped
 
-    execution = Execution.of(parse_settings(machine, "--with"))
-    zoo, chosen = open_zoo(official), parse_settings(settings)
+    execution = Execution.of(shared.parse_settings(machine, "--with"))
+    zoo, chosen = shared.open_zoo(official), shared.parse_settings(settings)
     jobs = []
     for name, bound, number in product(method, eps or [None], seed):
-        size, config = loop_config(profile, eps=bound, steps=steps, seed=number)
+        size, config = shared.loop_config(profile, eps=bound, steps=steps, seed=number)
         jobs.append(Job(name, chosen, config, options={"execution": execution}))
-    faces = open_faces(data, "train", size if n is None else n, root, zoo)
+    faces = shared.open_faces(data, "train", size if n is None else n, root, zoo)
     on_step = None if address_of(scheduler) else stop_on_interrupt()
     try:
         runs, _ = map_runs(zoo, faces, jobs, scheduler=scheduler, on_step=on_step)
@@ -100,11 +83,11 @@ def optimize(
 )
 def evaluate(
     runs: Annotated[list[str], typer.Argument(help="run folders, hashes or their first digits")],
-    profile: ProfileName = None,
-    data: Data = "embedded",
-    root: Root = None,
-    n: Count = None,
-    official: Official = None,
+    profile: shared.ProfileName = None,
+    data: shared.Data = "embedded",
+    root: shared.Root = None,
+    n: shared.Count = None,
+    official: shared.Official = None,
     detect: Annotated[
         bool, typer.Option("--detect", help="also look for faces in the forgeries; minutes")
     ] = False,
@@ -120,13 +103,13 @@ def evaluate(
     from aef_core.metrics.evaluations import evaluate_run
     from aef_core.metrics.statistics import method_balance
     from aef_core.metrics.survival import judged, sentences, total
-    from aef_core.perturbation.shelf import runs_named
+    from aef_core.perturbation.store import runs_named
 
-    chosen, zoo = runs_named(runs), open_zoo(official)
+    chosen, zoo = runs_named(runs), shared.open_zoo(official)
     for run in chosen:
-        check_run(run, zoo)
+        shared.check_run(run, zoo)
     n = get_profile(profile).n_test if n is None else n
-    evaluator = Evaluator(zoo, open_faces(data, "test", n, root, zoo))
+    evaluator = Evaluator(zoo, shared.open_faces(data, "test", n, root, zoo))
     tables = []
     for run in chosen:
         labels = {"method": f"{run.path.name} {run.config['method']}"}

@@ -29,9 +29,7 @@ def detector() -> MTCNN:
     return MTCNN(select_largest=True, min_face_size=SMALLEST, device="cpu")
 
 
-def find_faces(
-    images: Tensor | Sequence[Image.Image], batch: int = BATCH
-) -> list[tuple[Tensor, Tensor]]:
+def find_faces(images: Tensor | Sequence[Image.Image]) -> list[tuple[Tensor, Tensor]]:
     """The faces MTCNN finds in each image, on the CPU, the largest first.
 
     N pictures are searched as they are; a tensor, shape [N, 3, H, W] in [-1, 1], `enlarged`.
@@ -45,8 +43,8 @@ def find_faces(
     found = []
     for size, group in groupby(pictures, key=lambda picture: picture.size):
         alike = list(group)
-        for start in range(0, len(alike), batch):
-            part = alike[start : start + batch]
+        for start in range(0, len(alike), BATCH):
+            part = alike[start : start + BATCH]
             none = [None] * len(part)
             boxes, scores = (none, none) if min(size) < SMALLEST else detector().detect(part)
             found += map(_tensors, boxes, scores)
@@ -64,9 +62,9 @@ def enlarged(images: Tensor, side: int = SIDE) -> list[Image.Image]:
     return [Image.fromarray(p).resize((side, side), Image.Resampling.BICUBIC) for p in pixels]
 
 
-def detected(images: Tensor, batch: int = BATCH) -> Tensor:
+def detected(images: Tensor) -> Tensor:
     """Whether MTCNN finds a face in each image [B, 3, H, W] in [-1, 1], shape [B], bool."""
-    return torch.tensor([len(boxes) > 0 for boxes, _ in find_faces(images, batch)]).bool()
+    return torch.tensor([len(boxes) > 0 for boxes, _ in find_faces(images)]).bool()
 
 
 def crop_face(image: Image.Image) -> Image.Image:

@@ -4,7 +4,6 @@ A generator sees a face as a small square. Here the perturbation is enlarged to 
 in the photo and added there; no other pixel changes.
 """
 
-import io
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -12,13 +11,12 @@ from pathlib import Path
 import numpy as np
 import torch.nn.functional as F
 from PIL import Image
-from skimage.metrics import peak_signal_noise_ratio
 from torch import Tensor
 
 from aef_core.atomic import write_new
 from aef_core.errors import BadInput
 from aef_core.faces.detection import NoFace, find_faces, framed
-from aef_core.faces.pictures import open_picture
+from aef_core.faces.pictures import encode_like, open_picture, read_picture, upright
 from aef_core.registry import SMALLEST
 
 Box = tuple[int, int, int, int]  # left, top, right, bottom, in pixels; may leave the photo
@@ -33,33 +31,40 @@ class Protected:
     """One protected photo; its pixels, shape [H, W, 3], uint8, upright and without transparency."""
 
     before: np.ndarray
-    after: np.ndarray
+    after: np.ndarray  # as whoever opens the written file sees them
     boxes: list[Box]  # where the perturbation lies, largest face first
-    saved: Path  # the PNG that was written
-    remark: str = ""  # what the copy lacks of the photo
+    saved: Path  # the file that was written
+    remarks: tuple[str, ...] = ()  # what the copy lacks of the photo, or tells
 
-    def psnr(self, box: Box | None = None) -> float:
-        """Peak signal-to-noise ratio in dB, of the photo or of one square of it; inf if equal."""
-        part = ... if box is None else _inside(self.before, box)
+    def psnr(self, box: Box) -> float:
+        """Peak signal-to-noise ratio in dB of one square of the photo; inf if equal."""
+        part = _inside(self.before, box)
+        error = np.square(np.subtract(self.after[part], self.before[part], dtype=np.float32))
         with np.errstate(divide="ignore"):
-            return float(peak_signal_noise_ratio(self.before[part], self.after[part]))
+            return float(10 * np.log10(255**2 / error.mean()))
 
 
 def protect_photo(
-    path: str | Path, delta: Tensor, folder: str | Path | None = None, strength: float = 1.0
+    path: str | Path,
+    delta: Tensor,
+    folder: str | Path | None = None,
+    strength: float = 1.0,
+    keep_exif: bool = True,
 ) -> Protected:
-    """Protect the faces of a photo and write `<name>-protected.png`, never over another file.
+    """Protect a photo's faces; write `<name>-protected.jpg` or `.png`, never over another file.
 
     Parameters
     ----------
     path : path
-        A picture that `open_picture` takes. Transparency and an RGB colour profile are kept.
+        A picture that `open_picture` takes; saved as `encode_like` says.
     delta : Tensor, shape [1, 3, s, s]
         A universal perturbation, in [-1, 1] units.
     folder : path, optional
         Where to write, made if need be; beside the photo by default.
     strength : float, in (0, 4]
         Multiplies the perturbation, and with it the bound on every pixel's change.
+    keep_exif : bool
+        Else date, place and camera are left out, and the pixels lie upright.
 
     Raises
     ------
@@ -75,7 +80,8 @@ def protect_photo(
     if not delta.isfinite().all():
         raise BadInput("delta has NaN or infinite entries: make it again")
     path = Path(path)
-    photo = open_picture(path, keep_alpha=True)
+    original = read_picture(path)
+    photo = upright(original, keep_alpha=True)
     pixels = np.asarray(photo.convert("RGB"))
     boxes = face_squares(pixels)
     if not boxes:
@@ -87,32 +93,16 @@ def protect_photo(
     result = Image.fromarray(after)
     if photo.mode == "RGBA":
         result.putalpha(photo.getchannel("A"))
-    profile, remark = _rgb_profile(photo)
-    content = io.BytesIO()
-    result.save(content, "PNG", icc_profile=profile)
+    content, suffix, remarks = encode_like(original, result, keep_exif)
     folder = path.parent if folder is None else Path(folder)
-    saved = write_new(folder, f"{path.stem}-protected", ".png", content.getvalue())
-    return Protected(pixels, after, boxes, saved, remark)
+    saved = write_new(folder, f"{path.stem}-protected", suffix, content)
+    return Protected(pixels, np.asarray(open_picture(content)), boxes, saved, remarks)
 
 
 def check_strength(strength: float) -> None:
     """Refuse what is not in (0, 4], NaN included, or is zero in float32."""
     if not SMALLEST <= strength <= STRONGEST:
         raise BadInput(f"strength must be positive, at most {STRONGEST:g}, got {strength}")
-
-
-def _rgb_profile(photo: Image.Image) -> tuple[bytes | None, str]:
-    """The photo's colour profile if it fits an RGB file, and a remark if it does not."""
-    profile = photo.info.get("icc_profile")
-    if not profile:
-        return None, ""
-    # ICC.1:2022, 7.2: bytes 0-3 size, 16-19 colour space, 36-39 "acsp"
-    if profile[36:40] != b"acsp" or int.from_bytes(profile[:4]) != len(profile):
-        return None, "its colour profile is damaged and left out"
-    if profile[16:20] != b"RGB ":
-        space = profile[16:20].decode("ascii", "replace").strip()
-        return None, f"its colour profile is for {space}, not RGB, and left out"
-    return profile, ""
 
 
 def face_squares(pixels: np.ndarray) -> list[Box]:
@@ -135,16 +125,17 @@ def overlay(
     """
     bound = strength * delta.abs().max().item()
     scaled = strength * delta.detach().cpu().float()
-    change = np.zeros(pixels.shape, np.float32)
-    for box in boxes:
-        left, top, right, bottom = box
+    change, after = np.zeros(pixels.shape, np.float32), pixels.copy()
+    for left, top, right, bottom in boxes:
         # bicubic: per visible change, more survives the forger's own shrinking than of nearest
         square = F.interpolate(scaled, (bottom - top, right - left), mode="bicubic", antialias=True)
-        place = change[_inside(pixels, box)]
+        place = change[_inside(pixels, (left, top, right, bottom))]
         patch = square[0].permute(1, 2, 0).numpy()[max(-top, 0) :, max(-left, 0) :]
         place += patch[: place.shape[0], : place.shape[1]]
-    change = 127.5 * change.clip(-bound, bound)
-    return (pixels + change).round().clip(0, 255).astype(np.uint8)
+    for part in (_inside(pixels, box) for box in boxes):  # a phone's photo is large, a face small
+        moved = pixels[part] + 127.5 * change[part].clip(-bound, bound)
+        after[part] = moved.round().clip(0, 255)
+    return after
 
 
 def _inside(pixels: np.ndarray, box: Box) -> tuple[slice, slice]:

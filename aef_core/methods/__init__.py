@@ -2,7 +2,7 @@
 
 The paper's method is in `aef.py`. A bare weighting rule is a method, too: the loop as it is set.
 
-To add a method, write a dataclass of `Method` in a file of its own and give it a row in
+To add a method, write a dataclass of `Method` in a file of its own and name it in
 `PUBLISHED`. Most only fix settings of the loop and name a weighting rule; DWT moves wavelet bands,
 TSDF runs the loop twice, CMUA has a loop of its own.
 """
@@ -23,16 +23,7 @@ from aef_core.weighting import RULES, Weighting
 __all__ = ["METHODS", "PUBLISHED", "Method", "make_method"]
 
 PUBLISHED: dict[str, type[Method]] = {
-    "random": Random,
-    "fgsm": FGSM,
-    "pgd": PGD,
-    "mi-fgsm": MIFGSM,
-    "cmua": CMUA,
-    "found": FOUND,
-    "dwt": DWT,
-    "tsdf": TSDF,
-    "aef": AEF,
-    "max-min": MaxMin,
+    made.name: made for made in (Random, FGSM, PGD, MIFGSM, CMUA, FOUND, DWT, TSDF, AEF, MaxMin)
 }
 # where a method and its rule share a name, the name is the method's
 METHODS: dict[str, type[Method] | type[Weighting]] = PUBLISHED | RULES | PUBLISHED

@@ -13,15 +13,6 @@ from aef_core.metrics.evaluation import (
 )
 
 __all__ = [
-    "MASK_THRESHOLD",
-    "SUCCESS_THRESHOLD",
-    "Evaluator",
-    "balance",
-    "evaluate",
-    "l2_mask",
-    "nonempty_mean",
-    "per_model",
-    "protect",
-    "psnr",
-    "ssim",
-]
+    "MASK_THRESHOLD", "SUCCESS_THRESHOLD", "Evaluator", "balance", "evaluate", "l2_mask",
+    "nonempty_mean", "per_model", "protect", "psnr", "ssim",
+]  # fmt: skip

@@ -4,11 +4,6 @@ from aef_core.perturbation.loop import Diverged, check_finite, perturb
 from aef_core.perturbation.state import PerturbationConfig, State, batch_rows, initial_state
 
 __all__ = [
-    "Diverged",
-    "PerturbationConfig",
-    "State",
-    "batch_rows",
-    "check_finite",
-    "initial_state",
+    "Diverged", "PerturbationConfig", "State", "batch_rows", "check_finite", "initial_state",
     "perturb",
-]
+]  # fmt: skip

@@ -18,9 +18,8 @@ from aef_core.errors import AEFError, BadInput
 from aef_core.models import DeepfakeModel
 from aef_core.perturbation.objective import References
 from aef_core.registry import check_types
+from aef_core.weighting.base import check_settings, setting
 
-CACHES = ("float32", "float16", "cpu")
-PRECISIONS = ("float32", "tf32", "bf16")
 MEMORY_WORDS = ("not enough memory", "can't allocate memory", "out of memory")
 
 
@@ -32,19 +31,16 @@ class OutOfMemory(AEFError, RuntimeError):
 class Execution:
     """Settings of speed and memory (ValueError for others). None pays everywhere: measure them."""
 
-    micro_batch: int = 0  # images per forward and backward pass; 0: the whole batch at once
-    cache: str = "float32"  # clean outputs and features: as computed, in half, or in host memory
-    precision: str = "float32"  # of the generators; the loss is float32. CUDA: IEEE unless "tf32"
+    micro_batch: int = setting(0, "0 or more")  # images per pass; 0: the whole batch at once
+    cache: str = setting("float32", "one of float32, float16, cpu")  # of clean outputs and features
+    # of the generators; the loss is float32. CUDA: IEEE unless "tf32"
+    precision: str = setting("float32", "one of float32, tf32, bf16")
     channels_last: bool = False
     compile: bool = False  # torch.compile; minutes at the start
 
     def __post_init__(self) -> None:
         check_types(self)
-        if self.micro_batch < 0:
-            raise BadInput(f"micro_batch is out of range: {self.micro_batch}, must be 0 or more")
-        for name, known in (("cache", CACHES), ("precision", PRECISIONS)):
-            if getattr(self, name) not in known:
-                raise BadInput(f"unknown {name} {getattr(self, name)!r}; known: {', '.join(known)}")
+        check_settings(self)
 
     @classmethod
     def of(cls, settings: Mapping[str, Any]) -> "Execution":

@@ -7,10 +7,10 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from aef_core.errors import BadInput
 from aef_core.perturbation.budgets import BOX, Budget
-from aef_core.perturbation.objective import FEATURE_DISTANCES, seeded
+from aef_core.perturbation.objective import seeded
 from aef_core.registry import check_types
+from aef_core.weighting.base import check_settings, setting
 
 
 @dataclass(frozen=True)
@@ -20,41 +20,27 @@ class PerturbationConfig:
     Defaults are the constants of the authors' published TSDF code unless said otherwise.
     """
 
-    eps: float = 0.05  # bound on |delta|; 0.05 here is 6.4 of 255
-    step_size: float = 1e-3
-    momentum: float = 0.8
-    steps: int = 480  # plain steps, or as many of a costlier method as take the same computation
-    batch: int = 8
-    feature_weight: float = 0.3  # lam: share of the feature term in S_k
-    feature_steps: int = 0  # sign steps on features alone before each step (TSDF: 3)
-    feature_distance: str = "mse"  # what those steps maximise: "mse" (TSDF), "wasserstein" (FOUND)
-    normalise: str = "sum"  # a step divides by mean|sum_k w_k g_k| (TSDF); "each": by sum_k w_k
-    # mean|g_k|, with FOUND's weights the mean of normalised gradients, smaller where they disagree
-    diversity: float = 0.0  # chance of a random resize-and-pad (TSDF: 0.5, on one side only)
+    eps: float = setting(0.05, "in (0, 2]")  # bound on |delta|; 0.05 here is 6.4 of 255
+    step_size: float = setting(1e-3, "positive")
+    momentum: float = setting(0.8, "in [0, 1]")
+    steps: int = setting(480, "1 or more")  # plain ones; of a costlier method as many as cost that
+    batch: int = setting(8, "1 or more")
+    feature_weight: float = setting(0.3, "in [0, 1]")  # lam: share of the feature term in S_k
+    feature_steps: int = setting(0, "0 or more")  # on features alone before each step (TSDF: 3)
+    feature_distance: str = setting(
+        "mse", "one of mse, wasserstein"
+    )  # they maximise TSDF's, FOUND's
+    # a step divides by mean|sum_k w_k g_k| ("sum", TSDF) or by sum_k w_k mean|g_k| ("each": with
+    # FOUND's weights the mean of normalised gradients, smaller where they disagree)
+    normalise: str = setting("sum", "one of sum, each")
+    diversity: float = setting(0.0, "in [0, 1]")  # chance of a random resize-and-pad (TSDF: 0.5)
     universal: bool = True  # False: one perturbation per image
-    init: float = 1.0  # start uniform in +-init * eps: at zero the gradient vanishes
-    seed: int = 0
+    init: float = setting(1.0, "in (0, 1]")  # start in +-init * eps: at zero is no gradient
+    seed: int = setting(0, "0 or more")
 
     def __post_init__(self) -> None:
         check_types(self)
-        distances = ", ".join(FEATURE_DISTANCES)
-        checks = {
-            "eps": (0 < self.eps <= 2, "in (0, 2]"),
-            "step_size": (self.step_size > 0, "positive"),
-            "momentum": (0 <= self.momentum <= 1, "in [0, 1]"),
-            "steps": (self.steps >= 1, "at least 1"),
-            "batch": (self.batch >= 1, "at least 1"),
-            "feature_weight": (0 <= self.feature_weight <= 1, "in [0, 1]"),
-            "feature_steps": (self.feature_steps >= 0, "0 or more"),
-            "diversity": (0 <= self.diversity <= 1, "in [0, 1]"),
-            "feature_distance": (self.feature_distance in FEATURE_DISTANCES, f"one of {distances}"),
-            "normalise": (self.normalise in ("sum", "each"), "one of sum, each"),
-            "seed": (0 <= self.seed < 2**63, "in [0, 2^63)"),
-            "init": (0 < self.init <= 1, "in (0, 1]"),
-        }
-        for name, (ok, wanted) in checks.items():
-            if not ok:
-                raise BadInput(f"{name} is out of range: {getattr(self, name)}, must be {wanted}")
+        check_settings(self)
 
 
 @dataclass

@@ -25,7 +25,8 @@ from safetensors import SafetensorError
 from torch import Tensor
 
 from aef_core.atomic import replacement, write_bytes
-from aef_core.errors import AEFError, BadInput, NotFound, NotWritable
+from aef_core.config import home
+from aef_core.errors import AEFError, BadInput, NotFound, NotWritable, reading, reason
 from aef_core.perturbation.state import State
 
 FILES = ("cosines.npy", "delta.safetensors", "history.csv")  # of a run, beside run.json
@@ -83,6 +84,36 @@ def load_run(folder: str | Path) -> Run:
         cosines = np.load(io.BytesIO(content["cosines.npy"]), allow_pickle=False)
         _check_delta(delta, config)
     return Run(delta, history, cosines, config, seconds, folder)
+
+
+def run_named(name: str) -> Run:
+    """A stored run by folder, hash, or the hash's first digits.
+
+    Raises FileNotFoundError if none fits, ValueError if several do.
+    """
+    if not name.strip():
+        raise BadInput("the name of the run is empty: give its folder or hash")
+    with reading(name, "give a run's folder or hash"):
+        is_folder = (Path(name) / "run.json").exists()
+    if is_folder:
+        return load_run(name)
+    fitting = sorted(p.parent for p in home().glob("*/run.json") if p.parent.name.startswith(name))
+    if not fitting:
+        raise NotFound(f"no run {name!r} in {home()}: make one with optimize")
+    if len(fitting) > 1:
+        names = ", ".join(p.name for p in fitting[:4])
+        raise BadInput(f"{name!r} fits {len(fitting)} runs ({names}, ...): give more digits")
+    return load_run(fitting[0])
+
+
+def runs_named(names: list[str]) -> list[Run]:
+    """Stored runs, each once (ValueError if two names mean the same)."""
+    runs = {}
+    for run in map(run_named, names):
+        if run.path.name in runs:
+            raise BadInput(f"run {run.path.name} is named twice: name it once")
+        runs[run.path.name] = run
+    return list(runs.values())
 
 
 def save_run(folder: Path, run: Run) -> None:
@@ -184,19 +215,16 @@ def damage_at(path: Path, culprit: Path | str = "it") -> Iterator[None]:
         yield
     except (ArithmeticError, AttributeError, EOFError, LookupError, OSError, RuntimeError,
             SafetensorError, TypeError, ValueError, pickle.UnpicklingError) as error:  # fmt: skip
-        said = getattr(error, "strerror", None) or str(error) or type(error).__name__
-        reason = said.splitlines()[0]
-        raise DamagedRun(f"{path} is damaged ({reason}): delete {culprit} and run again") from None
+        said = f"{path} is damaged ({reason(error)})"
+        raise DamagedRun(f"{said}: delete {culprit} and run again") from None
 
 
 def _check_delta(delta: Tensor, config: dict[str, Any]) -> None:
     """Refuse a delta that is not finite, or outside the plain box; of other budgets more is not
     known here."""
     if delta.dim() != 4 or not delta.is_floating_point() or not delta.isfinite().all():
-        shape = tuple(delta.shape)
-        raise BadInput(
-            f"delta.safetensors is no finite tensor [., ., ., .] ({shape}, {delta.dtype})"
-        )
+        found = f"{tuple(delta.shape)}, {delta.dtype}"
+        raise BadInput(f"delta.safetensors is no finite tensor [., ., ., .] ({found})")
     eps, plain = config["loop"]["eps"], config.get("budget", {"name": "box"})["name"] == "box"
     over = delta.double().abs().max().item() - eps
     if plain and over > ROUNDING * eps:

@@ -4,7 +4,7 @@ The paper's rule is in `aef.py`. `losses.py` has rules that see strengths, `dyna
 a memory, `gradients.py` those that see gradients, `maxmin.py` ours.
 
 To add a rule, write a dataclass with a `name` and a `__call__` from `Feedback` to weights on the
-simplex, and give it a row in `RULES`; docs/rules.md names its tests.
+simplex, and name it in `RULES`; docs/rules.md names its tests.
 """
 
 from typing import Any
@@ -20,23 +20,10 @@ from aef_core.weighting.maxmin import MaxMin
 __all__ = ["RULES", "Feedback", "Weighting", "make_rule"]
 
 RULES: dict[str, type[Weighting]] = {
-    "uniform": Uniform,
-    "grad-norm": GradNorm,
-    "aef": AEF,
-    "focal": Focal,
-    "ohem": OHEM,
-    "dwa": DWA,
-    "stch": STCH,
-    "apgda": APGDA,
-    "exp-grad": ExponentiatedGradient,
-    "dwt-threshold": DWTThreshold,
-    "kpi-focal": KPIFocal,
-    "mgda": MGDA,
-    "pcgrad": PCGrad,
-    "cagrad": CAGrad,
-    "upgrad": UPGrad,
-    "max-min": MaxMin,
-}
+    rule.name: rule
+    for rule in (Uniform, GradNorm, AEF, Focal, OHEM, DWA, STCH, APGDA, ExponentiatedGradient,
+                 DWTThreshold, KPIFocal, MGDA, PCGrad, CAGrad, UPGrad, MaxMin)
+}  # fmt: skip
 
 
 def make_rule(name: str, **settings: Any) -> Weighting:

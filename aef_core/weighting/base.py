@@ -19,14 +19,14 @@ RANGES: dict[str, Callable[[Any], bool]] = {
     "in [0, 1)": lambda v: 0 <= v < 1,
     "in (0, 1)": lambda v: 0 < v < 1,
     "in (0, 1]": lambda v: 0 < v <= 1,
+    "in [0, 1]": lambda v: 0 <= v <= 1,
+    "in (0, 2]": lambda v: 0 < v <= 2,
     PER_GENERATOR: lambda values: all(0 < v < math.inf for v in values),
-    "one of raw, l1, l2": lambda word: word in ("raw", "l1", "l2"),
-    "one of output, strength": lambda word: word in ("output", "strength"),
 }
 
 
 def setting(default: Any, allowed: str) -> Any:
-    """A dataclass field with a default; `allowed` is a key of `RANGES`."""
+    """A dataclass field with a default; `allowed` is a key of `RANGES`, or "one of raw, l1"."""
     return field(default=default, metadata={"allowed": allowed})
 
 
@@ -36,7 +36,9 @@ def check_settings(record: Any) -> None:
         allowed = f.metadata.get("allowed")
         if allowed == PER_GENERATOR:
             setattr(record, f.name, tuple(float(v) for v in getattr(record, f.name) or ()))
-        if allowed and not RANGES[allowed](value := getattr(record, f.name)):
+        value, words = getattr(record, f.name), (allowed or "").removeprefix("one of ")
+        fits = RANGES.get(allowed, words.split(", ").__contains__)
+        if allowed and not fits(value):
             raise BadInput(f"{f.name} must be {allowed}, got {value!r}")
 
 

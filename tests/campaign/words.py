@@ -15,8 +15,6 @@ import numpy as np
 import torch
 
 from aef_core import __main__ as command
-from aef_core.cli import photos as photo_commands
-from aef_core.cli import runs as run_commands
 from aef_core.cli import shared
 from aef_core.faces import load_faces
 from aef_core.methods import METHODS
@@ -144,14 +142,12 @@ def as_command(arguments: list[str], environment: dict[str, str], scratch: Path)
     shared_zoo = shared.open_zoo
     (scratch / "photo.png").write_bytes(encoded(noise(), "PNG"))
     os.environ |= environment
-    for module in (run_commands, photo_commands):
-        module.open_zoo = open_zoo
+    shared.open_zoo = open_zoo
     sys.argv = ["aef_core", *arguments]
     try:
         command.main()
     finally:
-        for module in (run_commands, photo_commands):
-            module.open_zoo = shared_zoo
+        shared.open_zoo = shared_zoo
     return True
 
 
