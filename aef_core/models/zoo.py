@@ -29,7 +29,6 @@ class Checkpoint:
     training: Mapping[str, Any] | None = None  # how it was made, where we made it
     key: str | None = None  # of the weights inside the stored dict, None if they are the dict
     cure: str = REINSTALL  # what a refusal advises
-    url: str | None = None  # direct https address of an archive with the file, if there is one
 
 
 def load_zoo(
@@ -100,11 +99,6 @@ def read_model(
     """A frozen generator on the CPU, as the folder's `zoo.json` says; else a `BadCheckpoint`."""
     entry = checkpoints(folder)[name]
     return _read(entry, folder / entry.file, folder.name, name, architectures)
-
-
-def read_official(path: Path, name: str) -> DeepfakeModel:
-    """A frozen generator on the CPU, from its public checkpoint; else a `BadCheckpoint`."""
-    return _read(OFFICIAL[name], path, "official", name)
 
 
 def _read(

@@ -120,7 +120,7 @@ OPTIONS = {
 }  # fmt: skip
 WHOLE = (
     ["optimise"], [""], ["--frob"], ["optimize", "--frob"], ["optimize", "more"], ["evaluate"],
-    ["optimize", "--eps"], ["protect"], ["fetch"], ["fetch", "a", "b"], ["zoo", "none"],
+    ["optimize", "--eps"], ["protect"], ["zoo", "none"],
     ["zoo", ""], ["optimize", "--root", "."], ["optimize", "--data", "lfw"],
     ["optimize", "--data", "celeba", "--root", "."], ["optimize", "--data", "folder", "--root", ""],
     ["optimize", "--data", "folder", "--root", "photo.png"],
