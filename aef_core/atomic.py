@@ -82,14 +82,14 @@ def _named(aside: Path, path: Path) -> bool:
     return False
 
 
-def check_writable(folder: Path, size: int = 1) -> None:
-    """Write `size` bytes in a folder and take them away again: better now than after the work.
+def check_writable(folder: Path) -> None:
+    """Write a file in a folder and take it away again: better now than after the work.
 
-    Raises `NotWritable` where they do not fit, or the folder cannot be made or written.
+    Raises `NotWritable` where the folder cannot be made or written, or is full.
     """
-    told = f"{folder} cannot take {size / 1e6:.1f} MB"
+    told = f"{folder} cannot take a file"
     with _telling(told, "make room there, or name another"), _private_folder(folder) as private:
-        (private / "probe").write_bytes(bytes(size))
+        (private / "probe").write_bytes(bytes(1))
         _sync(private / "probe")
 
 

@@ -4,7 +4,6 @@
 `methods.base`) calls `perturb` (in `perturbation.loop`), where the arithmetic is.
 """
 
-import math
 import time
 from collections.abc import Callable, Mapping
 from contextlib import suppress
@@ -116,7 +115,7 @@ def optimize(
         return run
     if keep:
         remove_leaks(folder.parent)
-        check_writable(folder.parent, _kept_bytes(problem, config))
+        check_writable(folder.parent)
     before, states = state.step if state else 0, ()
     if before < config.steps:  # else only its last rename had failed
         states = chosen.steps(problem, config, state, execution)
@@ -155,14 +154,6 @@ def _check_switches(**switches: object) -> None:
         if not isinstance(value, bool):
             raise BadInput(f"{name} must be True or False, got {value!r}; if you mean a setting "
                            f"of the method: settings={{{name!r}: {value!r}}}")  # fmt: skip
-
-
-def _kept_bytes(problem: Problem, config: PerturbationConfig) -> int:
-    """About what a run takes: state and new state beside it, delta, and a row of text a step."""
-    images, models = problem.faces.images, len(problem.zoo)
-    count = 1 if config.universal else len(images)
-    numbers = count * math.prod(problem.budget.shape(images))
-    return 5 * 4 * numbers + config.steps * models * (500 + 20 * models)
 
 
 def run_identity(

@@ -105,21 +105,18 @@ def evaluate(
     root: Root = None,
     n: Count = None,
     official: Official = None,
-    detect: Annotated[
-        bool, typer.Option("--detect", help="also look for faces in the forgeries; minutes")
-    ] = False,
 ) -> None:
     """Judge runs on faces they were not optimised on: L2_mask, SR_mask and whether edits survive.
 
-    With 95 % intervals; then, in words, how many edits still work.
+    Values with 95 % intervals, then how many edits are unaffected, changed and undone.
     """
     import pandas as pd
 
     from aef_core.config import get_profile
     from aef_core.metrics import Evaluator
     from aef_core.metrics.evaluations import evaluate_run
-    from aef_core.metrics.statistics import method_balance
-    from aef_core.metrics.survival import judged, sentences, total
+    from aef_core.metrics.statistics import bootstrap_means, interval, method_balance
+    from aef_core.metrics.survival import edit_survival
     from aef_core.perturbation.shelf import runs_named
 
     chosen, zoo = runs_named(runs), open_zoo(official)
@@ -131,16 +128,19 @@ def evaluate(
     for run in chosen:
         labels = {"method": f"{run.path.name} {run.config['method']}"}
         seed = run.config["loop"]["seed"]
-        tables.append(evaluate_run(run, evaluator, detect=detect).assign(**labels, seed=seed))
+        tables.append(evaluate_run(run, evaluator).assign(**labels, seed=seed))
     table = pd.concat(tables, ignore_index=True)
-    print(f"{n} {data} faces, mean [95 % interval over images]")
-    print(judged(table).to_string(index=False))
+    by, columns = ["method", "model"], {"L2_mask": "l2_mask", "SR_mask": "interrupted"}
+    found = {name: interval(bootstrap_means(table, by, c)) for name, c in columns.items()}
+    edits = edit_survival(table, by)
+    ends = list(found["L2_mask"])  # value, low and high
+    print(f"{n} {data} faces, with 95 % intervals")
+    print(pd.concat(found | {"edit survival": edits[ends]}, axis=1).round(4).to_string())
+    print("edits that worked on unprotected photos, and those that did not count:")
+    print(edits.drop(columns=ends).to_string())
     visible = table.groupby("method", sort=False)[["psnr", "ssim"]].mean()
     print(method_balance(table).join(visible).round(4).to_string())
     print("rows above: balance of L2_mask over generators, and visibility (PSNR in dB)")
-    for label, part in table.groupby("method", sort=False):
-        print(f"\n{label}: {total(part)}")
-        print("\n".join(f"  {sentence}" for sentence in sentences(part)))
 
 
 def stop_on_interrupt() -> "Callable[[State], None]":

@@ -126,7 +126,7 @@ WHOLE = (
     ["optimize", "--data", "folder", "--root", "photo.png"],
     ["optimize", "--data", "folder", "--root", "nowhere"], ["optimize", "--set", "tau=1", "--set",
     "tau=2"], ["evaluate", "none", "none"], ["evaluate", "none", "--faces", "0"],
-    ["evaluate", "none", "--detect=maybe"], ["protect", "photo.png", "--check=maybe"],
+    ["protect", "photo.png", "--check=maybe"],
     ["protect", "photo.png", "--out", "treasure"], ["protect", "photo.png", "--run", "none"],
 )  # fmt: skip
 ENVIRONMENT = {"AEF_PROFILE": ("x", "\n", "quick "), "AEF_DEVICE": ("x", "cuda:77", "meta", "\n"),
