@@ -102,10 +102,10 @@ def optimize(
     check_count("checkpoint_every", checkpoint_every)
     if twice := sorted(set(settings or {}) & set(more)):
         raise BadInput(f"setting {twice[0]!r} is given twice: once is enough")
-    problem = Problem(zoo, faces, budget, transform, objective)
+    problem = Problem(zoo, faces, budget, transform, objective, execution)
     check_size(zoo, faces.images)
     chosen = make_method(method, **{**(settings or {}), **more})
-    identity = run_identity(problem, chosen, config or PerturbationConfig(), execution)
+    identity = run_identity(problem, chosen, config or PerturbationConfig())
     config = PerturbationConfig(**identity["loop"])
     folder = home() / run_hash(identity)
     partial = folder.with_suffix(".partial")
@@ -118,7 +118,7 @@ def optimize(
         check_writable(folder.parent)
     before, states = state.step if state else 0, ()
     if before < config.steps:  # else only its last rename had failed
-        states = chosen.steps(problem, config, state, execution)
+        states = chosen.steps(problem, config, state)
     started = time.perf_counter()
     with tqdm(states, total=config.steps, initial=before, desc=method, disable=not progress,
               leave=False) as bar:  # fmt: skip
@@ -156,9 +156,7 @@ def _check_switches(**switches: object) -> None:
                            f"of the method: settings={{{name!r}: {value!r}}}")  # fmt: skip
 
 
-def run_identity(
-    problem: Problem, method: Method, config: PerturbationConfig, execution: Execution = PLAIN
-) -> dict[str, Any]:
+def run_identity(problem: Problem, method: Method, config: PerturbationConfig) -> dict[str, Any]:
     """Everything that determines a run's result, to the bit; `config` as given to `optimize`.
 
     Device type and torch version are part of it, since neither promises the bits of another.
@@ -174,7 +172,6 @@ def run_identity(
         "zoo": {name: fingerprint(model) for name, model in problem.zoo.items()},
         "faces": {"source": faces.source, "n": len(faces), "crc": faces.fingerprint()},
         **problem.identity(),
-        **execution.identity(),
     }
 
 

@@ -105,8 +105,6 @@ def test_any_method_or_bare_rule_can_be_asked_for(method: str) -> None:
 def test_mistakes_name_the_cure() -> None:
     with pytest.raises(ValueError, match="--set wants NAME=VALUE, got 'tau'"):
         parse_settings(["tau"])
-    with pytest.raises(ValueError, match=r"--with wants NAME=VALUE, got 'precision'"):
-        parse_settings(["precision"], "--with")
     with pytest.raises(FileNotFoundError, match=r"no run 'zz' in .*: make one with optimize"):
         run_named("zz")
     word = ("--set", "tau=abc")
@@ -221,8 +219,6 @@ def test_the_tour_ends_where_the_extensions_begin(tmp_path: Path) -> None:
         (("methods", "--train", "0"), "Invalid value for '--train'"),
         (("optimize", "--eps", "1e-320"), "eps=1e-320 is zero in float32"),
         (("optimize", "--set", "tau=1e-320"), "tau=1e-320 is zero in float32"),
-        (("optimize", "--with", "channels_last=no"), "channels_last must be True or False"),
-        (("optimize", "--with", "micro_batch=1.5"), "micro_batch must be a whole number"),
         (("optimize", "--method", "mgda", "--set", "every=1.5"), "every"),
         (("optimize", "--set", "tau=1", "--set", "tau=2"), "--set tau is given twice"),
         (("optimize", "--root", "x"), "--root is not for embedded faces"),

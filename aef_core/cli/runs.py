@@ -11,7 +11,6 @@ from aef_core.cli import examples
 from aef_core.cli.shared import (
     Count,
     Data,
-    Machine,
     Methods,
     Official,
     ProfileName,
@@ -53,7 +52,6 @@ def optimize(
     root: Root = None,
     n: Count = None,
     official: Official = None,
-    machine: Machine = None,
     scheduler: Scheduler = None,
 ) -> None:
     """Optimise a perturbation against the whole zoo, and keep it as a run.
@@ -64,15 +62,13 @@ def optimize(
     """
     from aef_core.jobs import Job, address_of, map_runs
     from aef_core.metrics.history import late_means
-    from aef_core.perturbation.execution import Execution
     from aef_core.runs import Stopped
 
-    execution = Execution.of(parse_settings(machine, "--with"))
     zoo, chosen = open_zoo(official), parse_settings(settings)
     jobs = []
     for name, bound, number in product(method, eps or [None], seed):
         size, config = loop_config(profile, eps=bound, steps=steps, seed=number)
-        jobs.append(Job(name, chosen, config, options={"execution": execution}))
+        jobs.append(Job(name, chosen, config))
     faces = open_faces(data, "train", size if n is None else n, root, zoo)
     on_step = None if address_of(scheduler) else stop_on_interrupt()
     try:

@@ -7,7 +7,6 @@ from typing import Any, ClassVar
 from aef_core.errors import BadInput
 from aef_core.perturbation import PerturbationConfig, State, perturb
 from aef_core.perturbation.budgets import BOX
-from aef_core.perturbation.execution import PLAIN, Execution
 from aef_core.perturbation.objective import Problem, Zoo
 from aef_core.weighting import RULES, Weighting, make_rule
 from aef_core.weighting.base import check_settings
@@ -58,14 +57,10 @@ class Method:
         return make_rule(self.rule, **{k: v for k, v in self.settings().items() if k in known})
 
     def steps(
-        self,
-        problem: Problem,
-        config: PerturbationConfig,
-        state: State | None = None,
-        execution: Execution = PLAIN,
+        self, problem: Problem, config: PerturbationConfig, state: State | None = None
     ) -> Iterator[State]:
         """The state after every step; `config` is what `loop` returned, `state` where to go on."""
-        return perturb(problem, self.weighting(), config, state, execution)
+        return perturb(problem, self.weighting(), config, state)
 
 
 class RuleMethod(Method):

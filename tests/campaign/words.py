@@ -110,8 +110,6 @@ OPTIONS = {
     "--seed": ("-1", "1.5", "x", "", str(2**64), str(2**64 - 1)),
     "--set": ("tau", "tau=", "=1", "tau=abc", "tau=nan", "tau=0", "tau=True", "speed=3", "loop=x",
               "recipe=1", "keep=2", "on_step=1", "__class__=1", ""),
-    "--with": ("cache", "cache=x", "micro_batch=-1", "micro_batch=1.5", "micro_batch=True",
-               "channels_last=no", "precision=f16", "compile=1", "speed=3", ""),
     "--method": NAMES,
     "--profile": NAMES[1:],
     "--data": NAMES,
