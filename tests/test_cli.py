@@ -11,8 +11,8 @@ from aef_core.models import ARCHITECTURES
 from aef_core.models.zoo import OFFICIAL
 
 COMMANDS = {
-    "aef_core": ("faces", "zoo", "optimize", "evaluate", "protect"),
-    "companion": ("reproduce", "bench", "methods"),
+    "aef_core": ("zoo", "optimize", "evaluate", "protect"),
+    "companion": ("reproduce", "faces", "bench", "methods"),
 }
 
 

@@ -1,7 +1,6 @@
 """Commands that make, judge and use runs, on tiny generators."""
 
 import re
-import signal
 import sys
 from pathlib import Path
 
@@ -14,7 +13,6 @@ from typer.testing import CliRunner, Result
 from aef_core.__main__ import app, main
 from aef_core.cli import photos as photo_command
 from aef_core.cli import runs as run_commands
-from aef_core.cli.runs import stop_on_interrupt
 from aef_core.cli.shared import parse_settings
 from aef_core.config import home
 from aef_core.errors import AEFError, BadInput
@@ -23,7 +21,7 @@ from aef_core.jobs import Job, map_runs
 from aef_core.models.zoo import EMBEDDED, checkpoints
 from aef_core.perturbation import PerturbationConfig
 from aef_core.perturbation.shelf import run_named
-from aef_core.runs import Stopped, optimize
+from aef_core.runs import optimize
 from companion.__main__ import app as tour_app
 from companion.cli import methods as methods_command
 from companion.reproduce import LANES, tour
@@ -40,13 +38,10 @@ def commands_of(package: str) -> dict:
 
 @pytest.fixture(autouse=True)
 def _tiny(monkeypatch: pytest.MonkeyPatch) -> None:
-    """The embedded zoo is large and stdin's Ctrl-C belongs to pytest."""
-    before = signal.getsignal(signal.SIGINT)
+    """The embedded zoo is large."""
     for module in (run_commands, photo_command):
         monkeypatch.setattr(module, "open_zoo", lambda official: tiny_zoo())
     monkeypatch.setenv("AEF_PROFILE", "smoke")
-    yield
-    signal.signal(signal.SIGINT, before)
 
 
 def call(*arguments: str) -> Result:
@@ -130,19 +125,6 @@ def test_an_ambiguous_run_is_refused() -> None:
         (home() / name / "run.json").write_text("{}")
     with pytest.raises(ValueError, match="'abc' fits 2 runs"):
         run_named("abc")
-
-
-def test_ctrl_c_stops_after_the_step_and_the_same_call_goes_on() -> None:
-    zoo, faces, config = tiny_zoo(), make_faces(4), PerturbationConfig(steps=3, batch=4)
-    on_step = stop_on_interrupt()
-    signal.raise_signal(signal.SIGINT)
-    with pytest.raises(Stopped, match="stopped after step 1; the same command goes on"):
-        optimize(zoo, faces, "aef", config, on_step=on_step, progress=False)
-    resumed = optimize(zoo, faces, "aef", config, progress=False)
-    straight = optimize(zoo, faces, "aef", config, progress=False, keep=False)
-    assert (resumed.delta == straight.delta).all()
-    with pytest.raises(KeyboardInterrupt):
-        signal.raise_signal(signal.SIGINT)
 
 
 def test_photos_are_protected_with_a_run_and_bad_ones_reported(tmp_path, monkeypatch) -> None:

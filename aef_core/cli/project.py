@@ -1,4 +1,4 @@
-"""Commands for what is embedded and what is not: the faces, the generators."""
+"""The command for the generators: what is embedded, and which official checkpoints are there."""
 
 import typer
 
@@ -6,18 +6,6 @@ from aef_core.cli import examples
 from aef_core.cli.shared import Official
 
 app = typer.Typer()
-
-
-@app.command(epilog=examples("faces"))
-def faces() -> None:
-    """Measure the embedded faces: how many, and in how many MTCNN finds a face."""
-    from aef_core.faces import SPLITS, load_faces
-    from aef_core.faces.detection import detected
-
-    for split in SPLITS:
-        images = load_faces(split=split).images
-        share = detected(images).float().mean()
-        print(f"{split}: {len(images)} faces, MTCNN finds a face in {share:.1%}")
 
 
 @app.command(epilog=examples("zoo", "zoo --official ~/official-weights"))

@@ -1,9 +1,7 @@
 """Commands for runs: optimise a perturbation, judge finished ones."""
 
-import signal
-from collections.abc import Callable
 from itertools import product
-from typing import TYPE_CHECKING, Annotated
+from typing import Annotated
 
 import typer
 
@@ -24,9 +22,6 @@ from aef_core.cli.shared import (
     open_zoo,
     parse_settings,
 )
-
-if TYPE_CHECKING:
-    from aef_core.perturbation import State
 
 app = typer.Typer()
 LATE = {"strength": "S late", "weight": "weight", "grad_l1": "mean |gradient|"}
@@ -57,12 +52,11 @@ def optimize(
     """Optimise a perturbation against the whole zoo, and keep it as a run.
 
     Repeat --method, --eps or --seed, and every combination becomes a run. Stop with Ctrl-C: the
-    same command goes on where it stopped, and finds finished runs again. A method whose steps cost
-    more than one forward and backward pass makes fewer of them.
+    same command goes on from the last saved step (every 20th is), and finds finished runs again. A
+    method whose steps cost more than one forward and backward pass makes fewer of them.
     """
-    from aef_core.jobs import Job, address_of, map_runs
+    from aef_core.jobs import Job, map_runs
     from aef_core.metrics.history import late_means
-    from aef_core.runs import Stopped
 
     zoo, chosen = open_zoo(official), parse_settings(settings)
     jobs = []
@@ -70,12 +64,7 @@ def optimize(
         size, config = loop_config(profile, eps=bound, steps=steps, seed=number)
         jobs.append(Job(name, chosen, config))
     faces = open_faces(data, "train", size if n is None else n, root, zoo)
-    on_step = None if address_of(scheduler) else stop_on_interrupt()
-    try:
-        runs, _ = map_runs(zoo, faces, jobs, scheduler=scheduler, on_step=on_step)
-    except Stopped as stopped:
-        print(stopped)
-        raise typer.Exit(130) from None
+    runs, _ = map_runs(zoo, faces, jobs, scheduler=scheduler)
     for run in runs:
         late = late_means(run.history)[list(LATE)].rename(columns=LATE)
         late.insert(0, "S first", run.history.groupby("model", sort=False)["strength"].first())
@@ -137,23 +126,3 @@ def evaluate(
     visible = table.groupby("method", sort=False)[["psnr", "ssim"]].mean()
     print(method_balance(table).join(visible).round(4).to_string())
     print("rows above: balance of L2_mask over generators, and visibility (PSNR in dB)")
-
-
-def stop_on_interrupt() -> "Callable[[State], None]":
-    """For `optimize`'s `on_step`: the first Ctrl-C stops after the step, the second at once."""
-    from aef_core.runs import Stopped
-
-    asked = []
-
-    def ask(number: int, frame: object) -> None:
-        if asked:
-            raise KeyboardInterrupt
-        asked.append(number)
-
-    signal.signal(signal.SIGINT, ask)
-
-    def on_step(state: "State") -> None:
-        if asked:
-            raise Stopped(f"stopped after step {state.step}; the same command goes on from there")
-
-    return on_step

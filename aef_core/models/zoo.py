@@ -12,9 +12,10 @@ from aef_core.config import ASSETS, default_device
 from aef_core.errors import BadInput
 from aef_core.models import ARCHITECTURES, DeepfakeModel
 from aef_core.models.weights import REINSTALL, load_weights, sha256_of
-from aef_core.provenance import loaded
 
 EMBEDDED = ASSETS / "zoo"
+# what this session has loaded, for figures to name: zoo to generator to 8 digits of its SHA-256
+LOADED: dict[str, dict[str, str]] = {}
 Architectures = Mapping[str, type[DeepfakeModel]]
 
 
@@ -106,5 +107,6 @@ def _read(
 ) -> DeepfakeModel:
     model = known[entry.architecture](**entry.settings)
     digest = load_weights(model, path, entry.cure, entry.key, entry.sha256)
-    loaded(model, zoo, name, digest)
+    model.origin = (zoo, name, digest[:8])
+    LOADED.setdefault(zoo, {})[name] = digest[:8]
     return model.eval().requires_grad_(False)

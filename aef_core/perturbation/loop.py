@@ -84,7 +84,6 @@ def _start(state: State | None, work: "_Work", rule: Weighting) -> State:
     """A random start, or the given state, moved to the generators' device; the rule likewise."""
     images, budget = work.images, work.problem.budget
     if state is None:
-        rule.reset()
         state = initial_state(images, work.config, budget)
     elif state.delta.shape[1:] != budget.shape(images):
         shape, needed = tuple(state.delta.shape[1:]), budget.shape(images)
