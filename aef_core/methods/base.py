@@ -29,7 +29,8 @@ class Method:
     rule: ClassVar[str] = "uniform"  # its rule's key in `RULES`
     idea: ClassVar[str]  # one sentence for tables
     fixed: ClassVar[Mapping[str, Any]] = {}  # settings of the loop that no caller can change
-    inner = None  # feature steps before each step; a setting where a method has them
+    # the loop's (`inner`: feature steps before each step), where a method has them as settings
+    inner = diversity = feature_weight = None
 
     def __post_init__(self) -> None:
         check_settings(self)
@@ -49,7 +50,10 @@ class Method:
         of this method as they pay for, at least one.
         """
         steps = max(1, round(config.steps / self.cost(zoo)))
-        return replace(config, **({"steps": steps} | self.fixed))
+        own = {"steps": steps, "feature_steps": self.inner, "diversity": self.diversity}
+        own["feature_weight"] = self.feature_weight
+        given = {name: value for name, value in own.items() if value is not None}
+        return replace(config, **(given | self.fixed))
 
     def weighting(self) -> Weighting:
         """A fresh weighting rule, with this method's settings."""

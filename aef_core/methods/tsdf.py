@@ -45,8 +45,8 @@ class TSDF(Method):
     beta: float = 0.9
 
     def loop(self, config: PerturbationConfig, n: int, zoo: Zoo) -> PerturbationConfig:
-        plain = replace(super().loop(config, n, zoo), diversity=self.diversity)
-        return replace(plain, feature_steps=self.inner, steps=plain.steps + self.poison_steps)
+        plain = super().loop(config, n, zoo)
+        return replace(plain, steps=plain.steps + self.poison_steps)
 
     def steps(
         self, problem: Problem, config: PerturbationConfig, state: State | None = None
