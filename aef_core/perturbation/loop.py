@@ -23,10 +23,7 @@ class Diverged(AEFError, RuntimeError):
 
 
 def perturb(
-    problem: Problem,
-    rule: Weighting,
-    config: PerturbationConfig,
-    state: State | None = None,
+    problem: Problem, rule: Weighting, config: PerturbationConfig, state: State | None = None
 ) -> Iterator[State]:
     """Optimise a perturbation; yields its state after every step, to watch, save or stop it.
 
