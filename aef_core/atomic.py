@@ -1,24 +1,22 @@
 """Files and folders that appear whole or not at all, whatever stops the process that writes them.
 
 Whatever is written is made in a fresh private folder beside its place, so that nobody can have
-planted a link there and two writers never share a name; brought to the disk; and renamed. While it
-lives, the writer holds a lock in that folder: one without a lock was left by a killed process.
+planted a link there and two writers never share a name; brought to the disk; and renamed.
 """
 
 import os
 import shutil
 import tempfile
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from itertools import chain, count
 from pathlib import Path
 
-from filelock import FileLock, Timeout
-
 from aef_core.errors import AEFError, NotWritable, reason
 
 PREFIX = ".aef-"  # of the private folders
-LOCK = ".lock"  # of a live writer, in its folder
+ABANDONED = 86_400  # seconds; a writer needs its folder for a few
 
 
 @contextmanager
@@ -82,26 +80,23 @@ def _named(aside: Path, path: Path) -> bool:
     return False
 
 
-def check_writable(folder: Path, size: int = 1) -> None:
-    """Write `size` bytes in a folder and take them away again: better now than after the work.
+def check_writable(folder: Path) -> None:
+    """Write a file in a folder and take it away again: better now than after the work.
 
-    Raises `NotWritable` where they do not fit, or the folder cannot be made or written.
+    Raises `NotWritable` where the folder cannot be made or written, or is full.
     """
-    told = f"{folder} cannot take {size / 1e6:.1f} MB"
+    told = f"{folder} cannot take a file"
     with _telling(told, "make room there, or name another"), _private_folder(folder) as private:
-        (private / "probe").write_bytes(bytes(size))
+        (private / "probe").write_bytes(bytes(1))
         _sync(private / "probe")
 
 
 def remove_leaks(folder: Path) -> None:
-    """Remove what killed processes left in a folder and the folders in it; live writers stay."""
+    """Remove what killed processes left a day ago in a folder and the folders in it."""
     for leak in [*folder.glob(f"{PREFIX}*"), *folder.glob(f"*/{PREFIX}*")]:
-        with suppress(OSError, NotImplementedError):  # locked, or a file system without locks
-            if not leak.is_symlink():
-                lock = FileLock(leak / LOCK, blocking=False)
-                lock.acquire()
-                lock.release()
-                shutil.rmtree(leak, ignore_errors=True)
+        with suppress(OSError):  # another process was first
+            if time.time() - leak.lstat().st_mtime > ABANDONED:
+                shutil.rmtree(leak, ignore_errors=True)  # a link it leaves alone
 
 
 @contextmanager
@@ -117,20 +112,10 @@ def _telling(what: str, cure: str) -> Iterator[None]:
 @contextmanager
 def _private_folder(parent: Path) -> Iterator[Path]:
     parent.mkdir(parents=True, exist_ok=True)
-    folder = lock = None
-    while lock is None or not folder.is_dir():  # again where `remove_leaks` was first to lock it
-        folder = Path(tempfile.mkdtemp(prefix=PREFIX, dir=parent))
-        lock = FileLock(folder / LOCK, blocking=False)
-        try:
-            lock.acquire()
-        except Timeout:
-            lock = None
-        except (OSError, NotImplementedError):  # no locks here: then `remove_leaks` removes nothing
-            pass
+    folder = Path(tempfile.mkdtemp(prefix=PREFIX, dir=parent))
     try:
         yield folder
     finally:
-        lock.release()
         shutil.rmtree(folder, ignore_errors=True)
 
 

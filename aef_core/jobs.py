@@ -91,7 +91,7 @@ def map_runs(
         A run brought down one worker after the other.
     """
     jobs, bench = list(jobs), _Bench(dict(zoo), faces, evaluator)
-    address = address_of(scheduler)
+    address = os.environ.get("AEF_SCHEDULER") if scheduler is None else scheduler
     with tqdm(total=len(jobs), desc="runs", unit="run", leave=False,
               disable=not progress or len(jobs) < 2) as bar:  # fmt: skip
         if address:
@@ -102,11 +102,6 @@ def map_runs(
                 done.append(bench.make(job, progress=progress, on_step=on_step))
                 bar.update()
     return [run for run, _ in done], [table for _, table in done if table is not None]
-
-
-def address_of(scheduler: str | None = None) -> str:
-    """Where jobs go: to this scheduler, or that of `AEF_SCHEDULER`; empty for this process."""
-    return os.environ.get("AEF_SCHEDULER", "") if scheduler is None else scheduler
 
 
 @dataclass(frozen=True)

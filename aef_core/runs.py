@@ -4,7 +4,6 @@
 `methods.base`) calls `perturb` (in `perturbation.loop`), where the arithmetic is.
 """
 
-import math
 import time
 from collections.abc import Callable, Mapping
 from contextlib import suppress
@@ -103,10 +102,10 @@ def optimize(
     check_count("checkpoint_every", checkpoint_every)
     if twice := sorted(set(settings or {}) & set(more)):
         raise BadInput(f"setting {twice[0]!r} is given twice: once is enough")
-    problem = Problem(zoo, faces, budget, transform, objective)
+    problem = Problem(zoo, faces, budget, transform, objective, execution)
     check_size(zoo, faces.images)
     chosen = make_method(method, **{**(settings or {}), **more})
-    identity = run_identity(problem, chosen, config or PerturbationConfig(), execution)
+    identity = run_identity(problem, chosen, config or PerturbationConfig())
     config = PerturbationConfig(**identity["loop"])
     folder = home() / run_hash(identity)
     partial = folder.with_suffix(".partial")
@@ -116,10 +115,10 @@ def optimize(
         return run
     if keep:
         remove_leaks(folder.parent)
-        check_writable(folder.parent, _kept_bytes(problem, config))
+        check_writable(folder.parent)
     before, states = state.step if state else 0, ()
     if before < config.steps:  # else only its last rename had failed
-        states = chosen.steps(problem, config, state, execution)
+        states = chosen.steps(problem, config, state)
     started = time.perf_counter()
     with tqdm(states, total=config.steps, initial=before, desc=method, disable=not progress,
               leave=False) as bar:  # fmt: skip
@@ -157,17 +156,7 @@ def _check_switches(**switches: object) -> None:
                            f"of the method: settings={{{name!r}: {value!r}}}")  # fmt: skip
 
 
-def _kept_bytes(problem: Problem, config: PerturbationConfig) -> int:
-    """About what a run takes: state and new state beside it, delta, and a row of text a step."""
-    images, models = problem.faces.images, len(problem.zoo)
-    count = 1 if config.universal else len(images)
-    numbers = count * math.prod(problem.budget.shape(images))
-    return 5 * 4 * numbers + config.steps * models * (500 + 20 * models)
-
-
-def run_identity(
-    problem: Problem, method: Method, config: PerturbationConfig, execution: Execution = PLAIN
-) -> dict[str, Any]:
+def run_identity(problem: Problem, method: Method, config: PerturbationConfig) -> dict[str, Any]:
     """Everything that determines a run's result, to the bit; `config` as given to `optimize`.
 
     Device type and torch version are part of it, since neither promises the bits of another.
@@ -183,7 +172,6 @@ def run_identity(
         "zoo": {name: fingerprint(model) for name, model in problem.zoo.items()},
         "faces": {"source": faces.source, "n": len(faces), "crc": faces.fingerprint()},
         **problem.identity(),
-        **execution.identity(),
     }
 
 

@@ -10,7 +10,6 @@ import torch
 
 from aef_core.metrics import Evaluator
 from aef_core.perturbation import PerturbationConfig, perturb
-from aef_core.perturbation.execution import Execution
 from aef_core.perturbation.objective import Problem
 from aef_core.weighting import make_rule
 from companion.bench import costs, guard, precision
@@ -138,8 +137,8 @@ def test_half_the_bits_are_timed_and_their_result_is_judged(
 def test_a_compiled_step_arrives_where_an_eager_one_does() -> None:
     zoo, faces = few("StarGAN"), make_faces()
     ends = []
-    for execution in (Execution(), Execution(compile=True)):
-        *_, last = perturb(Problem(zoo, faces), make_rule("aef"), CONFIG, execution=execution)
+    for models in (zoo, precision.compiled(zoo)):
+        *_, last = perturb(Problem(models, faces), make_rule("aef"), CONFIG)
         ends.append(last.delta)
     assert (ends[0] != ends[1]).float().mean() < 0.01
 

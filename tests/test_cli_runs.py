@@ -1,7 +1,6 @@
 """Commands that make, judge and use runs, on tiny generators."""
 
 import re
-import signal
 import sys
 from pathlib import Path
 
@@ -13,7 +12,6 @@ from typer.testing import CliRunner, Result
 
 from aef_core.__main__ import app, main
 from aef_core.cli import shared
-from aef_core.cli.runs import stop_on_interrupt
 from aef_core.cli.shared import parse_settings
 from aef_core.config import home
 from aef_core.errors import AEFError, BadInput
@@ -23,7 +21,7 @@ from aef_core.metrics.photos import COPIES
 from aef_core.models.zoo import EMBEDDED, checkpoints
 from aef_core.perturbation import PerturbationConfig
 from aef_core.perturbation.store import run_named
-from aef_core.runs import Stopped, optimize
+from aef_core.runs import optimize
 from companion.__main__ import app as tour_app
 from companion.cli import methods as methods_command
 from companion.reproduce import LANES, tour
@@ -40,12 +38,9 @@ def commands_of(package: str) -> dict:
 
 @pytest.fixture(autouse=True)
 def _tiny(monkeypatch: pytest.MonkeyPatch) -> None:
-    """The embedded zoo is large and stdin's Ctrl-C belongs to pytest."""
-    before = signal.getsignal(signal.SIGINT)
+    """The embedded zoo is large."""
     monkeypatch.setattr(shared, "open_zoo", lambda official: tiny_zoo())
     monkeypatch.setenv("AEF_PROFILE", "smoke")
-    yield
-    signal.signal(signal.SIGINT, before)
 
 
 def call(*arguments: str) -> Result:
@@ -83,8 +78,7 @@ def test_a_run_is_made_found_again_and_judged() -> None:
         assert model in table.stdout
     assert "spread" in table.stdout
     assert "edit survival" in table.stdout
-    assert "edits that work on unprotected photos" in table.stdout
-    assert len(re.findall(r"edits? by HiSD, \w+ still work|edit by HiSD works", table.stdout)) == 5
+    assert "unaffected  changed  undone" in table.stdout
     assert f"evaluate {only_run().name}\n" in first.stdout, "can be pasted"
 
 
@@ -105,8 +99,6 @@ def test_any_method_or_bare_rule_can_be_asked_for(method: str) -> None:
 def test_mistakes_name_the_cure() -> None:
     with pytest.raises(ValueError, match="--set wants NAME=VALUE, got 'tau'"):
         parse_settings(["tau"])
-    with pytest.raises(ValueError, match=r"--with wants NAME=VALUE, got 'precision'"):
-        parse_settings(["precision"], "--with")
     with pytest.raises(FileNotFoundError, match=r"no run 'zz' in .*: make one with optimize"):
         run_named("zz")
     word = ("--set", "tau=abc")
@@ -132,19 +124,6 @@ def test_an_ambiguous_run_is_refused() -> None:
         (home() / name / "run.json").write_text("{}")
     with pytest.raises(ValueError, match="'abc' fits 2 runs"):
         run_named("abc")
-
-
-def test_ctrl_c_stops_after_the_step_and_the_same_call_goes_on() -> None:
-    zoo, faces, config = tiny_zoo(), make_faces(4), PerturbationConfig(steps=3, batch=4)
-    on_step = stop_on_interrupt()
-    signal.raise_signal(signal.SIGINT)
-    with pytest.raises(Stopped, match="stopped after step 1; the same command goes on"):
-        optimize(zoo, faces, "aef", config, on_step=on_step, progress=False)
-    resumed = optimize(zoo, faces, "aef", config, progress=False)
-    straight = optimize(zoo, faces, "aef", config, progress=False, keep=False)
-    assert (resumed.delta == straight.delta).all()
-    with pytest.raises(KeyboardInterrupt):
-        signal.raise_signal(signal.SIGINT)
 
 
 def test_photos_are_protected_with_a_run_and_bad_ones_reported(tmp_path, monkeypatch) -> None:
@@ -222,8 +201,6 @@ def test_the_tour_ends_where_the_extensions_begin(tmp_path: Path) -> None:
         (("methods", "--train", "0"), "Invalid value for '--train'"),
         (("optimize", "--eps", "1e-320"), "eps=1e-320 is zero in float32"),
         (("optimize", "--set", "tau=1e-320"), "tau=1e-320 is zero in float32"),
-        (("optimize", "--with", "channels_last=no"), "channels_last must be True or False"),
-        (("optimize", "--with", "micro_batch=1.5"), "micro_batch must be a whole number"),
         (("optimize", "--method", "mgda", "--set", "every=1.5"), "every"),
         (("optimize", "--set", "tau=1", "--set", "tau=2"), "--set tau is given twice"),
         (("optimize", "--root", "x"), "--root is not for embedded faces"),

@@ -7,7 +7,7 @@ import pandas as pd
 import pytest
 import torch
 
-from aef_core import provenance
+from aef_core.models import zoo as loader
 from aef_core.models.zoo import EMBEDDED, checkpoints, load_zoo
 from companion import plots
 from companion.config import ASSETS
@@ -36,7 +36,7 @@ def test_a_figure_drawn_again_gives_the_same_sidecar() -> None:
 
 def test_the_sidecar_names_the_weights_that_were_loaded_and_shown(monkeypatch) -> None:
     """Not the zoo's under a figure of the unseen one."""
-    monkeypatch.setattr(provenance, "LOADED", {})
+    monkeypatch.setattr(loader, "LOADED", {})
     unseen, zoo = load_unseen("cpu"), load_zoo(models=["StarGAN"], device="cpu")
     places = {"embedded": (EMBEDDED, "StarGAN"), "unseen": (ASSETS / "unseen", "VAE")}
     digits = {

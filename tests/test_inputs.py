@@ -4,7 +4,6 @@ What is accepted must be right; what is not is refused by an `AEFError`, quickly
 """
 
 import ast
-import dataclasses
 import io
 import os
 import struct
@@ -33,11 +32,11 @@ from aef_core.faces.detection import find_faces
 from aef_core.faces.labels import read_labels
 from aef_core.faces.photos import protect_photo
 from aef_core.faces.pictures import open_picture
-from aef_core.models import ARCHITECTURES, ATTRIBUTES, official, zoo
+from aef_core.models import ARCHITECTURES, ATTRIBUTES
 from aef_core.models.base import columns
 from aef_core.models.judge import AttributeClassifier
 from aef_core.models.weights import BadCheckpoint, load_weights
-from aef_core.models.zoo import OFFICIAL, load_zoo, read_official
+from aef_core.models.zoo import load_zoo
 from aef_core.perturbation import PerturbationConfig
 
 from .conftest import make_faces, tiny_zoo
@@ -155,7 +154,7 @@ def test_pipes_and_devices_are_refused_at_once(tmp_path: Path) -> None:
     for call in (
         lambda: open_picture(pipe),
         lambda: load_faces("folder", root=pipe),
-        lambda: read_official(pipe, "StarGAN"),
+        lambda: load_weights(ARCHITECTURES["StarGAN"](), pipe),
     ):
         assert "is a pipe or a device" in one_line(within(5, call))
     assert "is a pipe or a device" in one_line(within(5, lambda: open_picture("/dev/zero")))
@@ -306,19 +305,19 @@ def spoilt(value: Tensor, how: str) -> Tensor:
 
 @pytest.mark.parametrize("how", ["nan", "inf", "1e300", "int", "bool", "complex"])
 def test_weights_that_are_no_finite_numbers_are_refused_by_key(how: str, tmp_path: Path) -> None:
-    state = AttributeClassifier(2).state_dict()
+    state = AttributeClassifier((2, 4)).state_dict()
     state["net.0.weight"] = spoilt(state["net.0.weight"], how)
     said = "NaN or infinite" if how in ("nan", "inf", "1e300") else f"of type {how}"
     if how != "complex":  # safetensors has no such type here
         save_file(state, tmp_path / "w.safetensors")
         with pytest.raises(BadCheckpoint, match=rf"{said}.*net\.0\.weight") as caught:
-            load_weights(AttributeClassifier(2), tmp_path / "w.safetensors")
+            load_weights(AttributeClassifier((2, 4)), tmp_path / "w.safetensors")
         one_line(caught.value)
     weights = official_state("StarGAN")
     weights["main.0.weight"] = spoilt(weights["main.0.weight"], how)
     torch.save(weights, tmp_path / "w.ckpt")
     with pytest.raises(BadCheckpoint, match=rf"{said}.*main\.0\.weight") as caught:
-        read_official(tmp_path / "w.ckpt", "StarGAN")
+        load_weights(ARCHITECTURES["StarGAN"](), tmp_path / "w.ckpt")
     one_line(caught.value)
 
 
@@ -327,7 +326,7 @@ def official_state(name: str) -> dict[str, Tensor]:
 
 
 def test_good_weights_load(tmp_path: Path) -> None:
-    model, other = AttributeClassifier(2), AttributeClassifier(2)
+    model, other = AttributeClassifier((2, 4)), AttributeClassifier((2, 4))
     save_file({k: v.half() if v.is_floating_point() else v for k, v in model.state_dict().items()},
               tmp_path / "w.safetensors")  # fmt: skip
     load_weights(other, tmp_path / "w.safetensors")
@@ -343,7 +342,7 @@ class Trojan:
 def test_the_refusal_of_a_pickle_does_not_advise_to_run_it(tmp_path: Path) -> None:
     torch.save(Trojan(), tmp_path / "w.ckpt")
     with pytest.raises(BadCheckpoint, match="holds code to run, which is refused") as caught:
-        read_official(tmp_path / "w.ckpt", "StarGAN")
+        load_weights(ARCHITECTURES["StarGAN"](), tmp_path / "w.ckpt")
     assert "weights_only" not in one_line(caught.value)
 
 
@@ -356,34 +355,14 @@ def test_damaged_checkpoints_are_refused_on_one_line(tmp_path: Path) -> None:
         bad[rng.integers(0, len(bad), 8)] = rng.integers(0, 256, 8)
         path.write_bytes(bad.tobytes())
         with pytest.raises(BadCheckpoint) as caught:
-            read_official(path, "StarGAN")
+            load_weights(ARCHITECTURES["StarGAN"](), path)
         one_line(caught.value)
 
 
-def test_nothing_is_fetched_over_an_open_line(
-    tmp_path: Path, capsys: pytest.CaptureFixture, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    entries = {
-        "AttentionGAN": dataclasses.replace(OFFICIAL["AttentionGAN"], url="http://127.0.0.1:9/w"),
-        "StarGAN": OFFICIAL["StarGAN"],
-    }
-    monkeypatch.setattr(official, "OFFICIAL", entries)
-    assert official.fetch_official(tmp_path) == ["AttentionGAN", "StarGAN"]
-    first, second = capsys.readouterr().out.splitlines()
-    assert "http://127.0.0.1:9/w is no https address" in first
-    assert second.startswith("StarGAN: ")
-    assert not [p for p in tmp_path.rglob("*") if p.is_file()]
-    assert all(e.url is None or e.url.startswith("https://") for e in OFFICIAL.values())
-    with pytest.raises(BadInput, match="no https address"):
-        official._HttpsOnly().redirect_request(None, None, 302, "", {}, "http://evil/w")
-
-
-def test_a_pinned_checksum_is_checked(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_pinned_checksum_is_checked(tmp_path: Path) -> None:
     torch.save(official_state("StarGAN"), tmp_path / "w.ckpt")
-    entry = dataclasses.replace(OFFICIAL["StarGAN"], sha256="0" * 64)
-    monkeypatch.setitem(zoo.OFFICIAL, "StarGAN", entry)
     with pytest.raises(BadCheckpoint, match=r"w\.ckpt does not match its SHA-256"):
-        read_official(tmp_path / "w.ckpt", "StarGAN")
+        load_weights(ARCHITECTURES["StarGAN"](), tmp_path / "w.ckpt", sha256="0" * 64)
 
 
 DELTA = torch.full((1, 3, 64, 64), 0.05)

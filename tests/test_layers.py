@@ -7,7 +7,7 @@ from aef_core.config import REPOSITORY
 
 FLOORS = (
     {"errors"},
-    {"config", "registry", "provenance", "atomic"},
+    {"config", "registry", "atomic"},
     {"weighting", "models"},
     {"faces"},
     {"perturbation"},

@@ -130,6 +130,6 @@ def test_cmua_is_the_published_one(execution: Execution) -> None:
     loop = method.loop(PerturbationConfig(batch=4), 8, zoo)
     for step in range(2):
         until = replace(loop, steps=step + 1)
-        (state,) = method.steps(Problem(zoo, batch(step)), until, state, execution)
+        (state,) = method.steps(Problem(zoo, batch(step), execution=execution), until, state)
         close(state.delta[0], TRACES["cmua.up"][7 * step + 6])
     close(torch.stack(method.calls), TRACES["cmua.up"])

@@ -6,7 +6,6 @@ import numpy as np
 import pytest
 import torch
 
-from aef_core.faces.pixels import luma
 from aef_core.methods import METHODS, PUBLISHED, make_method
 from aef_core.methods.cmua import targets
 from aef_core.metrics import Evaluator
@@ -17,7 +16,7 @@ from aef_core.perturbation.execution import Execution
 from aef_core.perturbation.objective import clean_references, interruption, wasserstein
 from aef_core.perturbation.store import Run
 from aef_core.runs import optimize
-from companion.studies.budgets import Chroma
+from companion.studies.budgets import Chroma, luma
 from companion.studies.planning import method_table
 from companion.studies.robustness import Expectation
 from companion.studies.search import search_factors

@@ -31,7 +31,7 @@ OURS = re.compile(r"-m (aef_core|companion) (.*)")
 PLACEHOLDER = re.compile(r"[A-Z][A-Z0-9_]+")  # RUN, ZIP: the reader puts something in
 SMALLER = {"steps": 2, "n": 4}  # the most a Python block gets, whatever it asks for
 APPS = {"aef_core": library, "companion": tour}
-LONG = {"reproduce", "bench", "methods", "faces", "fetch"}  # minutes, or a network
+LONG = {"reproduce", "bench", "methods", "faces"}  # minutes
 USAGE_ERROR = typer.BadParameter.__base__  # of an unknown option and a missing argument, too
 PATIENCE = 300  # seconds for one command, on a machine that has other things to do
 

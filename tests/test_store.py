@@ -163,15 +163,6 @@ def test_an_evaluation_of_another_run_is_refused() -> None:
         evaluate_run(first, judge())
 
 
-def test_a_table_without_all_rows_is_refused_though_its_seal_fits() -> None:
-    path = kept_table(run := go())
-    content = path.read_bytes().partition(b"\n")[2].splitlines(keepends=True)
-    short = b"".join(content[:-1])
-    path.write_bytes(f"# {path.stem} {sha256(short)}\n".encode() + short)
-    with pytest.raises(DamagedRun, match="rows that are not faces x edits x generators"):
-        evaluate_run(run, judge())
-
-
 def test_writers_of_one_state_never_share_a_name(tmp_path: Path) -> None:
     path, errors = tmp_path / "0123456789ab.partial", []
     state = State(torch.zeros(1, 3, 8, 8), torch.zeros(1, 3, 8, 8), step=1)
@@ -258,6 +249,8 @@ def test_killed_in_the_final_save_it_goes_on_and_cleans_up(rename: int) -> None:
     assert list(home().glob(f"{atomic.PREFIX}*")), "the test must leave something to clean"
     assert not list(home().glob("*/run.json"))
     again = {2: [3, 4], 3: []}[rename]
+    for leak in home().glob(f"{atomic.PREFIX}*"):
+        os.utime(leak, (0, 0))  # a day later
     seen = []
     run = go(on_step=lambda state: seen.append(state.step))
     assert seen == again
@@ -278,7 +271,7 @@ def test_a_store_without_room_is_found_before_the_work(monkeypatch: pytest.Monke
         raise OSError(28, "No space left on device")
 
     monkeypatch.setattr(os, "fsync", full)
-    with pytest.raises(NotWritable, match=r"home cannot take .* MB \(No space left on device\)"):
+    with pytest.raises(NotWritable, match=r"home cannot take a file \(No space left on device\)"):
         go(on_step=refuse)
     assert not list(home().iterdir())
 

@@ -6,10 +6,10 @@ import pytest
 import torch
 from torch import Tensor
 
-from aef_core.faces import FaceBatch, load_faces
+from aef_core.faces import FaceBatch
 from aef_core.metrics import Evaluator, evaluate
 from aef_core.metrics.evaluations import evaluate_run
-from aef_core.metrics.survival import edit_survival, sentences, total
+from aef_core.metrics.survival import edit_survival
 from aef_core.models import DeepfakeModel
 from aef_core.models import judge as classifier
 from aef_core.models.base import ATTRIBUTES, attribute_index, fingerprint
@@ -17,6 +17,7 @@ from aef_core.perturbation import PerturbationConfig
 from aef_core.perturbation.store import run_hash
 from aef_core.runs import optimize
 from companion.studies.main_table import survival_by_generator
+from companion.studies.sentences import sentences
 from companion.studies.study import compare, results_table
 
 from .conftest import make_faces, tiny_zoo
@@ -48,14 +49,6 @@ class Setter(Brightener):
 
     def target_attributes(self, attributes: Tensor, edit: str) -> Tensor:
         return super().target_attributes(torch.zeros_like(attributes), edit)
-
-
-class Eraser(Brightener):
-    """Returns no face at all of a bright photo."""
-
-    def decode(self, codes: tuple[Tensor, ...], x: Tensor, c: Tensor) -> Tensor:
-        bright = x.mean(dim=(1, 2, 3), keepdim=True) > 0.3
-        return torch.where(bright, torch.zeros_like(x), (x + 0.2).clamp(-1, 1))
 
 
 def flat(levels: list[float], male: list[int]) -> FaceBatch:
@@ -95,22 +88,6 @@ def test_outcomes_by_hand(shift: float, outcome: str) -> None:
 def test_an_edit_that_sets_does_not_count_on_faces_that_show_it() -> None:
     table = evaluate({"Setter": Setter()}, flat([-0.2, -0.2], [0, 1]), torch.zeros(1, 3, 32, 32))
     assert table["outcome"].tolist() == ["unaffected", "already there"]
-
-
-def test_a_forgery_without_a_face_is_broken() -> None:
-    faces = load_faces(split="test", n=2)
-    images = torch.cat([faces.images * 0.5, torch.zeros_like(faces.images[:1])]) - 0.3
-    attributes = faces.attributes[[0, 1, 1]]
-    photos = FaceBatch(images, attributes, ("a", "b", "no face"))
-    model = Eraser()
-    model.image_size = side = images.shape[-1]
-    judge = Evaluator({"Eraser": model}, photos)
-    harmless = judge(torch.zeros(1, 3, side, side), detect=True)
-    assert harmless["broken"].fillna(-1).tolist() == [0, 0, -1]
-    bright = judge(torch.full((1, 3, side, side), 0.9), detect=True)
-    assert bright["broken"].fillna(-1).tolist() == [1, 1, -1]
-    assert edit_survival(bright)["broken"].tolist() == [1]
-    assert "broken" not in judge(torch.zeros(1, 3, side, side))
 
 
 def pairs(edit: str, outcomes: dict[str, int], model: str = "StarGAN") -> pd.DataFrame:
@@ -156,7 +133,6 @@ def test_the_sentences_are_plain() -> None:
         "of 1 age edit by StarGAN, 1 still works",
         "no bangs edit by HiSD works, even without protection",
     ]
-    assert total(table) == "of 103 edits that work on unprotected photos, 13 still work"
 
 
 def test_a_table_stored_without_these_columns_is_made_again() -> None:
@@ -171,7 +147,6 @@ def test_a_table_stored_without_these_columns_is_made_again() -> None:
     assert {"survives", "outcome"} <= set(table)
     again = evaluate_run(run, judge)
     pd.testing.assert_frame_equal(again, table, check_dtype=False, rtol=1e-6)
-    assert "broken" in evaluate_run(run, judge, detect=True)
 
 
 def test_the_results_table_has_it() -> None:

@@ -15,7 +15,6 @@ from PIL import Image
 from aef_core.faces import load_faces, to_uint8
 from aef_core.methods import make_method
 from aef_core.metrics import evaluate
-from aef_core.metrics.survival import sentences
 from aef_core.models import DeepfakeModel, StarGAN
 from aef_core.perturbation import PerturbationConfig
 from aef_core.perturbation.objective import Problem
@@ -23,6 +22,7 @@ from aef_core.perturbation.store import Run
 from aef_core.runs import find_run, optimize, run_identity
 from companion import widgets
 from companion.reproduce import WIDGET, keep_outputs
+from companion.studies.sentences import sentences
 from companion.toy import Game, replay
 from companion.widgets.viewer import MEANING
 

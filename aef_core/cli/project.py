@@ -1,50 +1,31 @@
-"""Commands for what is embedded and what is not: count the faces, fetch the official weights."""
-
-import sys
-from pathlib import Path
-from typing import Annotated
+"""The command for the generators: what is embedded, and which official checkpoints are there."""
 
 import typer
 
 from aef_core.cli import examples
+from aef_core.cli.shared import Official
 
 app = typer.Typer()
 
 
-@app.command(epilog=examples("faces"))
-def faces() -> None:
-    """Measure the embedded faces: how many, and in how many MTCNN finds a face."""
-    from aef_core.faces import SPLITS, load_faces
-    from aef_core.faces.detection import detected
+@app.command(epilog=examples("zoo", "zoo --official ~/official-weights"))
+def zoo(official: Official = None) -> None:
+    """List the embedded generators, or say of each official checkpoint if it is there and loads.
 
-    for split in SPLITS:
-        images = load_faces(split=split).images
-        share = detected(images).float().mean()
-        print(f"{split}: {len(images)} faces, MTCNN finds a face in {share:.1%}")
-
-
-@app.command(epilog=examples("zoo"))
-def zoo() -> None:
-    """List the embedded generators: checksum on disk, size, and what was measured of them.
-
-    Measured on held-out faces: share of edits that a judge sees, and mean L2_mask of a perturbation
-    made for this generator alone.
+    Of the embedded ones: checksum on disk, size, and what was measured on held-out faces: share of
+    edits that a judge sees, and mean L2_mask of a perturbation made for this generator alone.
     """
     import pandas as pd
 
-    from aef_core.models.zoo import listing
+    from aef_core.models.weights import BadCheckpoint
+    from aef_core.models.zoo import OFFICIAL, listing, load_zoo
 
-    print(pd.DataFrame(listing()).set_index("model").to_string())
-
-
-@app.command(epilog=examples("fetch ~/official-weights"))
-def fetch(
-    root: Annotated[Path, typer.Argument(help="folder for the official checkpoints")],
-) -> None:
-    """Download the official checkpoints that have a direct address; say where the others are."""
-    from aef_core.models.official import fetch_official
-
-    missing = fetch_official(root)
-    if missing:
-        print(f"still missing: {', '.join(missing)}", file=sys.stderr)
-        raise typer.Exit(1)
+    if official is None:
+        print(pd.DataFrame(listing()).set_index("model").to_string())
+        return
+    for name, entry in OFFICIAL.items():
+        try:
+            load_zoo("official", official, name, "cpu")
+            print(f"{name}: {official / entry.file} is complete")
+        except BadCheckpoint as error:
+            print(f"{name}: {error}")

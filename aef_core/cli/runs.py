@@ -1,16 +1,11 @@
 """Commands for runs: optimise a perturbation, judge finished ones."""
 
-import signal
-from collections.abc import Callable
 from itertools import product
-from typing import TYPE_CHECKING, Annotated
+from typing import Annotated
 
 import typer
 
 from aef_core.cli import examples, shared
-
-if TYPE_CHECKING:
-    from aef_core.perturbation import State
 
 app = typer.Typer()
 LATE = {"strength": "S late", "weight": "weight", "grad_l1": "mean |gradient|"}
@@ -36,33 +31,24 @@ def optimize(
     root: shared.Root = None,
     n: shared.Count = None,
     official: shared.Official = None,
-    machine: shared.Machine = None,
     scheduler: shared.Scheduler = None,
 ) -> None:
     """Optimise a perturbation against the whole zoo, and keep it as a run.
 
     Repeat --method, --eps or --seed, and every combination becomes a run. Stop with Ctrl-C: the
-    same command goes on where it stopped, and finds finished runs again. A method whose steps cost
-    more than one forward and backward pass makes fewer of them.
+    same command goes on from the last saved step (every 20th is), and finds finished runs again. A
+    method whose steps cost more than one forward and backward pass makes fewer of them.
     """
-    from aef_core.jobs import Job, address_of, map_runs
+    from aef_core.jobs import Job, map_runs
     from aef_core.metrics.history import late_means
-    from aef_core.perturbation.execution import Execution
-    from aef_core.runs import Stopped
 
-    execution = Execution.of(shared.parse_settings(machine, "--with"))
     zoo, chosen = shared.open_zoo(official), shared.parse_settings(settings)
     jobs = []
     for name, bound, number in product(method, eps or [None], seed):
         size, config = shared.loop_config(profile, eps=bound, steps=steps, seed=number)
-        jobs.append(Job(name, chosen, config, options={"execution": execution}))
+        jobs.append(Job(name, chosen, config))
     faces = shared.open_faces(data, "train", size if n is None else n, root, zoo)
-    on_step = None if address_of(scheduler) else stop_on_interrupt()
-    try:
-        runs, _ = map_runs(zoo, faces, jobs, scheduler=scheduler, on_step=on_step)
-    except Stopped as stopped:
-        print(stopped)
-        raise typer.Exit(130) from None
+    runs, _ = map_runs(zoo, faces, jobs, scheduler=scheduler)
     for run in runs:
         late = late_means(run.history)[list(LATE)].rename(columns=LATE)
         late.insert(0, "S first", run.history.groupby("model", sort=False)["strength"].first())
@@ -88,21 +74,18 @@ def evaluate(
     root: shared.Root = None,
     n: shared.Count = None,
     official: shared.Official = None,
-    detect: Annotated[
-        bool, typer.Option("--detect", help="also look for faces in the forgeries; minutes")
-    ] = False,
 ) -> None:
     """Judge runs on faces they were not optimised on: L2_mask, SR_mask and whether edits survive.
 
-    With 95 % intervals; then, in words, how many edits still work.
+    Values with 95 % intervals, then how many edits are unaffected, changed and undone.
     """
     import pandas as pd
 
     from aef_core.config import get_profile
     from aef_core.metrics import Evaluator
     from aef_core.metrics.evaluations import evaluate_run
-    from aef_core.metrics.statistics import method_balance
-    from aef_core.metrics.survival import judged, sentences, total
+    from aef_core.metrics.statistics import bootstrap_means, interval, method_balance
+    from aef_core.metrics.survival import edit_survival
     from aef_core.perturbation.store import runs_named
 
     chosen, zoo = runs_named(runs), shared.open_zoo(official)
@@ -114,33 +97,16 @@ def evaluate(
     for run in chosen:
         labels = {"method": f"{run.path.name} {run.config['method']}"}
         seed = run.config["loop"]["seed"]
-        tables.append(evaluate_run(run, evaluator, detect=detect).assign(**labels, seed=seed))
+        tables.append(evaluate_run(run, evaluator).assign(**labels, seed=seed))
     table = pd.concat(tables, ignore_index=True)
-    print(f"{n} {data} faces, mean [95 % interval over images]")
-    print(judged(table).to_string(index=False))
+    by, columns = ["method", "model"], {"L2_mask": "l2_mask", "SR_mask": "interrupted"}
+    found = {name: interval(bootstrap_means(table, by, c)) for name, c in columns.items()}
+    edits = edit_survival(table, by)
+    ends = list(found["L2_mask"])  # value, low and high
+    print(f"{n} {data} faces, with 95 % intervals")
+    print(pd.concat(found | {"edit survival": edits[ends]}, axis=1).round(4).to_string())
+    print("edits that worked on unprotected photos, and those that did not count:")
+    print(edits.drop(columns=ends).to_string())
     visible = table.groupby("method", sort=False)[["psnr", "ssim"]].mean()
     print(method_balance(table).join(visible).round(4).to_string())
     print("rows above: balance of L2_mask over generators, and visibility (PSNR in dB)")
-    for label, part in table.groupby("method", sort=False):
-        print(f"\n{label}: {total(part)}")
-        print("\n".join(f"  {sentence}" for sentence in sentences(part)))
-
-
-def stop_on_interrupt() -> "Callable[[State], None]":
-    """For `optimize`'s `on_step`: the first Ctrl-C stops after the step, the second at once."""
-    from aef_core.runs import Stopped
-
-    asked = []
-
-    def ask(number: int, frame: object) -> None:
-        if asked:
-            raise KeyboardInterrupt
-        asked.append(number)
-
-    signal.signal(signal.SIGINT, ask)
-
-    def on_step(state: "State") -> None:
-        if asked:
-            raise Stopped(f"stopped after step {state.step}; the same command goes on from there")
-
-    return on_step

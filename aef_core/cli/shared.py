@@ -27,24 +27,21 @@ Root = Annotated[Path | None, typer.Option(help="folder or zip of the faces, unl
 _COUNT = typer.Option("--faces", "--n", min=1, help="how many faces; the profile's by default")
 Count = Annotated[int | None, _COUNT]
 Steps = Annotated[int | None, typer.Option(min=1, help="computation, in plain steps")]
-_MACHINE = "memory and speed, NAME=VALUE: micro_batch, cache, precision, channels_last, compile"
-Machine = Annotated[list[str] | None, typer.Option("--with", help=_MACHINE)]
 _SCHEDULER = "address of a Dask scheduler whose workers make the runs; AEF_SCHEDULER"
 Scheduler = Annotated[str | None, typer.Option(help=_SCHEDULER)]
 _OFFICIAL = "folder of official checkpoints, instead of the embedded zoo"
 Official = Annotated[Path | None, typer.Option(help=_OFFICIAL)]
 
 
-def parse_settings(pairs: list[str] | None, option: str = "--set") -> dict[str, Any]:
+def parse_settings(pairs: list[str] | None) -> dict[str, Any]:
     """`["tau=0.01"]` to `{"tau": 0.01}`; numbers and True/False are read as such."""
     settings = {}
     for pair in pairs or ():
         name, equals, value = pair.partition("=")
         if not (name and equals and value):
-            example = {"--set": "tau=0.01", "--with": "precision=bf16"}[option]
-            raise BadInput(f"{option} wants NAME=VALUE, got {pair!r}, e.g. {option} {example}")
+            raise BadInput(f"--set wants NAME=VALUE, got {pair!r}, e.g. --set tau=0.01")
         if name in settings:
-            raise BadInput(f"{option} {name} is given twice: once is enough")
+            raise BadInput(f"--set {name} is given twice: once is enough")
         try:
             settings[name] = ast.literal_eval(value)
         except (ValueError, SyntaxError):

@@ -37,8 +37,3 @@ def ssim(a: Tensor, b: Tensor) -> np.ndarray:
 def _pairs(*images: Tensor) -> Iterable[tuple[np.ndarray, np.ndarray]]:
     unit = (((x + 1) / 2).clamp(0, 1).double().cpu().numpy() for x in images)
     return zip(*unit, strict=True)
-
-
-def luma(x: Tensor) -> Tensor:
-    """ITU-R BT.601 luma (Y of YCbCr) of RGB images, shape [B, 1, H, W], in the units of x."""
-    return (x * x.new_tensor([0.299, 0.587, 0.114])[:, None, None]).sum(dim=1, keepdim=True)

@@ -1,10 +1,8 @@
 """AEF, the paper's method, and max-min, ours: the equilibrium that AEF aims at."""
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
 from aef_core.methods.base import OUTPUTS_ALONE, Method
-from aef_core.perturbation import PerturbationConfig
-from aef_core.perturbation.objective import Zoo
 from aef_core.weighting.base import setting
 
 
@@ -26,11 +24,6 @@ class AEF(Method):
     beta: float = 0.9  # memory of E
     feature_weight: float | None = None  # 0 pushes outputs alone, as most methods here do
     inner: int | None = None
-
-    def loop(self, config: PerturbationConfig, n: int, zoo: Zoo) -> PerturbationConfig:
-        own = {"feature_weight": self.feature_weight, "feature_steps": self.inner}
-        given = {name: value for name, value in own.items() if value is not None}
-        return replace(super().loop(config, n, zoo), **given)
 
 
 @dataclass

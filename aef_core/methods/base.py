@@ -7,7 +7,6 @@ from typing import Any, ClassVar
 from aef_core.errors import BadInput
 from aef_core.perturbation import PerturbationConfig, State, perturb
 from aef_core.perturbation.budgets import BOX
-from aef_core.perturbation.execution import PLAIN, Execution
 from aef_core.perturbation.objective import Problem, Zoo
 from aef_core.weighting import RULES, Weighting, make_rule
 from aef_core.weighting.base import check_settings
@@ -30,7 +29,8 @@ class Method:
     rule: ClassVar[str] = "uniform"  # its rule's key in `RULES`
     idea: ClassVar[str]  # one sentence for tables
     fixed: ClassVar[Mapping[str, Any]] = {}  # settings of the loop that no caller can change
-    inner = None  # feature steps before each step; a setting where a method has them
+    # the loop's (`inner`: feature steps before each step), where a method has them as settings
+    inner = diversity = feature_weight = None
 
     def __post_init__(self) -> None:
         check_settings(self)
@@ -50,7 +50,10 @@ class Method:
         of this method as they pay for, at least one.
         """
         steps = max(1, round(config.steps / self.cost(zoo)))
-        return replace(config, **({"steps": steps} | self.fixed))
+        own = {"steps": steps, "feature_steps": self.inner, "diversity": self.diversity}
+        own["feature_weight"] = self.feature_weight
+        given = {name: value for name, value in own.items() if value is not None}
+        return replace(config, **(given | self.fixed))
 
     def weighting(self) -> Weighting:
         """A fresh weighting rule, with this method's settings."""
@@ -58,14 +61,10 @@ class Method:
         return make_rule(self.rule, **{k: v for k, v in self.settings().items() if k in known})
 
     def steps(
-        self,
-        problem: Problem,
-        config: PerturbationConfig,
-        state: State | None = None,
-        execution: Execution = PLAIN,
+        self, problem: Problem, config: PerturbationConfig, state: State | None = None
     ) -> Iterator[State]:
         """The state after every step; `config` is what `loop` returned, `state` where to go on."""
-        return perturb(problem, self.weighting(), config, state, execution)
+        return perturb(problem, self.weighting(), config, state)
 
 
 class RuleMethod(Method):

@@ -11,8 +11,6 @@ from aef_core.errors import BadInput
 from aef_core.methods.base import OUTPUTS_ALONE, Method
 from aef_core.models import AttGAN, DeepfakeModel
 from aef_core.perturbation import PerturbationConfig, State, batch_rows, check_finite
-from aef_core.perturbation.budgets import Budget
-from aef_core.perturbation.execution import PLAIN, Execution
 from aef_core.perturbation.objective import INTERRUPTION, Problem, Zoo, seeded
 from aef_core.weighting.base import setting
 
@@ -51,16 +49,14 @@ class CMUA(Method):
         return replace(super().loop(config, n, zoo), step_size=self.share * config.eps)
 
     def steps(
-        self,
-        problem: Problem,
-        config: PerturbationConfig,
-        state: State | None = None,
-        execution: Execution = PLAIN,
+        self, problem: Problem, config: PerturbationConfig, state: State | None = None
     ) -> Iterator[State]:
         if problem.transform or problem.objective is not INTERRUPTION:
             raise BadInput("cmua attacks outputs of untransformed photos: give it a budget only")
         names, faces, device = list(problem.zoo), problem.faces, problem.device
+        execution = problem.execution
         zoo = execution.prepared({k: problem.zoo[k] for k in (*ORDER, *names) if k in names})
+        problem = replace(problem, zoo=zoo)
         counts = {name: len(targets(name, model)) for name, model in zoo.items()}
         images, attributes = faces.images.to(device), faces.attributes.to(device)
         state = state or State(torch.zeros_like(images[:1]), torch.zeros_like(images[:1]))
@@ -72,10 +68,8 @@ class CMUA(Method):
                 for name, model in zoo.items():
                     for number, edit in enumerate(targets(name, model)):
                         c = model.conditions(attributes[rows], edit)
-                        parts = execution.parts(len(rows))
-                        target = _Target(name, model, x, c, parts, problem.budget)
                         noise = self.noise(x, config, f"noise {state.step} {name} {number}")
-                        u, (mse, grad_l1) = self._attack(target, noise, u, config)
+                        u, (mse, grad_l1) = self._attack(problem, name, x, c, noise, u, config)
                     check_finite(state.step, name, mse, grad_l1)
                     patterns[name], share = u, counts[name] / sum(counts.values())
                     records[name] = {
@@ -90,17 +84,33 @@ class CMUA(Method):
             yield state
 
     def _attack(
-        self, target: "_Target", noise: Tensor, u: Tensor | None, config: PerturbationConfig
+        self,
+        problem: Problem,
+        name: str,
+        x: Tensor,
+        c: Tensor,
+        noise: Tensor,
+        u: Tensor | None,
+        config: PerturbationConfig,
     ) -> tuple[Tensor, tuple[Tensor, Tensor]]:
         """One target, as published: u afterwards; MSE and mean|grad| of the last inner step."""
-        x, y, budget = target.x, target.clean(), target.budget
+        model, budget, execution = problem.zoo[name], problem.budget, problem.execution
+
+        def output(piece: Tensor, part: slice) -> Tensor:
+            return model.forward_with_feature(piece, c[part])[0]
+
+        def error(piece: Tensor, part: slice) -> tuple[Tensor]:
+            return (F.mse_loss(output(piece, part), y[part]),)
+
+        with torch.no_grad():
+            y = torch.cat([output(x[part], part) for part in execution.parts(len(x))])
         X = x + noise
-        if target.name == "HiSD":
+        if name == "HiSD":
             y, X = y + HISD_SHIFT, x if u is None else x + budget.added(x, u)
         for _ in range(self.inner):
-            mse, gradient = target.gradient(X, y)
+            gradient, (mse,) = execution.gradient(error, X)
             moved = X + config.step_size * gradient.sign()
-            scaled = self.factors.get(target.name, 1.0) * (moved - x)
+            scaled = self.factors.get(name, 1.0) * (moved - x)
             eta = budget.project(scaled, config.eps).mean(dim=0, keepdim=True)
             u = eta if u is None else self.momentum * u + (1 - self.momentum) * eta
             X = (x + budget.added(x, u)).clamp(-1, 1)
@@ -110,35 +120,6 @@ class CMUA(Method):
         """U(-eps, eps) where a target starts, from the seed and its purpose alone."""
         draw = torch.rand(x.shape, generator=seeded(config.seed, purpose))
         return (config.eps * (2 * draw - 1)).to(x)
-
-
-@dataclass(frozen=True)
-class _Target:
-    """One edit of a batch of photos by one generator, computed micro-batch by micro-batch."""
-
-    name: str
-    model: DeepfakeModel
-    x: Tensor
-    c: Tensor
-    parts: list[slice]
-    budget: Budget
-
-    def output(self, x: Tensor, part: slice) -> Tensor:
-        return self.model.forward_with_feature(x[part], self.c[part])[0]
-
-    @torch.no_grad()
-    def clean(self) -> Tensor:
-        return torch.cat([self.output(self.x, part) for part in self.parts])
-
-    def gradient(self, x: Tensor, y: Tensor) -> tuple[Tensor, Tensor]:
-        """MSE of the outputs for x to y, and its gradient with respect to x."""
-        x = x.detach().requires_grad_()
-        mse, gradient = x.new_zeros(()), torch.zeros_like(x)
-        for part in self.parts:
-            loss = F.mse_loss(self.output(x, part), y[part]) * (len(y[part]) / len(y))
-            gradient += torch.autograd.grad(loss, x)[0]
-            mse += loss.detach()
-        return mse, gradient
 
 
 def targets(name: str, model: DeepfakeModel) -> list[str | None]:

@@ -6,7 +6,6 @@ from dataclasses import dataclass, replace
 from aef_core.methods.base import OUTPUTS_ALONE, Method, refuse_budget
 from aef_core.perturbation import PerturbationConfig, State
 from aef_core.perturbation.budgets import ChromaWavelet
-from aef_core.perturbation.execution import PLAIN, Execution
 from aef_core.perturbation.objective import Problem
 
 
@@ -33,15 +32,11 @@ class DWT(Method):
     every: int = 5  # steps between two changes of the weights
 
     def steps(
-        self,
-        problem: Problem,
-        config: PerturbationConfig,
-        state: State | None = None,
-        execution: Execution = PLAIN,
+        self, problem: Problem, config: PerturbationConfig, state: State | None = None
     ) -> Iterator[State]:
         refuse_budget(self.name, problem)
         bands = ChromaWavelet()
-        for moved in super().steps(replace(problem, budget=bands), config, state, execution):
+        for moved in super().steps(replace(problem, budget=bands), config, state):
             if moved.step == config.steps:  # the result is a perturbation of RGB like any other
                 moved = replace(moved, delta=bands.decode(moved.delta))
             yield moved

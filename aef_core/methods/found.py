@@ -1,10 +1,9 @@
 """FOUND: a stage on pooled features, then gradients of equal mass."""
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
+from typing import ClassVar
 
-from aef_core.methods.base import OUTPUTS_ALONE, Method
-from aef_core.perturbation import PerturbationConfig
-from aef_core.perturbation.objective import Zoo
+from aef_core.methods.base import Method
 
 
 @dataclass
@@ -26,12 +25,9 @@ class FOUND(Method):
     name = "found"
     rule = "grad-norm"
     idea = "a stage on features, then gradients of equal mass"
-    fixed = OUTPUTS_ALONE | {
-        "momentum": 0.8, "feature_distance": "wasserstein", "normalise": "each"
+    fixed: ClassVar = {
+        "feature_weight": 0.0, "feature_distance": "wasserstein", "momentum": 0.8,
+        "normalise": "each", "universal": True,
     }  # fmt: skip
     inner: int = 5  # feature steps before each step
     diversity: float = 0.5  # chance of a random resize of the protected image, not its reference
-
-    def loop(self, config: PerturbationConfig, n: int, zoo: Zoo) -> PerturbationConfig:
-        plain = super().loop(config, n, zoo)
-        return replace(plain, feature_steps=self.inner, diversity=self.diversity)

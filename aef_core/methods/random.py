@@ -7,7 +7,6 @@ import torch
 
 from aef_core.methods.base import OUTPUTS_ALONE, Method
 from aef_core.perturbation import PerturbationConfig, State
-from aef_core.perturbation.execution import PLAIN, Execution
 from aef_core.perturbation.objective import Problem, seeded
 
 
@@ -25,16 +24,12 @@ class Random(Method):
     fixed = OUTPUTS_ALONE | {"steps": 1}
 
     def steps(
-        self,
-        problem: Problem,
-        config: PerturbationConfig,
-        state: State | None = None,
-        execution: Execution = PLAIN,
+        self, problem: Problem, config: PerturbationConfig, state: State | None = None
     ) -> Iterator[State]:
         images, budget = problem.faces.images, problem.budget
         shape = (1, *budget.shape(images))
         signs = 2.0 * torch.randint(2, shape, generator=seeded(config.seed, "signs")) - 1
         delta = budget.project((config.eps * signs).to(images), config.eps)
         start = State(delta.clone(), torch.zeros_like(delta))
-        for moved in super().steps(problem, config, start, execution):
+        for moved in super().steps(problem, config, start):
             yield replace(moved, delta=delta)  # the record of the step, not its movement

@@ -9,7 +9,7 @@ import torch
 from aef_core.methods.base import Method, refuse_budget
 from aef_core.perturbation import PerturbationConfig, State, perturb
 from aef_core.perturbation.budgets import Separated
-from aef_core.perturbation.execution import PLAIN, Execution
+from aef_core.perturbation.execution import Execution
 from aef_core.perturbation.objective import Problem, Zoo
 from aef_core.weighting import make_rule
 from aef_core.weighting.base import setting
@@ -45,27 +45,23 @@ class TSDF(Method):
     beta: float = 0.9
 
     def loop(self, config: PerturbationConfig, n: int, zoo: Zoo) -> PerturbationConfig:
-        plain = replace(super().loop(config, n, zoo), diversity=self.diversity)
-        return replace(plain, feature_steps=self.inner, steps=plain.steps + self.poison_steps)
+        plain = super().loop(config, n, zoo)
+        return replace(plain, steps=plain.steps + self.poison_steps)
 
     def steps(
-        self,
-        problem: Problem,
-        config: PerturbationConfig,
-        state: State | None = None,
-        execution: Execution = PLAIN,
+        self, problem: Problem, config: PerturbationConfig, state: State | None = None
     ) -> Iterator[State]:
         if self.poison_steps:
             refuse_budget(self.name, problem)
         first = replace(config, steps=config.steps - self.poison_steps)
         if state is None or "interruption" not in state.extra:
-            for state in super().steps(problem, first, state, execution):  # noqa: B020
+            for state in super().steps(problem, first, state):  # noqa: B020
                 yield state
         if self.poison_steps:
-            yield from self._poison(problem, config, state, execution)
+            yield from self._poison(problem, config, state)
 
     def _poison(
-        self, problem: Problem, config: PerturbationConfig, state: State, execution: Execution
+        self, problem: Problem, config: PerturbationConfig, state: State
     ) -> Iterator[State]:
         """The second stage: the same loop, another target, in the room the first one leaves."""
         from aef_core.methods.poisoning import DETECTION, detection_target  # slow to import
@@ -77,11 +73,12 @@ class TSDF(Method):
         first = state.extra["interruption"].to(problem.device)
         room = Separated(first, self.threshold * config.eps / 0.05, self.decay)
         target = detection_target(problem.device)
-        detector = replace(problem, zoo=target, budget=room, objective=DETECTION)
+        # precision and layout are for generators
+        plain = Execution(problem.execution.micro_batch, problem.execution.cache)
+        detector = replace(problem, zoo=target, budget=room, objective=DETECTION, execution=plain)
         # theta is scaled down by M, up to exp(-5 * 0.04) = 0.82; steps of a tenth of the box
         loop = replace(config, feature_steps=0, diversity=0.0, step_size=0.1 * config.eps)
-        plain = Execution(execution.micro_batch, execution.cache)  # the rest is for generators
-        for moved in perturb(detector, make_rule("uniform"), loop, state, plain):
+        for moved in perturb(detector, make_rule("uniform"), loop, state):
             moved.cosines = moved.cosines[: config.steps - self.poison_steps]
             if moved.step == config.steps:
                 moved = replace(moved, delta=room.decode(moved.delta))

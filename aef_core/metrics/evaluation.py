@@ -62,7 +62,6 @@ class Evaluator:
         self.zoo, self.faces, self.batch = zoo, faces, batch
         self._forged: dict[tuple[str, str], Tensor] = {}
         self._status: dict[tuple[str, str], np.ndarray] = {}
-        self._faces_found: dict[tuple[str, str], np.ndarray] = {}
 
     @property
     def pairs(self) -> list[tuple[str, str]]:
@@ -84,13 +83,12 @@ class Evaluator:
         made = (model(x.to(device), model.conditions(a.to(device), edit)) for x, a in parts)
         return torch.cat([forged.cpu() for forged in made])
 
-    def __call__(self, delta: Tensor, detect: bool = False) -> pd.DataFrame:
+    def __call__(self, delta: Tensor) -> pd.DataFrame:
         """One row per image, generator and edit, for a delta of shape [1 or N, 3, H, W].
 
         Columns: image, model, edit, l2_mask (NaN where `excluded`), interrupted, excluded (empty
         mask), outcome and survives (see `survival`), psnr (dB) and ssim of the protected image
-        against the original. With `detect`, which takes minutes, also broken: 1 where MTCNN finds
-        a face in the clean forgery and none after protection, 0 where it finds both, else NaN.
+        against the original.
         """
         check_size(self.zoo, delta)
         protected = protect(self.faces.images, delta.detach().cpu())
@@ -106,8 +104,6 @@ class Evaluator:
                 "excluded": np.isnan(values),
                 **self.survival(name, edit, disturbed, values),
             }
-            if detect:
-                judged["broken"] = self._broken(name, edit, disturbed, values)
             about = {"image": list(self.faces.names), "model": name, "edit": edit}
             blocks.append(pd.DataFrame(about | judged | visible))
         return pd.concat(blocks, ignore_index=True)
@@ -129,22 +125,10 @@ class Evaluator:
     def _photos(self) -> Tensor:  # what the judge sees in them
         return predict_attributes(self.faces.images)
 
-    def _broken(self, name: str, edit: str, disturbed: Tensor, values: np.ndarray) -> np.ndarray:
-        from aef_core.faces.detection import detected  # heavy to import, and only needed here
 
-        if (name, edit) not in self._faces_found:
-            self._faces_found[name, edit] = detected(self.forged(name, edit)).numpy()
-        counted = np.flatnonzero(self._faces_found[name, edit] & ~np.isnan(values))
-        broken = np.full(len(values), np.nan)
-        broken[counted] = ~detected(disturbed[counted]).numpy()
-        return broken
-
-
-def evaluate(
-    zoo: Zoo, faces: FaceBatch, delta: Tensor, batch: int = 32, detect: bool = False
-) -> pd.DataFrame:
+def evaluate(zoo: Zoo, faces: FaceBatch, delta: Tensor, batch: int = 32) -> pd.DataFrame:
     """Judge one perturbation; see `Evaluator`, which is cheaper for several."""
-    return Evaluator(zoo, faces, batch)(delta, detect)
+    return Evaluator(zoo, faces, batch)(delta)
 
 
 def nonempty_mean(

@@ -12,9 +12,10 @@ from aef_core.config import ASSETS, default_device
 from aef_core.errors import BadInput
 from aef_core.models import ARCHITECTURES, DeepfakeModel
 from aef_core.models.weights import REINSTALL, load_weights, sha256_of
-from aef_core.provenance import loaded
 
 EMBEDDED = ASSETS / "zoo"
+# what this session has loaded, for figures to name: zoo to generator to 8 digits of its SHA-256
+LOADED: dict[str, dict[str, str]] = {}
 Architectures = Mapping[str, type[DeepfakeModel]]
 
 
@@ -29,7 +30,6 @@ class Checkpoint:
     training: Mapping[str, Any] | None = None  # how it was made, where we made it
     key: str | None = None  # of the weights inside the stored dict, None if they are the dict
     cure: str = REINSTALL  # what a refusal advises
-    url: str | None = None  # direct https address of an archive with the file, if there is one
 
 
 def load_zoo(
@@ -102,15 +102,11 @@ def read_model(
     return _read(entry, folder / entry.file, folder.name, name, architectures)
 
 
-def read_official(path: Path, name: str) -> DeepfakeModel:
-    """A frozen generator on the CPU, from its public checkpoint; else a `BadCheckpoint`."""
-    return _read(OFFICIAL[name], path, "official", name)
-
-
 def _read(
     entry: Checkpoint, path: Path, zoo: str, name: str, known: Architectures = ARCHITECTURES
 ) -> DeepfakeModel:
     model = known[entry.architecture](**entry.settings)
     digest = load_weights(model, path, entry.cure, entry.key, entry.sha256)
-    loaded(model, zoo, name, digest)
+    model.origin = (zoo, name, digest[:8])
+    LOADED.setdefault(zoo, {})[name] = digest[:8]
     return model.eval().requires_grad_(False)

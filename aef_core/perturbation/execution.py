@@ -1,4 +1,4 @@
-"""How the loop computes, not what: memory, precision, layout, compilation.
+"""How the loop computes, not what: memory, precision, layout.
 
 The defaults give the bits every earlier run has. Settings that change results beyond rounding are
 part of a run's identity; the others are not.
@@ -7,16 +7,15 @@ part of a run's identity; the others are not.
 import copy
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import dataclass, fields, replace
+from dataclasses import dataclass
 from functools import wraps
 from typing import Any
 
 import torch
 from torch import Tensor, nn
 
-from aef_core.errors import AEFError, BadInput
+from aef_core.errors import AEFError
 from aef_core.models import DeepfakeModel
-from aef_core.perturbation.objective import References
 from aef_core.registry import check_types
 from aef_core.weighting.base import check_settings, setting
 
@@ -36,20 +35,10 @@ class Execution:
     # of the generators; the loss is float32. CUDA: IEEE unless "tf32"
     precision: str = setting("float32", "one of float32, tf32, bf16")
     channels_last: bool = False
-    compile: bool = False  # torch.compile; minutes at the start
 
     def __post_init__(self) -> None:
         check_types(self)
         check_settings(self)
-
-    @classmethod
-    def of(cls, settings: Mapping[str, Any]) -> "Execution":
-        """From names and values (ValueError for an unknown name)."""
-        known = [f.name for f in fields(cls)]
-        for name in settings:
-            if name not in known:
-                raise BadInput(f"unknown execution setting {name!r}; known: {', '.join(known)}")
-        return cls(**settings)
 
     def identity(self) -> dict[str, Any]:
         """What a run's config says: the settings that change more than rounding, mostly none."""
@@ -62,19 +51,33 @@ class Execution:
         size = self.micro_batch or n
         return [slice(i, min(i + size, n)) for i in range(0, n, size)]
 
-    def cached(self, clean: References) -> References:
-        """Clean outputs and features the way the cache keeps them."""
+    def gradient(
+        self, loss: Callable[[Tensor, slice], tuple[Tensor, ...]], x: Tensor
+    ) -> tuple[Tensor, Tensor]:
+        """Gradient of a loss's first term with respect to x, and all its terms, over the batch.
+
+        The loss gets a micro-batch and where in the batch it lies; each counts by its images.
+        """
+        gradient, total = torch.zeros_like(x), x.new_zeros((), dtype=torch.float64)
+        for part in self.parts(len(x)):
+            piece = x[part].detach().requires_grad_()
+            values, share = loss(piece, part), len(piece) / len(x)
+            gradient[part] = share * torch.autograd.grad(values[0], piece)[0]
+            total = total + share * torch.stack([value.detach() for value in values]).double()
+        return gradient, total
+
+    def cached(self, clean: Tensor) -> Tensor:
+        """Clean outputs or features the way the cache keeps them."""
         if self.cache == "float32":
             return clean
-        kept = Tensor.half if self.cache == "float16" else Tensor.cpu
-        return replace(clean, outputs=kept(clean.outputs), features=kept(clean.features))
+        return clean.half() if self.cache == "float16" else clean.cpu()
 
     def prepared(self, zoo: Mapping[str, DeepfakeModel]) -> dict[str, DeepfakeModel]:
         """The generators in the layout and precision asked for; the given ones stay untouched.
 
         So do other targets, such as a face detector.
         """
-        if not (self.channels_last or self.compile or self.precision == "bf16"):
+        if not (self.channels_last or self.precision == "bf16"):
             return dict(zoo)
         return {name: self._prepared(model) for name, model in zoo.items()}
 
@@ -89,13 +92,8 @@ class Execution:
             for module in model.modules():
                 if isinstance(module, nn.Conv2d | nn.ConvTranspose2d | nn.Linear):
                     module.to(torch.bfloat16)  # as autocast would in every pass: the same bits
-        for method in ("encode", "forward_with_feature"):
-            function = getattr(model, method)
-            if self.compile:
-                # every generator and mode of gradients counts against one limit of the shared code
-                torch._dynamo.config.recompile_limit = 64
-                function = torch.compile(function)
-            setattr(model, method, _in_bf16(function) if self.precision == "bf16" else function)
+            for method in ("encode", "forward_with_feature"):
+                setattr(model, method, _in_bf16(getattr(model, method)))
         return model
 
     @contextmanager

@@ -6,13 +6,13 @@ exact norms and cosines are recorded for free, and memory holds one graph at a t
 """
 
 from collections.abc import Callable, Iterator
+from dataclasses import replace
 from functools import partial
 
 import torch
 from torch import Tensor
 
 from aef_core.errors import AEFError, BadInput
-from aef_core.perturbation.execution import PLAIN, Execution
 from aef_core.perturbation.objective import FEATURE_DISTANCES, Problem, References, pooled, seeded
 from aef_core.perturbation.state import PerturbationConfig, State, batch_rows, initial_state
 from aef_core.weighting import Feedback, Weighting
@@ -23,11 +23,7 @@ class Diverged(AEFError, RuntimeError):
 
 
 def perturb(
-    problem: Problem,
-    rule: Weighting,
-    config: PerturbationConfig,
-    state: State | None = None,
-    execution: Execution = PLAIN,
+    problem: Problem, rule: Weighting, config: PerturbationConfig, state: State | None = None
 ) -> Iterator[State]:
     """Optimise a perturbation; yields its state after every step, to watch, save or stop it.
 
@@ -46,7 +42,7 @@ def perturb(
     OutOfMemory
         The machine gave up; the message says what to do.
     """
-    work = _Work(problem, config, execution)
+    work, execution = _Work(problem, config), problem.execution
     state = _start(state, work, rule)
     while state.step < config.steps:
         with execution.applied(problem.device), execution.within_memory(config.batch):
@@ -85,7 +81,6 @@ def _start(state: State | None, work: "_Work", rule: Weighting) -> State:
     """A random start, or the given state, moved to the generators' device; the rule likewise."""
     images, budget = work.images, work.problem.budget
     if state is None:
-        rule.reset()
         state = initial_state(images, work.config, budget)
     elif state.delta.shape[1:] != budget.shape(images):
         shape, needed = tuple(state.delta.shape[1:]), budget.shape(images)
@@ -98,8 +93,8 @@ def _start(state: State | None, work: "_Work", rule: Weighting) -> State:
 class _Work:
     """What stays the same from step to step, and the losses it gives a batch."""
 
-    def __init__(self, problem: Problem, config: PerturbationConfig, execution: Execution) -> None:
-        self.problem, self.config, self.execution = problem, config, execution
+    def __init__(self, problem: Problem, config: PerturbationConfig) -> None:
+        self.problem, self.config, execution = problem, config, problem.execution
         self.images = problem.faces.images.to(problem.device)
         self.zoo = execution.prepared(problem.zoo)
         self.references: dict[str, References] = {}
@@ -107,8 +102,9 @@ class _Work:
         clean = problem.objective.references
         with execution.applied(problem.device), execution.within_memory(config.batch):
             for name, model in self.zoo.items():  # one at a time: a cache elsewhere frees its place
-                made = clean({name: model}, problem.faces, config.seed, batch)
-                self.references[name] = execution.cached(made[name])
+                made = clean({name: model}, problem.faces, config.seed, batch)[name]
+                outputs, features = map(execution.cached, (made.outputs, made.features))
+                self.references[name] = replace(made, outputs=outputs, features=features)
 
     def model_input(self, delta: Tensor, rows: Tensor, purpose: str) -> tuple[Tensor, Tensor]:
         """T(x + d) of the whole batch, T drawn once for all generators; and the d it came from."""
@@ -133,15 +129,10 @@ class _Work:
     ) -> tuple[Tensor, Tensor]:
         """Gradient of a loss's first term with respect to d, and all its terms, over the batch.
 
-        Micro-batches are pieces of the one x, each counting by its images: cut after the random
-        transformation, they cannot change what is drawn.
+        Micro-batches are pieces of the one x: cut after the random transformation, they cannot
+        change what is drawn.
         """
-        upstream, total = torch.zeros_like(x), x.new_zeros((), dtype=torch.float64)
-        for part in self.execution.parts(len(x)):
-            piece = x[part].detach().requires_grad_()
-            values, share = loss(piece, part), len(piece) / len(x)
-            upstream[part] = share * torch.autograd.grad(values[0], piece)[0]
-            total = total + share * torch.stack([value.detach() for value in values]).double()
+        upstream, total = self.problem.execution.gradient(loss, x)
         return torch.autograd.grad(x, d, upstream, retain_graph=True)[0], total
 
 

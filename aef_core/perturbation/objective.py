@@ -13,6 +13,7 @@ from aef_core.errors import BadInput
 from aef_core.faces import FaceBatch
 from aef_core.models import DeepfakeModel
 from aef_core.perturbation.budgets import BOX, Budget
+from aef_core.perturbation.execution import PLAIN, Execution
 
 Zoo = Mapping[str, DeepfakeModel]
 FEATURE_SIDE = 32  # pixels to which TSDF's code resizes the features of its 256-pixel generators
@@ -81,7 +82,7 @@ INTERRUPTION = Objective()
 
 @dataclass(frozen=True)
 class Problem:
-    """What a method is to solve: whom to disturb, on which faces, within which bounds.
+    """What a method is to solve, whom to disturb on which faces within which bounds, and how.
 
     A transformation is differentiable, a fresh random one each step (expectation over
     transformations); its `name` identifies it in a run's config.
@@ -92,6 +93,7 @@ class Problem:
     budget: Budget = BOX
     transform: Callable[[Tensor, torch.Generator], Tensor] | None = None
     objective: Objective = INTERRUPTION
+    execution: Execution = PLAIN  # memory and speed
 
     def __post_init__(self) -> None:
         if not self.zoo:
@@ -103,8 +105,10 @@ class Problem:
         return next(next(iter(self.zoo.values())).parameters()).device
 
     def identity(self) -> dict[str, Any]:
-        """What a run's config says of budget, objective and transformation, if not the default."""
-        said = {} if self.budget == BOX else {"budget": self.budget.identity()}
+        """What a run's config says of all but zoo and faces, where it is not the default."""
+        said = self.execution.identity()
+        if self.budget != BOX:
+            said |= {"budget": self.budget.identity()}
         if self.objective is not INTERRUPTION:
             said |= {"objective": self.objective.name}
         return said if self.transform is None else said | {"transform": self.transform.name}

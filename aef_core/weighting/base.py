@@ -80,12 +80,8 @@ class Weighting:
         return dict(self._memory)
 
     def load_state_dict(self, state: dict[str, Tensor]) -> None:
-        """Continue from a `state_dict`."""
+        """Continue from a `state_dict`; from the start if it is empty."""
         self._memory = dict(state)
-
-    def reset(self) -> None:
-        """Back to the state before the first step."""
-        self._memory = {}
 
 
 def uniform(like: Tensor) -> Tensor:

@@ -3,7 +3,7 @@
 from collections.abc import Mapping
 from typing import Any
 
-from aef_core import provenance
+from aef_core.models import zoo as loader
 
 
 def weights(zoo: Mapping[str, Any] | None = None) -> dict[str, dict[str, str]]:
@@ -12,7 +12,7 @@ def weights(zoo: Mapping[str, Any] | None = None) -> dict[str, dict[str, str]]:
     Of the given models ("not from a zoo" if they were not loaded), or of all this session loaded.
     """
     if zoo is None:
-        every = sorted(provenance.LOADED.items())
+        every = sorted(loader.LOADED.items())
         return {name: dict(sorted(models.items())) for name, models in every}
     found: dict[str, dict[str, str]] = {}
     for key, model in zoo.items():

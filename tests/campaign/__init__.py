@@ -26,7 +26,6 @@ KINDS = {  # row of the table -> module and generator of its cases
     "zips": "files.zips",
     "settings": "words.settings",
     "command lines": "words.command_lines",
-    "downloads": "downloads.downloads",
 }
 
 

@@ -38,7 +38,7 @@ are in `tests/campaign/`.
 - "Full disk" means that single file operations fail (ENOSPC, EIO) and that files may not grow past
   a limit; "read-only home" that the store's rights are taken away. Then the cause is removed, and
   the same call must end in the same bits.
-- Command lines and downloads meet tiny generators in the place of the embedded and official ones.
+- Command lines meet tiny generators in the place of the embedded and official ones.
 
 """
 

@@ -58,7 +58,9 @@ def judge() -> Evaluator:
 def same_bits() -> bool:
     """Does the run go on to the very bits, and is the store then as if nothing had been?"""
     right = torch.equal(go().delta, straight())
-    if list(home().rglob(".aef-*")):  # a removal failed: the next new run catches up on it
+    if leaks := list(home().rglob(".aef-*")):  # the next new run a day later removes them
+        for leak in leaks:
+            os.utime(leak, (0, 0))
         shutil.rmtree(go(1).path)
     names = [p.name for p in home().iterdir()]
     if len(names) != 1 or len(list(home().glob("*/run.json"))) != 1:

@@ -15,7 +15,7 @@ from torch import Tensor
 
 from aef_core.models import zoo as zoo_module
 from aef_core.models.weights import sha256_of
-from aef_core.models.zoo import OFFICIAL, read_model, read_official
+from aef_core.models.zoo import OFFICIAL, load_zoo, read_model
 
 from ..conftest import tiny_zoo
 from . import Case, Harm
@@ -56,7 +56,7 @@ def as_official(content: bytes, scratch: Path) -> bool:
     entry = replace(OFFICIAL["StarGAN"], settings=SETTINGS)
     zoo_module.OFFICIAL = OFFICIAL | {"StarGAN": entry}
     try:
-        return same(read_official(path, "StarGAN"))
+        return same(load_zoo("official", scratch, "StarGAN", "cpu")["StarGAN"])
     finally:
         zoo_module.OFFICIAL = OFFICIAL
         if (scratch / "owned").exists():

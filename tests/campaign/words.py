@@ -108,8 +108,6 @@ OPTIONS = {
     "--seed": ("-1", "1.5", "x", "", str(2**64), str(2**64 - 1)),
     "--set": ("tau", "tau=", "=1", "tau=abc", "tau=nan", "tau=0", "tau=True", "speed=3", "loop=x",
               "recipe=1", "keep=2", "on_step=1", "__class__=1", ""),
-    "--with": ("cache", "cache=x", "micro_batch=-1", "micro_batch=1.5", "micro_batch=True",
-               "channels_last=no", "precision=f16", "compile=1", "speed=3", ""),
     "--method": NAMES,
     "--profile": NAMES[1:],
     "--data": NAMES,
@@ -118,13 +116,13 @@ OPTIONS = {
 }  # fmt: skip
 WHOLE = (
     ["optimise"], [""], ["--frob"], ["optimize", "--frob"], ["optimize", "more"], ["evaluate"],
-    ["optimize", "--eps"], ["protect"], ["fetch"], ["fetch", "a", "b"], ["zoo", "none"],
+    ["optimize", "--eps"], ["protect"], ["zoo", "none"],
     ["zoo", ""], ["optimize", "--root", "."], ["optimize", "--data", "lfw"],
     ["optimize", "--data", "celeba", "--root", "."], ["optimize", "--data", "folder", "--root", ""],
     ["optimize", "--data", "folder", "--root", "photo.png"],
     ["optimize", "--data", "folder", "--root", "nowhere"], ["optimize", "--set", "tau=1", "--set",
     "tau=2"], ["evaluate", "none", "none"], ["evaluate", "none", "--faces", "0"],
-    ["evaluate", "none", "--detect=maybe"], ["protect", "photo.png", "--check=maybe"],
+    ["protect", "photo.png", "--check=maybe"],
     ["protect", "photo.png", "--out", "treasure"], ["protect", "photo.png", "--run", "none"],
 )  # fmt: skip
 ENVIRONMENT = {"AEF_PROFILE": ("x", "\n", "quick "), "AEF_DEVICE": ("x", "cuda:77", "meta", "\n"),

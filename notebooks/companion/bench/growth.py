@@ -58,12 +58,12 @@ def point(
     zoo = random_zoo(size, at["generators"], device)
     faces = noise_faces(at["images"], at["image size"])
     config = PerturbationConfig(steps=10_000, batch=at["batch"])
-    step = stepper(perturb(Problem(zoo, faces), make_rule("aef"), config, execution=execution))
+    step = stepper(perturb(Problem(zoo, faces, execution=execution), make_rule("aef"), config))
     times = paired({"step": step}, repetitions, device=device)
     few = replace(faces, images=faces.images[:1], attributes=faces.attributes[:1],
                   names=faces.names[:1])  # fmt: skip
-    one = map(execution.cached, clean_references(zoo, few, 0, 1).values())
-    clean = sum(r.outputs.nbytes + r.features.nbytes for r in one) * len(faces)
+    one = [x for r in clean_references(zoo, few, 0, 1).values() for x in (r.outputs, r.features)]
+    clean = sum(execution.cached(x).nbytes for x in one) * len(faces)
     return {
         "seconds": times["seconds"].median(),
         "cpu_seconds": times["cpu_seconds"].median(),

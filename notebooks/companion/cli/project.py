@@ -1,4 +1,4 @@
-"""The command for the tour itself: run the notebooks."""
+"""Commands for the tour itself: run the notebooks, measure the embedded faces."""
 
 from typing import Annotated
 
@@ -24,3 +24,15 @@ def reproduce(
     from companion.reproduce import reproduce_all
 
     reproduce_all(profile, store, extensions)
+
+
+@app.command(epilog=examples("faces"))
+def faces() -> None:
+    """Measure the embedded faces: how many, and in how many MTCNN finds a face."""
+    from aef_core.faces import SPLITS, load_faces
+    from aef_core.faces.detection import detected
+
+    for split in SPLITS:
+        images = load_faces(split=split).images
+        share = detected(images).float().mean()
+        print(f"{split}: {len(images)} faces, MTCNN finds a face in {share:.1%}")

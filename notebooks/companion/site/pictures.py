@@ -17,8 +17,9 @@ from torch import Tensor
 from aef_core.errors import BadInput
 from aef_core.faces import FaceBatch, to_uint8
 from aef_core.metrics import Evaluator, protect
-from aef_core.metrics.survival import IN_WORDS, OUTCOMES, UNCOUNTED, sentences
+from aef_core.metrics.survival import OUTCOMES, UNCOUNTED
 from companion.site.gather import OWN, Show
+from companion.studies.sentences import IN_WORDS, sentences
 
 LIMIT = 6_000_000  # bytes of all sheets, as text in the page
 QUALITIES = (90, 85, 80, 75, 70, 60, 50)  # of WebP; the first that fits

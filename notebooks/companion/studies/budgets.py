@@ -9,9 +9,13 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from aef_core.errors import BadInput
-from aef_core.faces.pixels import luma
 from aef_core.metrics import protect, psnr, ssim
 from aef_core.perturbation.budgets import Budget
+
+
+def luma(x: Tensor) -> Tensor:
+    """ITU-R BT.601 luma (Y of YCbCr) of RGB images, shape [B, 1, H, W], in the units of x."""
+    return (x * x.new_tensor([0.299, 0.587, 0.114])[:, None, None]).sum(dim=1, keepdim=True)
 
 
 @dataclass(frozen=True)

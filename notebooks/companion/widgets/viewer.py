@@ -15,9 +15,9 @@ from aef_core.errors import BadInput
 from aef_core.faces import FaceBatch, from_uint8
 from aef_core.faces.pictures import open_picture
 from aef_core.metrics import SUCCESS_THRESHOLD, Evaluator, l2_mask, protect, psnr
-from aef_core.metrics.survival import sentences
 from aef_core.perturbation.objective import Zoo
 from aef_core.perturbation.store import Run
+from companion.studies.sentences import sentences
 from companion.widgets.common import View, guarded, new_figure
 from companion.widgets.controls import EditControls, dropdown, rows, slider
 from companion.widgets.pictures import show_faces
