@@ -10,16 +10,16 @@ import torch
 from matplotlib import pyplot as plt
 
 from aef_core.errors import AEFError
+from aef_core.faces import load_faces
 from aef_core.methods import make_method
 from aef_core.metrics import Evaluator, evaluate
 from aef_core.perturbation.store import load_run
 from aef_core.runs import Stopped
 from companion import kept
 from companion.kept import published
-from companion.kept.judging import chosen, schedule_words
-from companion.kept.store import HISTORIES, PATTERNS, RECORDS, Kept, decode, encode, schedule
+from companion.kept.store import HISTORIES, PATTERNS, RECORDS, Kept, decode, encode
 from companion.plots.kept import convergence
-from companion.studies import main_table, study
+from companion.studies import main_table, study, temperature
 from companion.studies.differences import REFERENCE
 
 from .conftest import make_faces, tiny_zoo
@@ -151,7 +151,7 @@ def test_the_judged_table_is_that_of_the_kept_deltas(made) -> None:
     numbers = main_table.summary(table, runs)
     assert list(main_table.view(numbers).index) == [REFERENCE, *LABELS]
     rules = table[table["method"].isin(published.RULES)]
-    assert study.results_table(rules, chosen(runs, LABELS, False)).notna().all(axis=None)
+    assert study.results_table(rules, kept.chosen(runs, LABELS, False)).notna().all(axis=None)
     with pytest.raises(ValueError, match="are in both sets"):
         kept.judged(runs, Evaluator(small_zoo(), make_faces()[:2]))
 
@@ -184,9 +184,9 @@ def test_schedules_are_the_published_ones_or_an_honest_share() -> None:
 
 
 def test_the_schedule_is_told(made) -> None:
-    runs, folder, _ = made
-    assert schedule(folder) == STEPS
-    words = schedule_words(STEPS, runs)
+    runs, _, _ = made
+    assert runs["AEF", 1].scheduled == STEPS
+    words = kept.schedule_words(runs)
     assert words.startswith("11 kept runs, schedules reduced to 3 of 480 steps, 6 optimising faces")
     table = kept.listing(runs)
     assert table.loc["AEF", ["seeds", "steps", "feature steps"]].tolist() == [2, STEPS, 3]
@@ -228,10 +228,58 @@ def test_ranks_that_differ_are_said() -> None:
     ]
 
 
-def test_smoke_makes_a_tiny_set_once_and_other_profiles_load_the_shipped_one() -> None:
+def test_numbers_on_other_faces_are_written_with_their_schedule(
+    made, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    runs, _, _ = made
+    monkeypatch.setattr(main_table, "ASSETS", tmp_path)
+    path = kept.judging.write_judged(runs, small_zoo(), "embedded", None, 3)
+    about, numbers = main_table.load_results(path)
+    assert path == tmp_path / "results" / "methods-embedded.csv"
+    assert about["judged_on"] == "embedded test, 3 faces"
+    assert "schedules reduced to 3 of 480 steps" in about["schedule"]
+    assert set(numbers["method"]) == {REFERENCE, "random", "PGD", "AEF", "max-min (ours)"}
+    test = load_faces("embedded", "test", n=3, size=32)
+    level = evaluate(small_zoo(), test, runs["PGD", 0].delta)
+    level = level[~level["excluded"]].groupby("model")["l2_mask"].mean()
+    assert main_table.levels(numbers).loc["PGD", "min"] == pytest.approx(level.min(), rel=1e-4)
+
+
+def tiny_lab() -> study.Lab:
+    """A smoke lab whose generators and faces are small."""
     zoo, faces = small_zoo(), make_faces()
-    lab = study.open_lab("smoke")
-    lab = replace(lab, zoo=zoo, train=faces, test=faces[4:], evaluator=Evaluator(zoo, faces[4:]))
+    lab, judge = study.open_lab("smoke"), Evaluator(small_zoo(), faces[4:])
+    return replace(lab, zoo=zoo, train=faces[:4], test=faces[4:], evaluator=judge)
+
+
+def test_tau_is_chosen_on_training_faces_that_no_run_has_seen(monkeypatch) -> None:
+    lab, fresh = tiny_lab(), make_faces(4, seed=3)
+    runs = kept.at_hand(lab)
+    unseen = temperature.fresh_faces(runs, 5)
+    assert unseen.names == load_faces("embedded", "train", n=7).names[2:]
+    monkeypatch.setattr(temperature, "fresh_faces", lambda *_: fresh)
+    worst = {}
+    for tau, label in published.TAUS.items():
+        table = evaluate(lab.zoo, fresh, runs[label, 0].delta)
+        worst[tau] = table[~table["excluded"]].groupby("model")["l2_mask"].mean().min()
+    assert temperature.choose_tau(lab) == max(worst, key=worst.get)
+    table = kept.judged(kept.chosen(runs, list(published.TAUS.values())), lab.evaluator)
+    rows = temperature.swept(runs, table, "tau", published.TAUS)
+    assert rows["tau"].unique().tolist() == sorted(published.TAUS)
+    assert (rows.groupby("tau")["weight"].sum() - 1).abs().max() < 1e-3
+
+
+def test_a_live_run_is_the_same_schedule_at_the_profile_s_size() -> None:
+    lab = tiny_lab()
+    lab = replace(lab, profile=replace(lab.profile, steps=9))
+    runs, table = kept.live(lab, ("uniform", "AEF"))
+    loop = runs["AEF", 0].config["loop"]
+    assert (loop["steps"], loop["feature_steps"]) == (3, 3)
+    assert list(table["method"].unique()) == ["uniform", "AEF"]
+
+
+def test_smoke_makes_a_tiny_set_once_and_other_profiles_load_the_shipped_one() -> None:
+    lab = tiny_lab()
     runs = kept.at_hand(lab)
     assert {label for label, _ in runs} >= set(published.SCHEDULES)
     before = sorted(path.name for path in kept.store.home().iterdir())

@@ -45,9 +45,8 @@ def kept(
     """
     from aef_core.models.zoo import load_zoo
     from companion import kept as k
-    from companion.kept.judging import schedule_words, write_judged
+    from companion.kept.judging import write_judged
     from companion.kept.published import FACES
-    from companion.kept.store import schedule
 
     if make and judge:
         raise BadInput("--make and --judge are two calls: make first")
@@ -60,7 +59,7 @@ def kept(
     else:
         runs = k.load(zoo)
     if judge:
-        print(f"numbers in {write_judged(runs, schedule(), zoo, judge, data, faces or 256)}")
+        print(f"numbers in {write_judged(runs, zoo, judge, data, faces or 256)}")
         return
-    print(schedule_words(schedule(), runs))
+    print(k.schedule_words(runs))
     print(k.listing(runs).to_string())

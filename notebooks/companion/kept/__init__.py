@@ -5,9 +5,9 @@ set, `judging` judges it on whatever faces, `convergence` asks which run has set
 """
 
 from companion.kept.convergence import curves, settled
-from companion.kept.judging import disagreements, judged, live
+from companion.kept.judging import chosen, disagreements, judged, live, per_image, schedule_words
 from companion.kept.making import at_hand, make
 from companion.kept.store import KEPT, KeptRun, listing, load, save
 
-__all__ = ["KEPT", "KeptRun", "at_hand", "curves", "disagreements", "judged", "listing",
-           "live", "load", "make", "save", "settled"]  # fmt: skip
+__all__ = ["KEPT", "KeptRun", "at_hand", "chosen", "curves", "disagreements", "judged", "listing",
+           "live", "load", "make", "per_image", "save", "schedule_words", "settled"]  # fmt: skip

@@ -20,7 +20,9 @@ FACES = 128  # that a perturbation is optimised on
 SEEDS = 3
 AVERAGING, STATIC, AEF, TSDF = "uniform", "grad-norm", "AEF", "TSDF"
 AEF_OUTPUTS, MAXMIN = "AEF, outputs alone", "max-min (ours)"
-TAUS = (0.001, 0.01, 0.03)  # AEF's temperature besides 0.1, with one seed each
+UNPOISONED = "TSDF, unpoisoned"
+TAUS = {0.001: "AEF, tau 0.001", 0.01: "AEF, tau 0.01", 0.03: "AEF, tau 0.03", 0.1: AEF}
+BETAS = {0.0: "AEF, beta 0", 0.9: AEF}
 
 
 @dataclass(frozen=True)
@@ -68,8 +70,9 @@ SCHEDULES: dict[str, Schedule] = {
     "PGD": Schedule("pgd"),
     "MI-FGSM": Schedule("mi-fgsm"),
     AEF_OUTPUTS: Schedule("aef", {"inner": 0, "feature_weight": 0.0}),
-    **{f"AEF, tau {tau:g}": Schedule("aef", {"inner": 3, "tau": tau}) for tau in TAUS},
-    "AEF, beta 0": Schedule("aef", {"inner": 3, "beta": 0.0}),
+    UNPOISONED: Schedule("tsdf", {"inner": 3, "poison_steps": 0}),
+    **{TAUS[tau]: Schedule("aef", {"inner": 3, "tau": tau}) for tau in TAUS if TAUS[tau] != AEF},
+    BETAS[0.0]: Schedule("aef", {"inner": 3, "beta": 0.0}),
 }
 METHODS = (RANDOM, "PGD", "MI-FGSM", "CMUA", "FOUND", "DWT", TSDF, AEF, MAXMIN)  # the main table
 RULES = (RANDOM, AVERAGING, STATIC, AEF)

@@ -45,6 +45,7 @@ class KeptRun(Run):
 
     label: str = ""
     stop: str = ""  # what ended it
+    scheduled: int = 0  # of the 480 steps that schedules are a share of
     faces: FaceBatch | None = field(default=None, repr=False)  # it was optimised on
 
     @property
@@ -56,8 +57,8 @@ class KeptRun(Run):
             "settings": made["settings"], "steps": loop["steps"], "batch": loop["batch"],
             "feature steps": loop["feature_steps"], "step size": loop["step_size"],
             "eps": loop["eps"], "faces": made["faces"]["n"], "seconds": self.seconds,
-            "device": made["device"], "stop": self.stop, "zoo": made["zoo"],
-            "faces crc": made["faces"]["crc"],
+            "device": made["device"], "scheduled": self.scheduled, "stop": self.stop,
+            "zoo": made["zoo"], "faces crc": made["faces"]["crc"],
         }  # fmt: skip
 
 
@@ -139,12 +140,8 @@ def load(zoo: Zoo, faces: FaceBatch | None = None, folder: Path = KEPT) -> Kept:
     codes = safetensors.torch.load(content[PATTERNS])
     rows = pd.read_csv(io.BytesIO(gzip.decompress(content[HISTORIES])))
     histories = dict(list(rows.groupby(["label", "seed"], sort=False)))
-    return {_key(run): _run(run, codes, histories, faces) for run in kept["runs"]}
-
-
-def schedule(folder: Path = KEPT) -> int:
-    """The steps that the kept schedules were reduced to; `published.STEPS` if they were not."""
-    return json.loads(_read(folder)[RECORDS])["about"]["steps"]
+    about = kept["about"]["steps"], faces
+    return {_key(run): _run(run, codes, histories, *about) for run in kept["runs"]}
 
 
 def listing(runs: Kept) -> pd.DataFrame:
@@ -161,14 +158,14 @@ def _key(record: dict[str, Any]) -> tuple[str, int]:
     return record["label"], record["config"]["loop"]["seed"]
 
 
-def _run(record: dict, codes: dict, histories: dict, faces: FaceBatch) -> KeptRun:
+def _run(record: dict, codes: dict, histories: dict, steps: int, faces: FaceBatch) -> KeptRun:
     label, seed = key = _key(record)
     config, pattern = record["config"], codes[f"{label}/{seed}"]
     history = histories[key].drop(columns=["label", "seed"]).reset_index(drop=True)
     name = run_hash({"config": config, "codes": sha256(pattern.numpy().tobytes())})
     return KeptRun(
         decode(pattern, config["loop"]["eps"]), history, np.array([record["cosines"]]), config,
-        record["seconds"], home() / f"kept-{name}", label, record["stop"], faces,
+        record["seconds"], home() / f"kept-{name}", label, record["stop"], steps, faces,
     )  # fmt: skip
 
 
