@@ -120,13 +120,13 @@ def test_conflicts_are_counted_over_pairs(tmp_path) -> None:
 
 
 def test_weights_on_the_resistant(tmp_path) -> None:
-    write(tmp_path, "02_strength", levels(aef=(0.5, 0.3, 0.1, 0.4)))
+    write(tmp_path, "02_strength", levels(AEF=(0.5, 0.3, 0.1, 0.4)))
     for weights, word in (
         ((0.1, 0.2, 0.6, 0.1), w.HOLDS),
         ((0.24, 0.25, 0.27, 0.24), w.PART),
         ((0.6, 0.2, 0.1, 0.1), w.NOT),
     ):
-        write(tmp_path, "02_weights", levels(aef=weights))
+        write(tmp_path, "02_weights", levels(AEF=weights))
         assert v.favours_resistant(Evidence("quick", tmp_path)).word == word
 
 
@@ -156,7 +156,7 @@ def test_shares_of_a_reference_are_taken_above_random(tmp_path) -> None:
 def test_weights_of_averaging_are_not_stable_by_merit() -> None:
     for largest, moved, word in ((0.26, 0.0, w.CANNOT), (0.6, 0.01, w.HOLDS), (0.6, 0.3, w.NOT)):
         row = {"largest weight": largest, "generators": 4, "restlessness": moved}
-        found = Evidence("quick", measured={"equilibrium": pd.DataFrame({"aef": row}).T})
+        found = Evidence("quick", measured={"equilibrium": pd.DataFrame({"AEF": row}).T})
         assert v.stable(found).word == word
 
 

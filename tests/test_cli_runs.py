@@ -23,9 +23,7 @@ from aef_core.perturbation import PerturbationConfig
 from aef_core.perturbation.store import run_named
 from aef_core.runs import optimize
 from companion.__main__ import app as tour_app
-from companion.cli import methods as methods_command
 from companion.reproduce import LANES, tour
-from companion.studies import main_table
 
 from .conftest import make_faces, tiny_zoo
 
@@ -167,18 +165,6 @@ def test_a_run_of_another_size_or_kind_is_refused() -> None:
     assert "one perturbation per image" in str(done.exception)
 
 
-def test_numbers_stay_out_of_the_package_unless_asked_for(tmp_path, monkeypatch) -> None:
-    monkeypatch.setattr(methods_command, "open_zoo", lambda *_: tiny_zoo())
-    monkeypatch.setattr(main_table, "ASSETS", tmp_path)
-    few = ("methods", "--only", "FGSM", "--faces", "2", "--train", "2", "--steps", "1")
-    done = call(*few, "--seeds", "1")
-    assert done.exit_code == 0, done.output
-    assert (home() / "methods-embedded.csv").exists()
-    assert not (tmp_path / "results").exists()
-    call(*few, "--seeds", "1", "--write")
-    assert (tmp_path / "results" / "methods-embedded.csv").exists()
-
-
 def test_the_ledger_is_the_last_notebook_of_all() -> None:
     numbers = {p.name[:2] for p in tour(True)} - {p.name[:2] for p in tour()}
     assert numbers - {number for lane in LANES for number in lane} == {"12"}
@@ -197,8 +183,8 @@ def test_the_tour_ends_where_the_extensions_begin(tmp_path: Path) -> None:
         (("optimize", "--steps", "0"), "Invalid value for '--steps'"),
         (("optimize", "--faces", "0"), "--faces"),
         (("evaluate", "abc", "--faces", "0"), "--faces"),
-        (("methods", "--seeds", "0"), "Invalid value for '--seeds'"),
-        (("methods", "--train", "0"), "Invalid value for '--train'"),
+        (("kept", "--seeds", "0"), "Invalid value for '--seeds'"),
+        (("kept", "--steps", "0"), "Invalid value for '--steps'"),
         (("optimize", "--eps", "1e-320"), "eps=1e-320 is zero in float32"),
         (("optimize", "--set", "tau=1e-320"), "tau=1e-320 is zero in float32"),
         (("optimize", "--method", "mgda", "--set", "every=1.5"), "every"),

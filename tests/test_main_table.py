@@ -1,6 +1,4 @@
-"""The main table: what is run, what is computed from it, what is kept; and the sloppy protocols."""
-
-from dataclasses import replace
+"""The main table: what is computed from kept runs, what is stored; and the sloppy protocols."""
 
 import numpy as np
 import pandas as pd
@@ -8,26 +6,21 @@ import pytest
 import torch
 from matplotlib import pyplot as plt
 
-from aef_core.methods import make_method
+from aef_core.config import get_profile
 from aef_core.metrics import Evaluator, evaluate, protect
 from aef_core.perturbation import PerturbationConfig
-from companion.cli.methods import choose
+from companion import kept
 from companion.plots.methods import strength_and_balance
 from companion.studies import main_table as mt
 from companion.studies import protocol
 from companion.studies.differences import REFERENCE
-from companion.studies.planning import minutes, planned_steps, seconds_per_step
-from companion.studies.study import Runs
+from companion.studies.study import Lab, Runs
 
 from .conftest import make_faces, tiny_zoo
 
 CONFIG = PerturbationConfig(steps=2, step_size=0.02, batch=4)
-ENTRIES = {
-    "random": ("random", {}),
-    "PGD": ("pgd", {}),
-    "max-min (ours)": ("max-min", {}),
-    "FGSM per image": ("fgsm", {"universal": False}),
-}
+METHODS = ("random", "PGD", "max-min (ours)")
+PER_IMAGE = "FGSM per image"
 
 
 def small_zoo() -> dict:
@@ -36,38 +29,27 @@ def small_zoo() -> dict:
 
 @pytest.fixture(scope="module")
 def made(tmp_path_factory: pytest.TempPathFactory) -> tuple[Runs, pd.DataFrame]:
+    zoo, folder = small_zoo(), tmp_path_factory.mktemp("kept")
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("AEF_HOME", str(tmp_path_factory.mktemp("home")))
-        judge = Evaluator(small_zoo(), make_faces(4, seed=1))
-        return mt.main_table(small_zoo(), make_faces(), judge, CONFIG, (0, 1), ENTRIES)
+        judge = Evaluator(zoo, make_faces(4, seed=1))
+        runs = kept.make(zoo, make_faces(), 2, 2, labels=METHODS, folder=folder, progress=False)
+        lab = Lab(get_profile("smoke"), zoo, make_faces(), judge.faces, judge, CONFIG)
+        own, alone = kept.per_image(lab, "fgsm")
+        return runs | own, pd.concat([kept.judged(runs, judge), alone], ignore_index=True)
 
 
-def test_every_method_and_seed_is_judged_and_the_references_come_first(made) -> None:
+def test_a_method_per_image_has_a_perturbation_for_each(made) -> None:
     runs, table = made
-    assert list(table["method"].unique()) == [REFERENCE, *ENTRIES]
-    assert set(runs) == {
-        ("specialists: StarGAN", 0), ("specialists: HiSD", 0), ("random", 0), ("random", 1),
-        ("PGD", 0), ("PGD", 1),
-        ("max-min (ours)", 0), ("max-min (ours)", 1), ("FGSM per image", 0),
-    }  # fmt: skip
-    assert runs["FGSM per image", 0].delta.shape[0] == 4
-    levels = runs["max-min (ours)", 0].config["settings"]["single_model"]
+    assert list(table["method"].unique()) == [REFERENCE, *METHODS, PER_IMAGE]
+    assert runs[PER_IMAGE, 0].delta.shape[0] == 4
+
+
+def test_max_min_balances_against_what_the_references_reached(made) -> None:
+    runs, _ = made
+    levels = runs["max-min (ours)", 1].config["settings"]["single_model"]
     alone = [runs[f"specialists: {name}", 0].history["output_mse"].iloc[-1] for name in small_zoo()]
-    assert list(levels) == pytest.approx(alone)
-
-
-def test_the_control_differs_from_aef_in_the_loss_only() -> None:
-    control = dict(mt.ONE_LOSS)
-    name, settings = control.pop("AEF, outputs alone")
-    loops = [make_method(name, **s).loop(CONFIG, 8, small_zoo()) for s in (settings, {})]
-    assert loops[0] == replace(loops[1], feature_weight=0.0)
-    assert all(mt.ENTRIES[label] == entry for label, entry in control.items())
-
-
-def test_the_faces_must_differ() -> None:
-    judge = Evaluator(small_zoo(), make_faces()[2:4])
-    with pytest.raises(ValueError, match="2 faces are in both sets"):
-        mt.main_table(small_zoo(), make_faces(), judge, CONFIG, (0,), ENTRIES)
+    assert list(levels) == pytest.approx(alone, rel=1e-4)
 
 
 def test_shares_are_levels_over_the_references(made) -> None:
@@ -104,7 +86,7 @@ def test_the_summary_holds_the_plain_numbers(made, tmp_path) -> None:
     assert found.to_numpy() == pytest.approx(shares.to_numpy(), nan_ok=True)
     assert survival["max"] == pytest.approx(shares.max())
     seconds = numbers[(numbers["measure"] == "seconds") & (numbers["method"] == "PGD")].iloc[0]
-    assert seconds["value"] == pytest.approx(np.mean([runs["PGD", s].seconds for s in (0, 1)]))
+    assert seconds["value"] == pytest.approx(runs["PGD", 0].seconds)
     alone = numbers[(numbers["measure"] == "seconds") & (numbers["method"] == REFERENCE)].iloc[0]
     both = [runs[f"{REFERENCE}: {name}", 0].seconds for name in small_zoo()]
     assert alone["value"] == pytest.approx(sum(both)), "all references together, not one of them"
@@ -112,7 +94,7 @@ def test_the_summary_holds_the_plain_numbers(made, tmp_path) -> None:
     assert (plain["low"] <= plain["value"] + 1e-9).all()
     assert (plain["value"] <= plain["high"] + 1e-9).all()
     shown = mt.view(numbers)
-    assert list(shown.index) == [REFERENCE, *ENTRIES]
+    assert list(shown.index) == [REFERENCE, *METHODS, PER_IMAGE]
     assert "[" in shown.loc["PGD", "L2_mask min"]
     assert shown.loc["random", "L2_mask HiSD"].endswith("not above random")
     assert not shown.loc[REFERENCE, "L2_mask StarGAN"].endswith("not above random")
@@ -129,25 +111,8 @@ def test_the_summary_holds_the_plain_numbers(made, tmp_path) -> None:
 
 
 def test_numbers_not_measured_are_told_how_to(tmp_path) -> None:
-    with pytest.raises(FileNotFoundError, match=r"python -m companion methods --data lfw"):
+    with pytest.raises(FileNotFoundError, match=r"python -m companion kept --judge lfw"):
         mt.load_results(tmp_path / "methods-lfw.csv")
-
-
-def test_the_plan_counts_steps_and_judging() -> None:
-    judge = Evaluator(small_zoo(), make_faces(8, seed=1))
-    plan = planned_steps(ENTRIES, CONFIG, 6, judge, seeds=3)
-    judging = 8 * (5 + 5) / (3 * 2 * 4)
-    assert plan["PGD"] == pytest.approx(3 * (2 + judging))
-    assert plan["FGSM per image"] == pytest.approx(2 + judging)
-    assert seconds_per_step(small_zoo(), make_faces(), CONFIG) > 0
-    assert (minutes(30.2), minutes(91)) == ("31 s", "2 min")
-
-
-def test_the_command_names_what_the_table_has_not() -> None:
-    assert list(choose(["PGD"], ENTRIES)) == ["random", "PGD"]
-    assert choose(None, ENTRIES) == ENTRIES
-    with pytest.raises(ValueError, match="the table has no method 'pgd'; it has: random, PGD"):
-        choose(["pgd"], ENTRIES)
 
 
 def test_sloppy_choices_change_what_they_say() -> None:

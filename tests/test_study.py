@@ -9,7 +9,6 @@ from aef_core.perturbation import PerturbationConfig
 from companion import plots
 from companion.studies import study
 from companion.studies.references import evaluate_each, single_model
-from companion.studies.temperature import choose_tau
 
 from .conftest import make_faces, tiny_zoo
 
@@ -33,22 +32,6 @@ def test_every_method_seed_image_model_and_edit_is_judged(compared) -> None:
     assert set(runs) == {(m, s) for m in METHODS for s in (0, 1)}
     assert len(table) == 3 * 2 * 5 * (5 + 5 + 13 + 5)
     assert list(table.columns[:2]) == ["method", "seed"]
-
-
-def test_tau_is_chosen_on_training_faces_alone(monkeypatch) -> None:
-    """The judged faces have no part: no run and no judge of the choice ever meets one."""
-    met, compare = [], study.compare
-
-    def watched(zoo, train, judge, *rest):
-        met.append((train.names, judge.faces.names))
-        return compare(zoo, train, judge, *rest)
-
-    monkeypatch.setattr(study, "compare", watched)
-    zoo = {"HiSD": tiny_zoo()["HiSD"]}
-    train, test = make_faces(8), make_faces(3, seed=1)
-    lab = study.Lab(get_profile("smoke"), zoo, train, test, Evaluator(zoo, test), CONFIG)
-    assert choose_tau(lab) in lab.profile.taus
-    assert met == [(train.names[:6], train.names[6:])]
 
 
 def test_optimising_and_evaluation_faces_must_differ() -> None:

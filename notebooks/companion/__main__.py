@@ -3,9 +3,9 @@
 import typer
 
 from aef_core.cli import run
-from companion.cli import bench, detect, methods, project, rules, site
+from companion.cli import bench, detect, kept, project, rules, site
 
-GROUPS = (project, methods, rules, bench, detect, site)
+GROUPS = (project, kept, rules, bench, detect, site)
 
 app = typer.Typer(
     add_completion=False,

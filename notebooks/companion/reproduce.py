@@ -21,8 +21,8 @@ from aef_core.config import REPOSITORY, get_profile, home
 from aef_core.faces.pictures import open_picture
 
 FIRST_EXTENSION = 6  # notebooks below are the tour, from here on the extensions
-# With the extensions these run side by side, each lane in its order: 10 finds the runs of 06 again,
-# 14 those of 08. Not 04, which times and wants the machine for itself; nor 12, which reads what the
+# With the extensions these run side by side, each lane in its order: 14 finds the runs of 08
+# again. Not 04, which times and wants the machine for itself; nor 12, which reads what the
 # others found.
 LANES = (("06", "10"), ("03", "05", "07", "08", "09", "11", "13", "14"))
 WIDEST, PAGE = 1400, 1100  # pixels: wider pictures are stored a page wide

@@ -1,11 +1,11 @@
 """What the notebooks have measured, for the ledger of claims: figures' numbers, and runs again.
 
 A verdict never has a number of its own. It reads the sidecars that the notebooks write beside their
-figures, and what `measure` computes from the stored runs.
+figures, and what `measure` computes from the kept runs.
 """
 
 import json
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -13,19 +13,16 @@ import pandas as pd
 from torch import Tensor
 
 from aef_core.errors import AEFError
-from aef_core.metrics import Evaluator
 from aef_core.metrics.history import last_quarter
-from aef_core.runs import optimize
+from companion import kept
 from companion.config import figures_dir
+from companion.kept import published
 from companion.studies.detection import detection_scores
 from companion.studies.differences import RANDOM, difference
 from companion.studies.equilibrium import maxmin_gap
-from companion.studies.main_table import BUDGETS, ENTRIES, main_table
-from companion.studies.references import evaluate_each, single_model
-from companion.studies.study import Lab, Runs, compare, method_balance
+from companion.studies.study import Lab, Runs, method_balance
 
 RIVALS = ("CMUA", "FOUND", "DWT", "TSDF")
-RULES = {name: (name, {}) for name in (RANDOM, "uniform", "grad-norm", "aef")}
 
 
 class NotMeasured(AEFError, LookupError):
@@ -78,7 +75,7 @@ class Evidence:
 def measure(lab: Lab) -> tuple[dict[str, pd.DataFrame], dict[str, Tensor]]:
     """What no sidecar holds: paired differences, equilibrium, restlessness, detection, separation.
 
-    Runs of notebooks 02 and 06 are found again; without them they are made (minutes).
+    The kept runs, judged on the lab's unseen faces.
 
     Returns
     -------
@@ -86,23 +83,18 @@ def measure(lab: Lab) -> tuple[dict[str, pd.DataFrame], dict[str, Tensor]]:
     patterns : dict of method to Tensor
         The first seed's perturbations of AEF and its rivals.
     """
-    size = lab.profile.name
-    seeds = lab.profile.seeds
-    runs, table = compare(lab.zoo, lab.train, lab.evaluator, RULES, lab.config, seeds)
-    alone = single_model(lab.zoo, lab.train, lab.config)
-    table = pd.concat([table, evaluate_each(alone, lab.evaluator)], ignore_index=True)
-    config = replace(lab.config, steps=BUDGETS[size], feature_steps=0)
-    chosen = {m: ENTRIES[m] for m in (RANDOM, *RIVALS, "AEF", "max-min (ours)")}
-    some = seeds if size != "smoke" else (0,)
-    made, judged = main_table(lab.zoo, lab.train, lab.evaluator, config, some, chosen)
-    patterns = {m: made[m, some[0]].delta for m in ("AEF", *RIVALS)}
+    runs = kept.at_hand(lab)
+    labels = (*published.RULES, *RIVALS, published.MAXMIN, published.UNPOISONED)
+    some = kept.chosen(runs, labels)
+    table = kept.judged(some, lab.evaluator)
+    patterns = {m: some[m, 0].delta for m in ("AEF", *RIVALS)}
     found = {
-        "rules": paired(table, "aef", ("uniform", "grad-norm")),
-        "methods": paired(judged, "AEF", RIVALS),
-        "maxmin": paired(judged, "max-min (ours)", (*RIVALS, "AEF")),
-        "equilibrium": equilibrium(runs),
-        "detection": detection(lab, made, some[0]),
-        "separation": separation(lab, config, judged, some[0]),
+        "rules": paired(table, "AEF", (published.AVERAGING, published.STATIC)),
+        "methods": paired(table, "AEF", RIVALS),
+        "maxmin": paired(table, published.MAXMIN, (*RIVALS, "AEF")),
+        "equilibrium": equilibrium(kept.chosen(some, published.RULES, references=False)),
+        "detection": detection(lab, some),
+        "separation": separation(table),
     }
     return found, patterns
 
@@ -116,7 +108,8 @@ def paired(table: pd.DataFrame, method: str, others: tuple[str, ...]) -> pd.Data
 def equilibrium(runs: Runs) -> pd.DataFrame:
     """Per rule, mean over seeds: relative gap to max-min equilibrium of S, and restlessness.
 
-    Restlessness is the mean change of a weight from one step to the next in the last quarter.
+    Restlessness is the mean change of a weight, over a step, in the last quarter; kept histories
+    have every few steps, so that what swings in between and comes back is not seen.
     """
     rows = []
     for (method, _), run in runs.items():
@@ -124,23 +117,23 @@ def equilibrium(runs: Runs) -> pd.DataFrame:
             continue
         weight = run.history.pivot(index="step", columns="model", values="weight")
         late = last_quarter(run.history)["step"].unique()
-        restless = weight.diff().abs().loc[late].mean().mean()
+        moved = weight.diff().abs().div(weight.index.to_series().diff(), axis=0)
+        restless = moved.loc[late].mean().mean()
         rows.append({"method": method, "relative gap": maxmin_gap(run.history)["relative_gap"],
                      "restlessness": restless, "largest weight": weight.loc[late].mean().max(),
                      "generators": weight.shape[1]})  # fmt: skip
     return pd.DataFrame(rows).groupby("method", sort=False).mean()
 
 
-def detection(lab: Lab, made: Runs, seed: int, n: int = 24) -> pd.DataFrame:
+def detection(lab: Lab, runs: Runs, n: int = 24) -> pd.DataFrame:
     """MTCNN's scores on faces protected by AEF and by TSDF, one row per method."""
     faces = lab.test.images[:n]
-    scores = {m: detection_scores(faces, made[m, seed].delta) for m in ("AEF", "TSDF")}
+    scores = {m: detection_scores(faces, runs[m, 0].delta) for m in ("AEF", "TSDF")}
     return pd.DataFrame(scores).T
 
 
-def separation(lab: Lab, config: Any, judged: pd.DataFrame, seed: int) -> pd.DataFrame:
-    """Balance of TSDF's pattern before and after its poison, and of random signs; same seed."""
-    bare = optimize(lab.zoo, lab.train, "tsdf", replace(config, seed=seed), poison_steps=0)
-    before = Evaluator(lab.zoo, lab.test)(bare.delta).assign(method="interruption only")
-    after = judged[judged["method"].isin(["TSDF", RANDOM]) & (judged["seed"] == seed)]
-    return method_balance(pd.concat([before, after]))
+def separation(table: pd.DataFrame) -> pd.DataFrame:
+    """Balance of TSDF's pattern before and after its poison, and of random signs; first seed."""
+    first = table[table["seed"] == 0]
+    rows = first[first["method"].isin([published.UNPOISONED, published.TSDF, RANDOM])]
+    return method_balance(rows.replace({"method": {published.UNPOISONED: "interruption only"}}))

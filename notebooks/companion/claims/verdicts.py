@@ -67,7 +67,7 @@ def favours_resistant(e: Evidence) -> Verdict:
     """AEF's largest mean weight is on the generator with the least S, at 1.5 times an equal weight
     or more (in part: on that generator, 1.05 times or more)."""
     weight, strength = (
-        t[t["method"] == "aef"].set_index("model")["value"]
+        t[t["method"] == "AEF"].set_index("model")["value"]
         for t in (e.table("02_weights"), e.table("02_strength"))
     )
     right = weight.idxmax() == strength.idxmin()
@@ -112,7 +112,7 @@ def beats_static(e: Evidence) -> Verdict:
 
 def beats_methods(e: Evidence) -> Verdict:
     """AEF's worst generator is clearly higher than that of each of CMUA, FOUND, DWT and TSDF at
-    equal computation (in part: than that of some)."""
+    their published schedules (in part: than that of some)."""
     words = {m: _against(e, "methods", m)[0]["min"] for m in RIVALS}
     better = [m for m, word in words.items() if word == "better"]
     worse = [m for m, word in words.items() if word == "worse"]
@@ -166,7 +166,7 @@ def equilibrium_reached(e: Evidence) -> Verdict:
     averaging by 0.05)."""
     gap = e.table("equilibrium")["relative gap"]
     numbers = ", ".join(f"{m} {v:.2f}" for m, v in gap.items())
-    word = grade(gap["aef"] <= 0.1, gap["uniform"] - gap["aef"] >= SMALLEST_EFFECT)
+    word = grade(gap["AEF"] <= 0.1, gap["uniform"] - gap["AEF"] >= SMALLEST_EFFECT)
     return Verdict(word, f"relative gap: {numbers}")
 
 
@@ -190,7 +190,7 @@ def stable(e: Evidence) -> Verdict:
     """In the last quarter of AEF's runs a weight moves by less than 0.02 a step on average (in
     part: 0.1); judged only where AEF's largest weight is 1.5 times an equal one or more: weights
     that stay those of averaging have nothing to swing with."""
-    row = e.table("equilibrium").loc["aef"]
+    row = e.table("equilibrium").loc["AEF"]
     times = row["largest weight"] * row["generators"]
     numbers = f"{row['restlessness']:.4f} a step; largest weight {times:.2f} times an equal one"
     if times < 1.5:
@@ -226,7 +226,7 @@ def other_faces(e: Evidence) -> Verdict:
     words, said = {}, []
     for data in ("celeba", "lfw"):
         if not (path := results_path(data)).exists():
-            return Verdict(OPEN, f"python -m companion methods --data {data} --root PATH --write")
+            return Verdict(OPEN, f"python -m companion kept --judge {data} --data PATH")
         numbers = load_results(path)[1]
         least = numbers[numbers["model"] == "min"].set_index(["measure", "method"])
         if AHEAD not in least.index.get_level_values("measure"):

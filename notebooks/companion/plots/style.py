@@ -22,6 +22,7 @@ from companion.provenance import weights
 
 _PALETTE = sns.color_palette("colorblind").as_hex()
 METHOD_COLOURS = {"uniform": _PALETTE[7], "grad-norm": _PALETTE[9], "aef": _PALETTE[4]}
+METHOD_COLOURS["AEF"] = METHOD_COLOURS["aef"]
 # for figures that place their own axes: "none" does not outlive saving with a tight box
 OWN_LAYOUT = PlaceHolderLayoutEngine(adjust_compatible=True, colorbar_gridspec=True)
 

@@ -1,4 +1,4 @@
-"""What the explorer shows: methods of the main table on one zoo, with one seed."""
+"""What the explorer shows: kept runs, and two short ones to replay."""
 
 from dataclasses import dataclass
 
@@ -6,21 +6,19 @@ import pandas as pd
 from torch import Tensor
 
 from aef_core.faces import FaceBatch
-from aef_core.perturbation import PerturbationConfig
 from aef_core.perturbation.objective import Zoo
+from companion import kept
+from companion.kept import published
 from companion.studies.differences import RANDOM, REFERENCE
-from companion.studies.main_table import BUDGETS, ENTRIES, Entry, main_table
 from companion.studies.study import open_lab
 
 OWN = "for it alone"
 """Label of the single-model references: each generator's pattern was made for it alone."""
-NAMES = {RANDOM: "random signs", REFERENCE: OWN, "max-min (ours)": "max-min"}
-SHOWN: dict[str, Entry] = {
-    RANDOM: ENTRIES[RANDOM],
-    "averaging": ("uniform", {}),
-    **{label: ENTRIES[label] for label in ("CMUA", "FOUND", "TSDF", "AEF", "max-min (ours)")},
-}
-RECORDED = ("AEF", "averaging")  # whose runs are offered for replay
+NAMES = {RANDOM: "random signs", REFERENCE: OWN, published.AVERAGING: "averaging",
+         published.MAXMIN: "max-min"}  # fmt: skip
+SHOWN = (RANDOM, published.AVERAGING, "CMUA", "FOUND", published.TSDF, published.AEF,
+         published.MAXMIN)  # fmt: skip
+RECORDED = (published.AEF, published.AVERAGING)  # optimised anew: a replay needs every step
 
 
 @dataclass(frozen=True)
@@ -35,7 +33,7 @@ class Show:
     patterns : dict of method to dict of generator to Tensor, shape [1, 3, H, W]
         What protects a photo from a generator. Universal methods have one pattern for all.
     verdicts : DataFrame
-        As from `study.compare`, methods under the names shown.
+        As from `kept.judged`, methods under the names shown.
     histories : dict of label to DataFrame
         Of recorded runs, as `Run.history`.
     """
@@ -48,7 +46,7 @@ class Show:
 
 
 def gather(profile: str | None = None) -> Show:
-    """Optimise and judge the methods shown; finished runs are found again.
+    """Judge the kept runs of the methods shown; make the two for replay, or find them.
 
     Parameters
     ----------
@@ -56,10 +54,12 @@ def gather(profile: str | None = None) -> Show:
         `AEF_PROFILE` or "quick" by default.
     """
     lab = open_lab(profile)
-    config = PerturbationConfig(steps=BUDGETS[lab.profile.name], step_size=lab.config.step_size)
-    runs, table = main_table(lab.zoo, lab.train, lab.evaluator, config, (0,), SHOWN)
+    first = {key: run for key, run in kept.at_hand(lab).items() if key[1] == 0}
+    runs = kept.chosen(first, SHOWN)
+    table = kept.judged(runs, lab.evaluator)
     patterns = {NAMES.get(m, m): dict.fromkeys(lab.zoo, runs[m, 0].delta) for m in SHOWN}
     patterns[OWN] = {name: runs[f"{REFERENCE}: {name}", 0].delta for name in lab.zoo}
     table = table.assign(method=table["method"].replace(NAMES))
-    histories = {label: runs[label, 0].history for label in RECORDED}
+    made, _ = kept.live(lab, RECORDED)
+    histories = {NAMES.get(label, label): made[label, 0].history for label in RECORDED}
     return Show(lab.zoo, lab.test, patterns, table, histories)

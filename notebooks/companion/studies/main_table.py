@@ -1,13 +1,10 @@
 """The main table: every method against every generator, under one protocol.
 
-Equal computation for all universal methods, the same faces, edits, budget and judge; at least three
-seeds outside the smoke profile; intervals as `metrics.statistics` says. Per-image methods see the
-judged faces themselves, as in use, so they stand apart. Above all methods are the single-model
-references, random signs are the floor.
+The same faces, edits, budget and judge for all; intervals as `metrics.statistics` says. Per-image
+methods see the judged faces themselves, as in use, so they stand apart. Above all methods are the
+single-model references, random signs are the floor. Runs and tables come from `companion.kept`.
 """
 
-from collections.abc import Iterable, Mapping
-from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -15,111 +12,16 @@ import pandas as pd
 
 from aef_core.atomic import write_text
 from aef_core.errors import NotFound
-from aef_core.faces import FaceBatch
-from aef_core.jobs import Job, map_runs
-from aef_core.metrics import Evaluator
 from aef_core.metrics.statistics import bootstrap_means, interval
-from aef_core.perturbation import PerturbationConfig
-from aef_core.perturbation.objective import Zoo
 from companion.config import ASSETS
-from companion.studies.differences import (
-    ABOVE_NOTHING,
-    RANDOM,
-    REFERENCE,
-    balance_draws,
-    over_seeds,
-)
+from companion.studies.differences import ABOVE_NOTHING, balance_draws, over_seeds
 from companion.studies.judgement import OVER, SHARE, judgement, paired, ranked, shares, tidy
-from companion.studies.references import (
-    evaluate_each,
-    levels_reached,
-    outputs_alone,
-    single_model,
-)
-from companion.studies.study import Runs, labelled, refuse_overlap
+from companion.studies.study import Runs
 
-__all__ = ["ENTRIES", "ONE_LOSS", "levels", "load_results", "main_table", "paired",
-           "ranked", "results_path", "save_results", "shares", "summary", "view"]  # fmt: skip
+__all__ = ["levels", "load_results", "paired", "ranked", "results_path", "save_results",
+           "shares", "summary", "view"]  # fmt: skip
 
-Entry = tuple[str, dict[str, Any]]
-
-ENTRIES: dict[str, Entry] = {
-    RANDOM: (RANDOM, {}),
-    "FGSM": ("fgsm", {}),
-    "PGD": ("pgd", {}),
-    "MI-FGSM": ("mi-fgsm", {}),
-    "CMUA": ("cmua", {}),
-    "FOUND": ("found", {}),
-    "DWT": ("dwt", {}),
-    "TSDF": ("tsdf", {}),
-    "AEF": ("aef", {}),
-    "max-min (ours)": ("max-min", {}),
-    "FGSM per image": ("fgsm", {"universal": False}),
-    "PGD per image": ("pgd", {"universal": False}),
-    "MI-FGSM per image": ("mi-fgsm", {"universal": False}),
-}
-ONE_LOSS: dict[str, Entry] = {
-    RANDOM: ENTRIES[RANDOM],
-    "PGD": ENTRIES["PGD"],
-    "AEF": ENTRIES["AEF"],
-    "AEF, outputs alone": ("aef", {"feature_weight": 0.0}),
-    "max-min (ours)": ENTRIES["max-min (ours)"],
-}
-"""AEF with the loss of the references, beside what it is to be compared with."""
-BUDGETS = {"smoke": 2, "quick": 40, "paper": 480}  # plain steps a method may spend, by profile
 MEASURES = {"l2_mask": "L2_mask", "interrupted": "SR_mask"}
-
-
-def main_table(
-    zoo: Zoo,
-    train: FaceBatch,
-    evaluator: Evaluator,
-    config: PerturbationConfig,
-    seeds: Iterable[int] = (0, 1, 2),
-    entries: Mapping[str, Entry] = ENTRIES,
-    scheduler: str | None = None,
-) -> tuple[Runs, pd.DataFrame]:
-    """Optimise and judge every method with every seed, after the single-model references.
-
-    Parameters
-    ----------
-    config : PerturbationConfig
-        Budget, step size and batch; `steps` is the computation each method may spend.
-    entries : mapping of label to (method, settings)
-        Methods with `universal=False` run with the first seed only, on the evaluator's faces.
-    scheduler : str, optional
-        As in `map_runs`.
-
-    Returns
-    -------
-    runs : dict of (label, seed) to Run; references under (`REFERENCE: NAME`, seed).
-    table : DataFrame
-        As from `study.compare`: a row per method, seed, image, generator and edit.
-    """
-    refuse_overlap(train, evaluator.faces)
-    seeds = tuple(seeds)
-    first = outputs_alone(replace(config, seed=seeds[0]))
-    alone = single_model(zoo, train, first, scheduler=scheduler)
-    references = {(f"{REFERENCE}: {name}", seeds[0]): run for name, run in alone.items()}
-    levels_alone = {"single_model": levels_reached(alone)}
-    jobs = [
-        Job(
-            method,
-            (levels_alone if method == "max-min" else {}) | settings,
-            replace(config, seed=seed),
-            label,
-            faces=None if universal(entries[label]) else evaluator.faces,
-        )
-        for label, (method, settings) in entries.items()
-        for seed in (seeds if universal(entries[label]) else seeds[:1])
-    ]
-    runs, table = labelled(jobs, *map_runs(zoo, train, jobs, evaluator, scheduler=scheduler))
-    return references | runs, pd.concat([evaluate_each(alone, evaluator), table], ignore_index=True)
-
-
-def universal(entry: Entry) -> bool:
-    """Whether an entry makes one perturbation for all photos."""
-    return entry[1].get("universal", True)
 
 
 def summary(table: pd.DataFrame, runs: Runs) -> pd.DataFrame:
@@ -222,7 +124,7 @@ def load_results(path: Path) -> tuple[dict[str, str], pd.DataFrame]:
         data = path.stem.removeprefix("methods-")
         raise NotFound(
             f"{path.name} is not there: measure it with "
-            f"`python -m companion methods --data {data} --root PATH --write`"
+            f"`python -m companion kept --judge {data} --data PATH`"
         )
     lines = path.read_text().splitlines()
     head = [line[2:].split(": ", 1) for line in lines if line.startswith("# ")]

@@ -66,9 +66,9 @@ def rule_points(table: pd.DataFrame, taus: pd.DataFrame) -> pd.DataFrame:
     Parameters
     ----------
     table : DataFrame
-        From `study.compare`, with the methods "uniform" and "grad-norm" among others.
+        From `kept.judged`, with the methods "uniform" and "grad-norm" among others.
     taus : DataFrame
-        From `study.sweep` over tau.
+        From `temperature.swept` over tau.
 
     Returns
     -------

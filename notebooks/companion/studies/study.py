@@ -16,7 +16,7 @@ from aef_core.faces import FaceBatch, load_faces
 from aef_core.faces.sources import SIDE
 from aef_core.jobs import Job, map_runs
 from aef_core.metrics import Evaluator, nonempty_mean, protect
-from aef_core.metrics.history import last_quarter, late_means
+from aef_core.metrics.history import last_quarter
 from aef_core.metrics.statistics import intervals as intervals
 from aef_core.metrics.statistics import method_balance
 from aef_core.models import DeepfakeModel
@@ -25,6 +25,7 @@ from aef_core.perturbation import PerturbationConfig
 from aef_core.perturbation.objective import Zoo
 from aef_core.perturbation.store import Run
 from companion.bench.subjects import random_zoo
+from companion.studies.differences import REFERENCE as REFERENCE
 from companion.studies.differences import above_random
 from companion.studies.differences import difference as difference
 from companion.studies.differences import verdict as verdict
@@ -131,34 +132,6 @@ def results_table(table: pd.DataFrame, runs: Runs) -> pd.DataFrame:
     late = [(m, equilibrium_residual(last_quarter(r.history)).mean()) for (m, _), r in runs.items()]
     residuals = pd.DataFrame(late, columns=["method", "residual"]).groupby("method").mean()
     return view.join(visible).join(residuals).assign(**{"not above random": idle})
-
-
-def sweep(
-    zoo: Zoo,
-    train: FaceBatch,
-    evaluator: Evaluator,
-    config: PerturbationConfig,
-    setting: str,
-    values: Iterable[float],
-    **fixed: float,
-) -> pd.DataFrame:
-    """AEF over values of one of its settings, seed 0.
-
-    Returns
-    -------
-    DataFrame with columns `setting`, model, l2_mask and weight (mean over the last quarter).
-    """
-    methods = {str(v): ("aef", {**fixed, setting: v}) for v in values}
-    runs, table = compare(zoo, train, evaluator, methods, config)
-    rows = model_means(table).rename("l2_mask").reset_index()
-    late = {
-        (label, model): weight
-        for (label, _), run in runs.items()
-        for model, weight in late_means(run.history)["weight"].items()
-    }
-    rows["weight"] = [late[key] for key in zip(rows["method"], rows["model"], strict=True)]
-    rows.insert(0, setting, rows.pop("method").astype(float))
-    return rows
 
 
 @dataclass(frozen=True)

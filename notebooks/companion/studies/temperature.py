@@ -1,26 +1,56 @@
-"""AEF's temperature, chosen on a slice of the training faces."""
+"""AEF's temperature and memory: kept runs, and the temperature chosen on faces of its own."""
+
+from collections.abc import Mapping
 
 import pandas as pd
 
+from aef_core.faces import FaceBatch, load_faces
 from aef_core.metrics import Evaluator
-from companion.studies.study import Lab, sweep
+from aef_core.metrics.history import late_means
+from companion.kept.judging import judged
+from companion.kept.making import at_hand
+from companion.kept.published import TAUS
+from companion.kept.store import Kept
+from companion.studies.study import Lab, model_means
 
-HELD_OUT = 0.25  # of the training faces
 
+def swept(runs: Kept, table: pd.DataFrame, name: str, labels: Mapping[float, str]) -> pd.DataFrame:
+    """Kept runs that differ in one setting of AEF, first seed.
 
-def sweep_on_slice(lab: Lab) -> pd.DataFrame:
-    """`study.sweep` over the profile's temperatures within the training faces.
+    Parameters
+    ----------
+    table : DataFrame
+        From `kept.judged`, of these runs among others.
+    name : str
+        What to call the setting.
+    labels : mapping of its value to the run's label
+        `published.TAUS` or `published.BETAS`.
 
-    Optimised on the first three quarters of them, judged on the last quarter; seed 0.
+    Returns
+    -------
+    DataFrame with columns `name`, model, l2_mask and weight (mean over the last quarter).
     """
-    hold = max(1, round(HELD_OUT * len(lab.train)))
-    judge = Evaluator(lab.zoo, lab.train[-hold:])
-    return sweep(lab.zoo, lab.train[:-hold], judge, lab.config, "tau", lab.profile.taus)
+    first = table[table["seed"] == 0]
+    levels, parts = model_means(first), []
+    for value, label in sorted(labels.items()):
+        rows = levels[label].rename("l2_mask").to_frame()
+        rows["weight"] = late_means(runs[label, 0].history)["weight"]
+        parts.append(rows.reset_index().assign(**{name: value}))
+    return pd.concat(parts, ignore_index=True)[[name, "model", "l2_mask", "weight"]]
 
 
 def choose_tau(lab: Lab) -> float:
-    """The temperature whose worst generator has the highest mean L2_mask on a slice of `lab.train`.
+    """The temperature whose worst generator has the highest mean L2_mask on `fresh_faces`.
 
     The evaluation faces stay unseen: a setting chosen on them would be judged too kindly.
     """
-    return float(sweep_on_slice(lab).groupby("tau")["l2_mask"].min().idxmax())
+    runs = at_hand(lab)
+    some = {(label, 0): runs[label, 0] for label in TAUS.values()}
+    table = judged(some, Evaluator(lab.zoo, fresh_faces(some, lab.profile.n_test)))
+    return float(swept(some, table, "tau", TAUS).groupby("tau")["l2_mask"].min().idxmax())
+
+
+def fresh_faces(runs: Kept, n: int) -> FaceBatch:
+    """The `n` embedded training faces after those that the kept runs were optimised on."""
+    seen = max(len(run.faces) for run in runs.values())
+    return load_faces("embedded", "train", n=seen + n)[seen:]

@@ -6,6 +6,7 @@ signs of the same size do is the floor: what is not clearly above it has not tra
 
 from collections.abc import Iterable, Mapping
 from dataclasses import replace
+from typing import Any
 
 import pandas as pd
 from tqdm.auto import tqdm
@@ -20,9 +21,10 @@ from aef_core.perturbation.objective import Zoo
 from aef_core.perturbation.store import Run
 from aef_core.runs import optimize
 from companion.studies.differences import RANDOM
-from companion.studies.main_table import Entry
 from companion.studies.references import levels_reached
 from companion.studies.study import refuse_overlap
+
+Entry = tuple[str, dict[str, Any]]  # method and its settings
 
 ENTRIES: dict[str, Entry] = {
     "averaging": ("mi-fgsm", {}),
@@ -34,6 +36,7 @@ ENTRIES: dict[str, Entry] = {
     "AEF": ("aef", {}),
     "max-min (ours)": ("max-min", {}),
 }
+STEPS = {"smoke": 2, "quick": 40, "paper": 480}  # plain steps of a method, by profile
 INSIDE, OUTSIDE = "optimised on", "left out"
 
 
@@ -59,7 +62,7 @@ def on_all(
     seeds: Iterable[int] = (0,),
     entries: Mapping[str, Entry] = ENTRIES,
 ) -> dict[tuple[str, int], Run]:
-    """Every method with every seed on the whole zoo; those of notebook 06 are found again."""
+    """Every method with every seed on the whole zoo."""
     todo = [(label, seed) for label in entries for seed in seeds]
     return {
         (label, seed): optimize_entry(entries[label], zoo, train, replace(config, seed=seed), alone)

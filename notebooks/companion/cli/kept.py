@@ -1,0 +1,65 @@
+"""The command of the kept perturbations: make them, judge them on other faces, list them."""
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from aef_core.cli.shared import Scheduler
+from aef_core.errors import BadInput
+from companion.cli import examples
+
+app = typer.Typer()
+
+
+@app.command(
+    epilog=examples(
+        "kept",
+        "kept --make",
+        "kept --make --steps 40 --faces 32 --seeds 1",
+        "kept --judge celeba --data celeba.zip",
+        "kept --judge lfw --data lfw.zip --faces 500",
+    )
+)
+def kept(
+    make: Annotated[
+        bool, typer.Option("--make", help="optimise every method at its published schedule")
+    ] = False,
+    steps: Annotated[
+        int, typer.Option(min=1, help="with --make: all schedules reduced to this share of 480")
+    ] = 480,
+    seeds: Annotated[int, typer.Option(min=1, help="with --make: at most so many each")] = 3,
+    judge: Annotated[
+        str | None, typer.Option(help="celeba or lfw: judge on its test faces, keep the numbers")
+    ] = None,
+    data: Annotated[Path | None, typer.Option(help="with --judge: folder or zip of it")] = None,
+    faces: Annotated[
+        int | None, typer.Option(min=1, help="to optimise on (128), or to judge on (256)")
+    ] = None,
+    scheduler: Scheduler = None,
+) -> None:
+    """Kept perturbations: made once, at published schedules; without an option they are listed.
+
+    `--make` writes to the package; stopped, the same call goes on where it was. `--judge` makes
+    forward passes only. Both run on `AEF_DEVICE`, a GPU if there is one.
+    """
+    from aef_core.models.zoo import load_zoo
+    from companion import kept as k
+    from companion.kept.judging import write_judged
+    from companion.kept.published import FACES
+
+    if make and judge:
+        raise BadInput("--make and --judge are two calls: make first")
+    zoo = load_zoo()
+    if make:
+        from aef_core.faces import load_faces
+
+        train = load_faces("embedded", "train", n=faces or FACES)
+        runs = k.make(zoo, train, steps, seeds, scheduler=scheduler)
+    else:
+        runs = k.load(zoo)
+    if judge:
+        print(f"numbers in {write_judged(runs, zoo, judge, data, faces or 256)}")
+        return
+    print(k.schedule_words(runs))
+    print(k.listing(runs).to_string())

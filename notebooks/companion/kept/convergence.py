@@ -1,0 +1,49 @@
+"""Which run has settled? Worst and mean interruption against steps, from kept histories."""
+
+import pandas as pd
+
+from companion.kept.store import Kept
+from companion.studies.differences import RANDOM, REFERENCE
+
+SETTLED = 0.01  # relative change that counts as none
+PART = 5  # the last fifth is compared with the fifth before: about a hundred of 480 steps
+
+
+def curves(runs: Kept) -> pd.DataFrame:
+    """Interruption of the optimising batch against steps, for each run that has more than one.
+
+    Returns
+    -------
+    DataFrame with columns label, seed, step, worst and mean: the least and the mean over generators
+    of the output MSE, each smoothed over a tenth of the kept steps.
+    """
+    parts = []
+    for (label, seed), run in runs.items():
+        if label == RANDOM or label.startswith(REFERENCE):
+            continue
+        wide = run.history.pivot(index="step", columns="model", values="output_mse")
+        wide = wide[[name for name in wide if name in run.config["zoo"]]].dropna(how="all")
+        smooth = wide.rolling(max(1, len(wide) // 10), min_periods=1).mean()
+        both = pd.DataFrame({"worst": smooth.min(axis=1), "mean": smooth.mean(axis=1)})
+        parts.append(both.reset_index().assign(label=label, seed=seed))
+    table = pd.concat(parts, ignore_index=True)
+    return table[["label", "seed", "step", "worst", "mean"]]
+
+
+def settled(lines: pd.DataFrame) -> pd.DataFrame:
+    """Change of `curves` from the last fifth but one to the last, in parts of the former.
+
+    Returns
+    -------
+    DataFrame indexed by label: worst and mean (of the seed that moved most) and `settled`, whether
+    both changed by less than `SETTLED`.
+    """
+    rows = {}
+    for key, line in lines.groupby(["label", "seed"], sort=False):
+        end = line["step"].max() + 1
+        late = line[line["step"] >= end - max(1, end // PART)]
+        before = line[line["step"] < late["step"].min()].tail(len(late))
+        former = before[["worst", "mean"]].mean()
+        rows[key] = (late[["worst", "mean"]].mean() / former - 1).abs()
+    change = pd.DataFrame(rows).T.groupby(level=0, sort=False).max()
+    return change.assign(settled=(change < SETTLED).all(axis=1))

@@ -1,0 +1,72 @@
+"""Making the kept set, once: on a GPU minutes, on two cores a night. A stopped call goes on."""
+
+from collections.abc import Callable, Sequence
+from pathlib import Path
+
+from aef_core.config import home
+from aef_core.errors import BadInput, NotFound
+from aef_core.faces import FaceBatch
+from aef_core.jobs import map_runs
+from aef_core.perturbation import State
+from aef_core.perturbation.objective import Zoo
+from aef_core.perturbation.store import Run
+from companion.kept import published
+from companion.kept.store import KEPT, Kept, load, save
+from companion.studies.differences import REFERENCE
+from companion.studies.references import levels_reached, single_model
+from companion.studies.study import Lab
+
+
+def make(
+    zoo: Zoo,
+    faces: FaceBatch,
+    steps: int = published.STEPS,
+    seeds: int = published.SEEDS,
+    *,
+    labels: Sequence[str] = (),
+    folder: Path = KEPT,
+    scheduler: str | None = None,
+    progress: bool = True,
+    on_step: Callable[[State], None] | None = None,
+) -> Kept:
+    """Make every run of `published` and write the set; finished runs are found again.
+
+    Parameters
+    ----------
+    faces : FaceBatch
+        Faces to optimise on.
+    steps : int
+        `published.STEPS`, or less for schedules reduced in proportion; the set says which.
+    seeds : int
+        At most so many of each method.
+    labels : sequence of str
+        Only these methods of `published.SCHEDULES`; the references are always made.
+    scheduler, progress, on_step
+        As in `map_runs`.
+    """
+    if not 1 <= steps <= published.STEPS:
+        raise BadInput(f"steps must lie in 1 .. {published.STEPS}, got {steps}")
+    config = published.reference_config(steps)
+    alone = single_model(zoo, faces, config, scheduler=scheduler, progress=progress)
+    jobs = [*published.jobs(zoo, len(faces), steps, seeds, levels_reached(alone), labels)]
+    made, _ = map_runs(zoo, faces, jobs, scheduler=scheduler, progress=progress, on_step=on_step)
+    runs: dict[tuple[str, int], Run] = {
+        (f"{REFERENCE}: {name}", config.seed): run for name, run in alone.items()
+    }
+    runs |= {(job.label, job.config.seed): run for job, run in zip(jobs, made, strict=True)}
+    save(runs, steps, folder)
+    return load(zoo, faces, folder)
+
+
+def at_hand(lab: Lab) -> Kept:
+    """The kept runs for a notebook: of the embedded zoo, or in smoke a tiny set made on the spot.
+
+    Raises as `load` does.
+    """
+    if lab.profile.name != "smoke":
+        return load(lab.zoo)
+    folder, faces = home() / "kept", lab.train[:2]
+    try:
+        return load(lab.zoo, faces, folder)
+    except NotFound:
+        return make(lab.zoo, faces, 1, len(lab.profile.seeds), folder=folder, progress=False)
