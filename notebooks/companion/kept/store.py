@@ -1,7 +1,7 @@
 """How kept perturbations lie in the package: three files, read whole or not at all.
 
-`perturbations.safetensors` holds one int8 tensor [3, S, S] a run, named LABEL/SEED: delta / eps in
-127ths, so that a pixel is within eps / 254 of what was optimised. `histories.csv.gz` holds every
+`perturbations.safetensors.gz` holds one int8 tensor [3, S, S] a run, named LABEL/SEED: delta / eps
+in 127ths, so that a pixel is within eps / 254 of what was optimised. `histories.csv.gz` holds every
 few steps of each run, `runs.json` the records, and the checksums of the other two: it is written
 last, so a set that was cut off in between is refused.
 """
@@ -32,7 +32,7 @@ from companion.config import ASSETS
 KEPT = ASSETS / "kept"
 LEVELS = 127  # int8 codes of +-eps
 ROWS = 48  # steps of a run that its history keeps, about
-PATTERNS, HISTORIES, RECORDS = "perturbations.safetensors", "histories.csv.gz", "runs.json"
+PATTERNS, HISTORIES, RECORDS = "perturbations.safetensors.gz", "histories.csv.gz", "runs.json"
 AGAIN = "make them with `python -m companion kept --make`"
 
 
@@ -92,7 +92,7 @@ def save(runs: Mapping[tuple[str, int], Run], steps: int, folder: Path = KEPT) -
                         "config": run.config})  # fmt: skip
     rows = pd.concat(histories, ignore_index=True).to_csv(index=False, float_format="%.5g")
     content = {
-        PATTERNS: safetensors.torch.save(codes),
+        PATTERNS: gzip.compress(safetensors.torch.save(codes), mtime=0),
         HISTORIES: gzip.compress(rows.encode(), mtime=0),
     }
     about = {"steps": steps, "sha256": {name: sha256(part) for name, part in content.items()}}
@@ -137,7 +137,7 @@ def load(zoo: Zoo, faces: FaceBatch | None = None, folder: Path = KEPT) -> Kept:
     if made["faces"]["crc"] != faces.fingerprint():
         raise BadInput(f"{folder} was made on other faces ({made['faces']['crc']}, these are "
                        f"{faces.fingerprint()}): {AGAIN}")  # fmt: skip
-    codes = safetensors.torch.load(content[PATTERNS])
+    codes = safetensors.torch.load(gzip.decompress(content[PATTERNS]))
     rows = pd.read_csv(io.BytesIO(gzip.decompress(content[HISTORIES])))
     histories = dict(list(rows.groupby(["label", "seed"], sort=False)))
     about = kept["about"]["steps"], faces
