@@ -285,5 +285,7 @@ def test_smoke_makes_a_tiny_set_once_and_other_profiles_load_the_shipped_one() -
     before = sorted(path.name for path in kept.store.home().iterdir())
     assert kept.at_hand(lab).keys() == runs.keys()
     assert sorted(path.name for path in kept.store.home().iterdir()) == before
+    (kept.store.home() / "kept" / HISTORIES).write_bytes(b"of an older format")
+    assert kept.at_hand(lab).keys() == runs.keys()
     with pytest.raises(ValueError, match="made against"):
         kept.at_hand(replace(lab, profile=replace(lab.profile, name="quick")))

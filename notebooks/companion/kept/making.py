@@ -4,7 +4,7 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 
 from aef_core.config import home
-from aef_core.errors import BadInput, NotFound
+from aef_core.errors import AEFError, BadInput
 from aef_core.faces import FaceBatch
 from aef_core.jobs import map_runs
 from aef_core.perturbation import State
@@ -68,5 +68,5 @@ def at_hand(lab: Lab) -> Kept:
     folder, faces = home() / "kept", lab.train[:2]
     try:
         return load(lab.zoo, faces, folder)
-    except NotFound:
+    except AEFError:  # none yet, or one of an earlier list
         return make(lab.zoo, faces, 1, len(lab.profile.seeds), folder=folder, progress=False)
