@@ -12,7 +12,7 @@ from aef_core.models.zoo import OFFICIAL
 
 COMMANDS = {
     "aef_core": ("zoo", "optimize", "evaluate", "protect"),
-    "companion": ("reproduce", "faces", "bench", "methods"),
+    "companion": ("reproduce", "faces", "bench", "kept"),
 }
 
 

@@ -230,13 +230,10 @@ def encoded(image: Image.Image) -> bytes:
 
 def bad_uploads() -> Iterator[tuple[bytes, str]]:
     yield b"not an image", "bad.png cannot be read (not an image"
-    yield encoded(Image.new("I;16", (64, 64))), "bad.png has 16 bits a channel"
     yield encoded(Image.new("RGB", (96, 96), "grey")), "bad.png: no face found in this image of 96"
 
 
-@pytest.mark.parametrize(
-    ("content", "reason"), list(bad_uploads()), ids=("text", "16 bits", "no face")
-)
+@pytest.mark.parametrize(("content", "reason"), list(bad_uploads()), ids=("text", "no face"))
 def test_viewer_refuses_an_upload_with_a_reason(
     viewer: widgets.BeforeAfter, content: bytes, reason: str
 ) -> None:

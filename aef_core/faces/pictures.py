@@ -124,7 +124,8 @@ def encode_like(
         sampling = max(get_sampling(original), 0)  # -1: grey, or none of the usual
         suffix, options = ".jpg", {"qtables": tables, "subsampling": sampling}
     profile, dropped = _rgb_profile(original)
-    file, kind = io.BytesIO(), "JPEG" if options else "PNG"
+    file = io.BytesIO()
+    kind = "JPEG" if options else "PNG"
     changed.save(file, kind, exif=exif, icc_profile=profile, **options)
     was = "16 bits a channel" if original.info["16 bits"] else BANDS.get(original.getbands()[0])
     remarks = (was and f"its {was} became 8-bit RGB", told, dropped)

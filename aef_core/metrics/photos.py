@@ -21,7 +21,8 @@ Copy = Callable[[Image.Image], Image.Image]
 
 
 def _jpeg(picture: Image.Image) -> Image.Image:
-    picture.save(file := io.BytesIO(), "JPEG", quality=75)
+    file = io.BytesIO()
+    picture.save(file, "JPEG", quality=75)
     return open_picture(file.getvalue())
 
 

@@ -18,14 +18,13 @@ from companion.zoo.recipes import RECIPES
 
 def main(
     photos: Annotated[Path, typer.Option(help="folder with the two CelebA archives")],
-    out: Annotated[Path, typer.Option(help="where checkpoints, logs and pictures go")],
+    out: Annotated[Path, typer.Option(help="where checkpoints, log and pictures go")],
     within: Annotated[float, typer.Option(help="minutes of each training")],
     models: Annotated[list[str] | None, typer.Option("--model", help="all by default")] = None,
     batch: Annotated[int, typer.Option(help="faces a step")] = 16,
     starts: Annotated[Path | None, typer.Option(help="folder of weights to start from")] = None,
 ) -> None:
-    """Train all, wait, and name those that failed; what each one says is in OUT/NAME.log."""
-    out.mkdir(parents=True, exist_ok=True)
+    """Train all, wait, and name those that failed."""
     running = {}
     for model in models or RECIPES:
         options = {"photos": photos, "out": out, "within": within, "batch": batch}
@@ -34,12 +33,10 @@ def main(
             options["start"] = starts / f"{model}.safetensors"
         words = [f"--{name}={value}" for name, value in options.items()]
         command = [sys.executable, "-m", "companion.zoo.train", model, *words]
-        with (out / f"{model}.log").open("w") as log:
-            running[model] = subprocess.Popen(command, stdout=log, stderr=subprocess.STDOUT)
-    for model, process in running.items():
-        if process.wait():
-            print(f"{model} failed: see {out / model}.log")
-    if any(process.returncode for process in running.values()):
+        running[model] = subprocess.Popen(command)
+    failed = [model for model, process in running.items() if process.wait()]
+    if failed:
+        print(f"failed: {', '.join(failed)}")
         raise typer.Exit(1)
 
 

@@ -87,7 +87,7 @@ def main(
             training.save(path)
             picture = out / f"{model}-{training.iteration:06d}.png"
             seen = look(training.average, held_out, picture)
-            print(json.dumps({"iteration": training.iteration} | seen), flush=True)
+            print(json.dumps({"model": model, "at": training.iteration} | seen), flush=True)
         if over:
             break
 
