@@ -42,9 +42,8 @@ class AttGAN(DeepfakeModel):
         Channels of the first encoder layer, and layers; each halves the image, doubles channels.
     image_size : int
         Pixels; a multiple of 2 ** layers.
-    norm, decoder_norm : {"batch", "instance"}
-        Of encoder and decoder, which takes the encoder's by default. "instance" normalises each
-        image by itself, as the three other generators do.
+    norm : {"batch", "instance"}
+        "instance" normalises each image by itself, as the three other generators do.
     """
 
     name = "AttGAN"
@@ -56,7 +55,6 @@ class AttGAN(DeepfakeModel):
         layers: int = 5,
         image_size: int = 256,
         norm: str = "batch",
-        decoder_norm: str | None = None,
     ) -> None:
         super().__init__()
         self.edits = self.attributes = tuple(attributes)
@@ -67,7 +65,7 @@ class AttGAN(DeepfakeModel):
         # output meets the encoder map of its size (one shortcut), hence its larger successor.
         ins = [widths[-1] + len(self.attributes), widths[-1] + widths[-2], *widths[-2:0:-1]]
         outs = [widths[-1], *widths[-2:0:-1]]
-        self.dec_layers = nn.ModuleList(map(_up, ins, outs, repeat(decoder_norm or norm)))
+        self.dec_layers = nn.ModuleList(map(_up, ins, outs, repeat(norm)))
         self.dec_layers.append(_layer(nn.ConvTranspose2d(ins[-1], 3, 4, 2, 1), nn.Tanh()))
 
     def encode(self, x: Tensor, c: Tensor) -> tuple[Tensor, ...]:

@@ -34,26 +34,25 @@ class _Residual(nn.Module):
 
 
 class AttributeClassifier(nn.Module):
-    """A small pre-activation residual network; 13 logits, one per attribute."""
+    """A small pre-activation residual network for 64-pixel faces; 13 logits, one per attribute."""
 
-    def __init__(self, widths: tuple[int, ...] = (24, 24, 48, 96, 144), size: int = 64) -> None:
+    def __init__(self, width: int = 24) -> None:
         super().__init__()
-        self.size = size
         self.net = nn.Sequential(
-            nn.Conv2d(3, widths[0], 3, 1, 1),
-            *(_Residual(a, b) for a, b in pairwise(widths)),
-            nn.BatchNorm2d(widths[-1]),
+            nn.Conv2d(3, width, 3, 1, 1),
+            *(_Residual(a * width, b * width) for a, b in pairwise((1, 1, 2, 4, 6))),
+            nn.BatchNorm2d(6 * width),
             nn.ReLU(),
             nn.AdaptiveAvgPool2d(1),
             nn.Flatten(),
             nn.Dropout(0.3),
-            nn.Linear(widths[-1], len(ATTRIBUTES)),
+            nn.Linear(6 * width, len(ATTRIBUTES)),
         )
 
     def forward(self, x: Tensor) -> Tensor:
-        """Logits, shape [B, 13], of images in [-1, 1] of any size (resized to its own)."""
-        if x.shape[-1] != self.size:
-            x = F.interpolate(x, size=(self.size,) * 2, mode="bilinear", antialias=True)
+        """Logits, shape [B, 13], of images in [-1, 1] of any size (resized to 64)."""
+        if x.shape[-1] != 64:
+            x = F.interpolate(x, size=(64, 64), mode="bilinear", antialias=True)
         return self.net(x)
 
 

@@ -8,24 +8,14 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Annotated, Any
 
-import safetensors.torch
 import torch
 import typer
-from torch import Tensor
 
-from aef_core.atomic import write_bytes, write_text
+from aef_core.atomic import write_text
 from aef_core.config import ASSETS
 from aef_core.models.weights import sha256_of
+from companion.training.export import save_half
 from companion.zoo.recipes import RECIPES
-
-
-def save_half(path: Path, state: dict[str, Tensor], metadata: dict[str, Any]) -> None:
-    """Write weights of two or more dimensions in float16, the few others as they are."""
-    half = {
-        k: (v.half() if v.is_floating_point() and v.dim() > 1 else v).contiguous().clone()
-        for k, v in state.items()
-    }
-    write_bytes(path, safetensors.torch.save(half, {"aef": json.dumps(metadata)}))
 
 
 def entry(name: str, file: Path, size: int, images: int) -> dict[str, Any]:
