@@ -1,6 +1,7 @@
 """The benchmark measures what it says; the guard flags what got worse. No test asserts a time."""
 
 import itertools
+import json
 import shutil
 from pathlib import Path
 
@@ -114,6 +115,21 @@ def test_costs_of_habits_and_rules_are_ratios() -> None:
     rules = costs.rule_costs(zoo, faces, ("aef", "uniform", "grad-norm"), 4, repetitions=1)
     assert list(rules.index) == ["aef", "grad-norm"]
     assert pd.concat([habits, rules]).notna().all(axis=None)
+
+
+def test_the_fastest_way_is_measured_once_a_machine(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("AEF_HOME", str(tmp_path))
+    zoo, faces = few("AttGAN"), make_faces()
+    first = precision.fastest(zoo, faces, 2, repetitions=1)
+    (kept,) = json.loads((tmp_path / "fastest.json").read_text()).values()
+    assert precision.SETTINGS[kept] is first
+    monkeypatch.setattr(precision, "paired", None)  # a second measurement would fail
+    assert precision.fastest(zoo, faces, 2) is first
+    with pytest.raises(TypeError):
+        precision.fastest(zoo, faces, 3)  # another batch is another question
+
 
 
 def test_half_the_bits_are_timed_and_their_result_is_judged(

@@ -1,6 +1,7 @@
 """Half the bits: what lower precision and another layout gain, and whether the result suffers."""
 
 import copy
+import json
 import time
 from collections.abc import Iterable
 from dataclasses import replace
@@ -8,8 +9,11 @@ from dataclasses import replace
 import pandas as pd
 import torch
 
+from aef_core.atomic import write_text
+from aef_core.config import home
 from aef_core.faces import FaceBatch
 from aef_core.metrics.evaluations import evaluate_run
+from aef_core.models.base import fingerprint
 from aef_core.perturbation import PerturbationConfig, perturb
 from aef_core.perturbation.execution import FAST, PLAIN, Execution
 from aef_core.perturbation.objective import Problem, Zoo
@@ -50,6 +54,34 @@ def speedups(
     }
     times = paired(contenders, repetitions, device=device_of(zoo))
     return pd.DataFrame({name: ratio(times, "published", name, clock) for name in SETTINGS}).T
+
+
+def fastest(zoo: Zoo, faces: FaceBatch, batch: int = 8, repetitions: int = 3) -> Execution:
+    """The way of computing a step that is fastest here, measured once on each machine and kept.
+
+    bf16 gains only where the processor multiplies it itself, channels last mostly then.
+    """
+    device, path = device_of(zoo), home() / "fastest.json"
+    chip = torch.cuda.get_device_name(device) if device.type == "cuda" else _processor()
+    key = f"{chip}, {torch.get_num_threads()} threads, torch {torch.__version__}, batch {batch}"
+    key += f", {', '.join(fingerprint(model) for model in zoo.values())}"
+    known = json.loads(path.read_text()) if path.exists() else {}
+    if known.get(key) not in SETTINGS:
+        config = PerturbationConfig(steps=10_000, batch=batch, feature_steps=0)
+        contenders = {
+            name: stepper(perturb(Problem(zoo, faces, execution=e), make_rule("uniform"), config))
+            for name, e in SETTINGS.items()
+        }
+        times = paired(contenders, repetitions, device=device)
+        known[key] = times.groupby("name")["seconds"].median().idxmin()
+        write_text(path, json.dumps(known, indent=1) + "\n")
+    return SETTINGS[known[key]]
+
+
+def _processor() -> str:
+    can = torch.cpu.get_capabilities()
+    paths = (name for name in ("amx_bf16", "avx512_bf16", "bf16") if can.get(name))
+    return " ".join((can.get("cpu_name", can["architecture"]), *paths))
 
 
 def compiled(zoo: Zoo) -> Zoo:

@@ -53,9 +53,12 @@ def kept(
     zoo = load_zoo()
     if make:
         from aef_core.faces import load_faces
+        from companion.bench.precision import fastest
 
         train = load_faces("embedded", "train", n=faces or FACES)
-        runs = k.make(zoo, train, steps, seeds, scheduler=scheduler)
+        execution = fastest(zoo, train)
+        print(f"fastest here: {execution.precision}, channels last {execution.channels_last}")
+        runs = k.make(zoo, train, steps, seeds, execution=execution, scheduler=scheduler)
     else:
         runs = k.load(zoo)
     if judge:

@@ -1,6 +1,7 @@
 """Making the kept set, once: on a GPU minutes, on two cores a night. A stopped call goes on."""
 
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 from pathlib import Path
 
 from aef_core.config import home
@@ -8,6 +9,7 @@ from aef_core.errors import AEFError, BadInput
 from aef_core.faces import FaceBatch
 from aef_core.jobs import map_runs
 from aef_core.perturbation import State
+from aef_core.perturbation.execution import PLAIN, Execution
 from aef_core.perturbation.objective import Zoo
 from aef_core.perturbation.store import Run
 from companion.kept import published
@@ -25,6 +27,7 @@ def make(
     *,
     labels: Sequence[str] = (),
     folder: Path = KEPT,
+    execution: Execution = PLAIN,
     scheduler: str | None = None,
     progress: bool = True,
     on_step: Callable[[State], None] | None = None,
@@ -41,15 +44,19 @@ def make(
         At most so many of each method.
     labels : sequence of str
         Only these methods of `published.SCHEDULES`; the references are always made.
+    execution : Execution
+        How a step is computed; a run's record says so where it changes more than rounding.
     scheduler, progress, on_step
         As in `map_runs`.
     """
     if not 1 <= steps <= published.STEPS:
         raise BadInput(f"steps must lie in 1 .. {published.STEPS}, got {steps}")
     config = published.reference_config(steps)
-    alone = single_model(zoo, faces, config, scheduler=scheduler, progress=progress)
-    jobs = [*published.jobs(zoo, len(faces), steps, seeds, levels_reached(alone), labels)]
-    made, _ = map_runs(zoo, faces, jobs, scheduler=scheduler, progress=progress, on_step=on_step)
+    shared = {"scheduler": scheduler, "progress": progress}
+    alone = single_model(zoo, faces, config, execution=execution, **shared)
+    planned = published.jobs(zoo, len(faces), steps, seeds, levels_reached(alone), labels)
+    jobs = [replace(job, options={"execution": execution}) for job in planned]
+    made, _ = map_runs(zoo, faces, jobs, on_step=on_step, **shared)
     runs: dict[tuple[str, int], Run] = {
         (f"{REFERENCE}: {name}", config.seed): run for name, run in alone.items()
     }

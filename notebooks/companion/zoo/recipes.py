@@ -39,7 +39,7 @@ class Recipe:
     critic_floor: float = 0.4  # loss of the critic below which it stops to learn, 2 at its start
     decay_from: float = 0.75
     warmup: int = 250  # batches from which the attribute head learns before it meets the generator
-    copies: int = 1000  # batches that the generator learns to copy before it meets the critic
+    copies: int = 600  # batches that the generator learns to copy before it meets the critic
     average: float = 0.998  # decay of the moving average of the weights, which ships
     seed: int = 20260501
 
@@ -66,8 +66,8 @@ RECIPES = {
         # the published reconstruction weighs 100 and has no cycle beside it: such a generator
         # smooths perturbations away
         {
-            0: Weights(adversarial=0.5, attribute=1.0, cycle=10.0, reconstruction=10.0),
-            2000: Weights(adversarial=1.0, attribute=2.0, cycle=10.0, reconstruction=10.0),
+            0: Weights(adversarial=0.3, attribute=2.0, cycle=10.0, reconstruction=10.0),
+            1000: Weights(adversarial=0.5, attribute=2.0, cycle=10.0, reconstruction=10.0),
         },
     ),
     "HiSD": Recipe(

