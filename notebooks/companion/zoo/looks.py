@@ -31,9 +31,9 @@ def look(model: DeepfakeModel, photos: Photos, picture: Path, n: int = 120) -> d
         column = attribute_index(edit)
         asked = (target != attributes)[:, column]
         c = model.conditions(attributes[asked], edit).to(device)
-        judged = predict_attributes(model(x[asked], c).cpu())[:, column]
+        judged = predict_attributes(model(x[asked], c).float().cpu())[:, column]
         success[edit] = round((judged == target[asked, column]).float().mean().item(), 3)
-    copies = model(x, model.keep_condition(x, attributes))
+    copies = model(x, model.keep_condition(x, attributes)).float()
     psnr = 10 * torch.log10(4 / (copies - x).square().mean()).item()
     interrupted, share = fragility(model, photos)
     model.train(training)

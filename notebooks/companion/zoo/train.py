@@ -90,11 +90,12 @@ def main(
         over = bool(minutes) and now - began > 60 * minutes
         done = over or training.iteration >= training.recipe.iterations
         if done or now - last > 60 * every:
-            last = now
             training.save(path)
             picture = out / f"{model}-{training.iteration:06d}.png"
-            seen = look(training.average, held_out, picture)
+            with training.autocast():
+                seen = look(training.average, held_out, picture)
             print(json.dumps({"model": model, "at": training.iteration} | seen), flush=True)
+            last = time.time()
         if over:
             break
 

@@ -54,7 +54,7 @@ class Training:
         self.iteration = self.images = 0
         self.half = False  # bfloat16 convolutions, where they pay
 
-    def _autocast(self) -> torch.autocast:
+    def autocast(self) -> torch.autocast:
         return torch.autocast(self.device.type, torch.bfloat16, enabled=self.half)
 
     def warm_up(self) -> None:
@@ -64,14 +64,14 @@ class Training:
         """
         for i in trange(self.recipe.warmup, desc="attributes", mininterval=20):
             batch = self._draw(-1 - i, 3 * self.recipe.batch)
-            with self._autocast():
+            with self.autocast():
                 raw, _ = self.features(augment(batch.real))
                 loss = attribute_loss(self.critic.attributes(raw), batch.real_labels)
             self._descend(loss, "attributes")
         copier = torch.optim.Adam(self.model.parameters(), 1e-3)
         for i in trange(self.recipe.copies, desc="copies", mininterval=20):
             batch = self._draw(-100_000 - i, self.recipe.batch)
-            with self._autocast():
+            with self.autocast():
                 loss = self.game.copy_loss(batch)
             copier.zero_grad(set_to_none=True)
             loss.backward()
@@ -85,7 +85,7 @@ class Training:
         weights = recipe.phases[max(start for start in recipe.phases if start <= at)]
         batch = self._draw(at, recipe.batch)
         self.critic.requires_grad_(False)
-        with self._autocast():
+        with self.autocast():
             fake, terms = self.game.forge(batch, weights)
             raw, mixed = self.features(augment(fake))
             realness = self.critic.realness(mixed, batch.kind)
@@ -98,7 +98,7 @@ class Training:
             terms["attribute"] = weights.attribute * asked
         self._descend(sum(terms.values()), "model")
         self.critic.requires_grad_(True)
-        with self._autocast():
+        with self.autocast():
             with torch.no_grad():
                 real_raw, real_mixed = self.features(augment(batch.real))
             # the forgery's features are those the generator's step has computed
