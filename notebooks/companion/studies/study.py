@@ -10,7 +10,7 @@ import pandas as pd
 from torch import Tensor
 
 from aef_core.atomic import write_text
-from aef_core.config import Profile, default_device, get_profile, home
+from aef_core.config import default_device, home
 from aef_core.errors import BadInput
 from aef_core.faces import FaceBatch, load_faces
 from aef_core.faces.sources import SIDE
@@ -25,6 +25,7 @@ from aef_core.perturbation import PerturbationConfig
 from aef_core.perturbation.objective import Zoo
 from aef_core.perturbation.store import Run
 from companion.bench.subjects import random_zoo
+from companion.config import Profile, get_profile
 from companion.studies.differences import REFERENCE as REFERENCE
 from companion.studies.differences import above_random
 from companion.studies.differences import difference as difference
