@@ -139,7 +139,7 @@ def test_every_rule_says_where_it_comes_from() -> None:
         ("adam", {}, "unknown weighting rule 'adam'; known: uniform"),
         ("aef", {"tua": 1.0}, "no setting 'tua'; it has: tau, beta"),
         ("aef", {"tau": 0.0}, "tau must be positive"),
-        ("aef", {"tau": "high"}, "weighting rule 'aef' cannot take tau='high'"),
+        ("aef", {"tau": "high"}, "tau must be a number, got 'high'"),
         ("aef", {"beta": 1.0}, r"beta must be in \[0, 1\)"),
         ("uniform", {"tau": 0.1}, "it has: none"),
         ("focal", {"target": 0.0}, "target must be positive"),

@@ -3,7 +3,7 @@
 from dataclasses import dataclass
 
 from aef_core.methods.base import OUTPUTS_ALONE, Method
-from aef_core.weighting.base import setting
+from aef_core.registry import setting
 
 
 @dataclass

@@ -8,8 +8,8 @@ from aef_core.errors import BadInput
 from aef_core.perturbation import PerturbationConfig, State, perturb
 from aef_core.perturbation.budgets import BOX
 from aef_core.perturbation.objective import Problem, Zoo
+from aef_core.registry import check_settings
 from aef_core.weighting import RULES, Weighting, make_rule
-from aef_core.weighting.base import check_settings
 
 FEATURE_STEP = 0.6  # cost of a step on features alone: the encoders are the larger half
 # one perturbation for all faces, pushing outputs and not features: what most methods do

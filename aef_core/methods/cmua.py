@@ -12,7 +12,7 @@ from aef_core.methods.base import OUTPUTS_ALONE, Method
 from aef_core.models import AttGAN, DeepfakeModel
 from aef_core.perturbation import PerturbationConfig, State, batch_rows, check_finite
 from aef_core.perturbation.objective import INTERRUPTION, Problem, Zoo, seeded
-from aef_core.weighting.base import setting
+from aef_core.registry import setting
 
 ORDER = ("StarGAN", "AttentionGAN", "HiSD", "AttGAN")  # of the published driver
 HISD_SHIFT = 0.002  # added to HiSD's clean output: at x its squared distance has no gradient
@@ -64,7 +64,7 @@ class CMUA(Method):
         while state.step < config.steps:
             rows = batch_rows(len(faces), state.step, config)
             x, patterns, records = images[rows], {}, {}
-            with execution.applied(device), execution.within_memory(config.batch):
+            with execution.applied(device):
                 for name, model in zoo.items():
                     for number, edit in enumerate(targets(name, model)):
                         c = model.conditions(attributes[rows], edit)

@@ -6,7 +6,7 @@ from dataclasses import dataclass, replace
 from aef_core.methods.base import OUTPUTS_ALONE, Method
 from aef_core.perturbation import PerturbationConfig
 from aef_core.perturbation.objective import Zoo
-from aef_core.weighting.base import setting
+from aef_core.registry import setting
 
 
 @dataclass

@@ -11,8 +11,8 @@ from aef_core.perturbation import PerturbationConfig, State, perturb
 from aef_core.perturbation.budgets import Separated
 from aef_core.perturbation.execution import Execution
 from aef_core.perturbation.objective import Problem, Zoo
+from aef_core.registry import setting
 from aef_core.weighting import make_rule
-from aef_core.weighting.base import setting
 
 
 @dataclass

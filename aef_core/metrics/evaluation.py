@@ -11,7 +11,7 @@ from torch import Tensor
 
 from aef_core.faces import FaceBatch
 from aef_core.faces.pixels import protect, psnr, ssim
-from aef_core.metrics.outcomes import edit_outcomes, edit_status, shows_edit
+from aef_core.metrics.outcomes import edit_status, shows_edit
 from aef_core.models.base import check_size
 from aef_core.models.judge import predict_attributes
 from aef_core.perturbation.objective import Zoo
@@ -111,15 +111,24 @@ class Evaluator:
     def survival(
         self, name: str, edit: str, disturbed: Tensor, values: np.ndarray
     ) -> dict[str, np.ndarray]:
-        """Outcomes of an edit in these forgeries with this L2_mask, see `edit_outcomes`."""
+        """What protection made of an edit, from the forgeries and their L2_mask, shape [N].
+
+        `outcome`: "unaffected" (the judge still sees it), "changed" (so too, but L2_mask reaches
+        the threshold), "undone" (seen no longer), or why the edit does not count; `survives`: 1, 1,
+        0, or NaN where it does not count.
+        """
         model, labels = self.zoo[name], self.faces.attributes
         if (name, edit) not in self._status:
             forged = self.forged(name, edit)
             self._status[name, edit] = edit_status(model, edit, labels, self._photos, forged)
         status = np.where(np.isnan(values), "empty mask", self._status[name, edit])
-        works = torch.from_numpy(status == "works")
+        works = status == "works"
         shown = shows_edit(model, edit, labels[works], disturbed[works])
-        return edit_outcomes(status, shown, values >= SUCCESS_THRESHOLD)
+        survives, outcome = np.full(len(status), np.nan), status.astype(object)
+        survives[works] = shown
+        seen = np.where(values[works] >= SUCCESS_THRESHOLD, "changed", "unaffected")
+        outcome[works] = np.where(shown, seen, "undone")
+        return {"outcome": outcome, "survives": survives}
 
     @cached_property
     def _photos(self) -> Tensor:  # what the judge sees in them

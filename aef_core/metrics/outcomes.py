@@ -1,4 +1,4 @@
-"""Does an edit work on a photo, and does it still after protection? The embedded judge says."""
+"""Does an edit work on a photo that nothing protects? The embedded judge says."""
 
 import numpy as np
 from torch import Tensor
@@ -41,29 +41,3 @@ def edit_status(
     seen = shows_edit(model, edit, attributes[asked], forged[asked])
     status[asked.numpy()] = np.where(seen, "works", "never seen")
     return status
-
-
-def edit_outcomes(
-    status: np.ndarray, shown: np.ndarray, changed: np.ndarray
-) -> dict[str, np.ndarray]:
-    """What protection made of each edit.
-
-    Parameters
-    ----------
-    status : ndarray of str, shape [N]
-        As of `edit_status`; what is not "works" stays as it is and does not count.
-    shown : ndarray of bool, shape [number of "works"]
-        Whether the judge still sees the edit.
-    changed : ndarray of bool, shape [N]
-        Whether L2_mask reaches the threshold.
-
-    Returns
-    -------
-    dict of `outcome`, "unaffected" (still seen, not changed), "changed" (still seen, changed) or
-    "undone" (no longer seen), and `survives`: 1, 1, 0, or NaN where the edit does not count.
-    """
-    works = status == "works"
-    survives, outcome = np.full(len(status), np.nan), status.copy()
-    survives[works] = shown
-    outcome[works] = np.where(shown, np.where(changed[works], "changed", "unaffected"), "undone")
-    return {"outcome": outcome, "survives": survives}

@@ -45,7 +45,7 @@ def perturb(
     work, execution = _Work(problem, config), problem.execution
     state = _start(state, work, rule)
     while state.step < config.steps:
-        with execution.applied(problem.device), execution.within_memory(config.batch):
+        with execution.applied(problem.device):
             rows = batch_rows(len(work.images), state.step, config)
             own = slice(None) if config.universal else rows  # one d for all faces, or one each
 
@@ -100,7 +100,7 @@ class _Work:
         self.references: dict[str, References] = {}
         batch = min(config.batch, execution.micro_batch or config.batch)
         clean = problem.objective.references
-        with execution.applied(problem.device), execution.within_memory(config.batch):
+        with execution.applied(problem.device):
             for name, model in self.zoo.items():  # one at a time: a cache elsewhere frees its place
                 made = clean({name: model}, problem.faces, config.seed, batch)[name]
                 outputs, features = map(execution.cached, (made.outputs, made.features))

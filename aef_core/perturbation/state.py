@@ -9,8 +9,7 @@ from torch import Tensor
 
 from aef_core.perturbation.budgets import BOX, Budget
 from aef_core.perturbation.objective import seeded
-from aef_core.registry import check_types
-from aef_core.weighting.base import check_settings, setting
+from aef_core.registry import check_settings, setting
 
 
 @dataclass(frozen=True)
@@ -39,7 +38,6 @@ class PerturbationConfig:
     seed: int = setting(0, "0 or more")
 
     def __post_init__(self) -> None:
-        check_types(self)
         check_settings(self)
 
 

@@ -1,7 +1,5 @@
 """What a weighting rule sees, what it returns, and the helpers that keep weights on the simplex."""
 
-import math
-from collections.abc import Callable
 from dataclasses import dataclass, field, fields
 from typing import Any, ClassVar
 
@@ -9,37 +7,7 @@ import torch
 from torch import Tensor
 
 from aef_core.errors import BadInput
-
-PER_GENERATOR = "positive numbers, one per generator"
-RANGES: dict[str, Callable[[Any], bool]] = {
-    "a number": math.isfinite,
-    "positive": lambda v: v > 0,
-    "0 or more": lambda v: 0 <= v < math.inf,
-    "1 or more": lambda v: v >= 1,
-    "in [0, 1)": lambda v: 0 <= v < 1,
-    "in (0, 1)": lambda v: 0 < v < 1,
-    "in (0, 1]": lambda v: 0 < v <= 1,
-    "in [0, 1]": lambda v: 0 <= v <= 1,
-    "in (0, 2]": lambda v: 0 < v <= 2,
-    PER_GENERATOR: lambda values: all(0 < v < math.inf for v in values),
-}
-
-
-def setting(default: Any, allowed: str) -> Any:
-    """A dataclass field with a default; `allowed` is a key of `RANGES`, or "one of raw, l1"."""
-    return field(default=default, metadata={"allowed": allowed})
-
-
-def check_settings(record: Any) -> None:
-    """Refuse a dataclass with a `setting` out of range (ValueError that names it)."""
-    for f in fields(record):
-        allowed = f.metadata.get("allowed")
-        if allowed == PER_GENERATOR:
-            setattr(record, f.name, tuple(float(v) for v in getattr(record, f.name) or ()))
-        value, words = getattr(record, f.name), (allowed or "").removeprefix("one of ")
-        fits = RANGES.get(allowed, words.split(", ").__contains__)
-        if allowed and not fits(value):
-            raise BadInput(f"{f.name} must be {allowed}, got {value!r}")
+from aef_core.registry import check_settings
 
 
 @dataclass(frozen=True)

@@ -6,7 +6,8 @@ import torch
 from torch import Tensor
 
 from aef_core.errors import BadInput
-from aef_core.weighting.base import Feedback, Weighting, normalise, setting, uniform
+from aef_core.registry import setting
+from aef_core.weighting.base import Feedback, Weighting, normalise, uniform
 
 
 @dataclass
@@ -104,7 +105,7 @@ class DWTThreshold(Weighting):
     """
 
     name = "dwt-threshold"
-    threshold_db: float = setting(20.0, "a number")  # 20 dB: an MSE of 0.04 in [-1, 1] units
+    threshold_db: float = 20.0  # 20 dB: an MSE of 0.04 in [-1, 1] units
     every: int = setting(5, "1 or more")
 
     def __call__(self, feedback: Feedback) -> Tensor:

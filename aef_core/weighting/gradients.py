@@ -6,7 +6,8 @@ import torch
 from torch import Tensor
 
 from aef_core.errors import BadInput
-from aef_core.weighting.base import Feedback, Weighting, normalise, setting, uniform
+from aef_core.registry import setting
+from aef_core.weighting.base import Feedback, Weighting, normalise, uniform
 
 
 @dataclass
