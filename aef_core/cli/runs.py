@@ -6,6 +6,7 @@ from typing import Annotated
 import typer
 
 from aef_core.cli import examples, shared
+from aef_core.errors import BadInput
 
 app = typer.Typer()
 LATE = {"strength": "S late", "weight": "weight", "grad_l1": "mean |gradient|"}
@@ -82,13 +83,14 @@ def evaluate(
     import pandas as pd
 
     from aef_core.metrics import Evaluator
-    from aef_core.metrics.evaluations import evaluate_run
-    from aef_core.metrics.statistics import bootstrap_means, interval, method_balance
-    from aef_core.metrics.survival import edit_survival
-    from aef_core.perturbation.store import runs_named
+    from aef_core.metrics.evaluation import evaluate_run
+    from aef_core.metrics.statistics import bootstrap_means, edit_survival, interval, method_balance
+    from aef_core.perturbation.store import run_named
 
-    chosen, zoo = runs_named(runs), shared.open_zoo(official)
+    chosen, zoo = list(map(run_named, runs)), shared.open_zoo(official)
     for run in chosen:
+        if sum(run.path.name == other.path.name for other in chosen) > 1:
+            raise BadInput(f"run {run.path.name} is named twice: name it once")
         shared.check_run(run, zoo)
     evaluator = Evaluator(zoo, shared.open_faces(data, "test", n, root, zoo))
     tables = []

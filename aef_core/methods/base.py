@@ -27,7 +27,6 @@ class Method:
 
     name: ClassVar[str]  # its key in `METHODS`
     rule: ClassVar[str] = "uniform"  # its rule's key in `RULES`
-    idea: ClassVar[str]  # one sentence for tables
     fixed: ClassVar[Mapping[str, Any]] = {}  # settings of the loop that no caller can change
     # the loop's (`inner`: feature steps before each step), where a method has them as settings
     inner = diversity = feature_weight = None

@@ -35,7 +35,6 @@ class CMUA(Method):
     """
 
     name = "cmua"
-    idea = "per-image steps, each fused over the batch and into one pattern at once"
     fixed = OUTPUTS_ALONE | {"momentum": 0.0}
     inner: int = setting(10, "1 or more")  # steps of each target
     share: float = setting(0.2, "in (0, 1]")  # their size over eps: 0.01 / 0.05

@@ -32,7 +32,6 @@ class TSDF(Method):
 
     name = "tsdf"
     rule = "aef"
-    idea = "feature steps and AEF weights, then detector poison in weak pixels"
     fixed: ClassVar = {
         "feature_weight": 0.3, "feature_distance": "mse", "momentum": 0.8, "universal": True
     }  # fmt: skip

@@ -1,5 +1,7 @@
 """How well a perturbation interrupts, how evenly, and how visible it is: one block for all."""
 
+import hashlib
+import io
 from functools import cached_property
 from typing import Any
 
@@ -9,17 +11,22 @@ import torch
 from numpy.typing import ArrayLike
 from torch import Tensor
 
+from aef_core.atomic import check_writable
 from aef_core.faces import FaceBatch
 from aef_core.faces.pixels import protect, psnr, ssim
 from aef_core.metrics.outcomes import edit_status, shows_edit
-from aef_core.models.base import check_size
+from aef_core.models.base import check_size, fingerprint
 from aef_core.models.judge import predict_attributes
+from aef_core.perturbation.budgets import BOX, Budget
 from aef_core.perturbation.objective import Zoo
+from aef_core.perturbation.store import Run, damage_at, read_sealed, run_hash, write_sealed
 from aef_core.registry import check_count
 
 MASK_THRESHOLD = 0.5  # sum over RGB of |G(x) - x|, in [-1, 1] units
 SUCCESS_THRESHOLD = 0.05  # L2_mask above it counts as interrupted
 TABLE_FORMAT = 2  # raise it when the evaluation table's columns or the judge of edits change
+WORDS = ("image", "model", "edit", "outcome")
+NUMBERS = ("l2_mask", "interrupted", "excluded", "survives", "psnr", "ssim")
 
 
 def l2_mask(forged: Tensor, disturbed: Tensor, original: Tensor) -> Tensor:
@@ -138,6 +145,41 @@ class Evaluator:
 def evaluate(zoo: Zoo, faces: FaceBatch, delta: Tensor, batch: int = 32) -> pd.DataFrame:
     """Judge one perturbation; see `Evaluator`, which is cheaper for several."""
     return Evaluator(zoo, faces, batch)(delta)
+
+
+def evaluate_run(run: Run, evaluator: Evaluator, budget: Budget = BOX) -> pd.DataFrame:
+    """The evaluation of a run as of `Evaluator`, found again for the same delta, zoo and faces.
+
+    `budget` is the one the run was made with: it decides what of delta a photo receives.
+
+    Raises
+    ------
+    DamagedRun
+        The kept table was changed, cut or renamed.
+    NotWritable
+        The run's folder takes no files; found before the work.
+    """
+    added = budget.added(evaluator.faces.images, run.delta)
+    if run.path is None:
+        return evaluator(added)
+    key = {
+        "run": run.path.name,
+        "added": hashlib.sha256(added.detach().cpu().contiguous().numpy()).hexdigest(),
+        "zoo": {name: fingerprint(model) for name, model in evaluator.zoo.items()},
+        "faces": evaluator.faces.fingerprint(),
+        "format": TABLE_FORMAT,
+    }
+    path = run.path / f"evaluation-{run_hash(key)}.csv"
+    if not (path.exists() or path.is_symlink()):
+        check_writable(run.path)
+        table = evaluator(added).to_csv(index=False)
+        write_sealed(path, table.encode(errors="surrogateescape"))
+    content = io.BytesIO(read_sealed(path))
+    with damage_at(path):
+        return pd.read_csv(
+            content, encoding_errors="surrogateescape", keep_default_na=False,
+            dtype=dict.fromkeys(WORDS, str), na_values={key: [""] for key in NUMBERS},
+        )  # fmt: skip
 
 
 def nonempty_mean(

@@ -86,7 +86,7 @@ def _start(state: State | None, work: "_Work", rule: Weighting) -> State:
         shape, needed = tuple(state.delta.shape[1:]), budget.shape(images)
         raise BadInput(f"the perturbation is {shape}, the faces need {needed}")
     state.delta, state.velocity = state.delta.to(images.device), state.velocity.to(images.device)
-    rule.load_state_dict(state.rule)
+    rule.state = dict(state.rule)
     return state
 
 
@@ -185,5 +185,5 @@ def _record(
     gramian = feedback.gramian
     norms = gramian.diagonal().sqrt().clamp_min(torch.finfo(gramian.dtype).tiny)
     state.cosines.append((gramian / norms / norms[:, None]).tolist())
-    state.rule = rule.state_dict()
+    state.rule = dict(rule.state)
     state.step += 1

@@ -24,14 +24,16 @@ class Feedback:
 class Weighting:
     """Base of all rules: settings are dataclass fields, the memory is one dict of tensors.
 
-    Calling a rule with a `Feedback` returns weights, shape [K], >= 0, sum 1, and updates memory.
+    That is `state`, to go on from: empty before the first step, and for rules without a memory.
+
+    Calling a rule with a `Feedback` returns weights, shape [K], >= 0, sum 1, and updates `state`.
     `solver_failed` says whether the last weights are equal because a solver found none. A setting
     out of range raises ValueError.
     """
 
     name: ClassVar[str]
     solver_failed = False
-    _memory: dict[str, Tensor] = field(default_factory=dict, init=False, repr=False)
+    state: dict[str, Tensor] = field(default_factory=dict, init=False, repr=False)
 
     def __post_init__(self) -> None:
         check_settings(self)
@@ -42,14 +44,6 @@ class Weighting:
     def settings(self) -> dict[str, Any]:
         """Hyper-parameters, for the run's config."""
         return {f.name: getattr(self, f.name) for f in fields(self) if f.init}
-
-    def state_dict(self) -> dict[str, Tensor]:
-        """The memory, to resume from; empty before the first step, and for rules without one."""
-        return dict(self._memory)
-
-    def load_state_dict(self, state: dict[str, Tensor]) -> None:
-        """Continue from a `state_dict`; from the start if it is empty."""
-        self._memory = dict(state)
 
 
 def uniform(like: Tensor) -> Tensor:

@@ -19,7 +19,7 @@ from aef_core.cli import shared
 from aef_core.faces import load_faces
 from aef_core.methods import METHODS
 from aef_core.metrics import Evaluator
-from aef_core.metrics.evaluations import evaluate_run
+from aef_core.metrics.evaluation import evaluate_run
 from aef_core.perturbation import PerturbationConfig
 from aef_core.perturbation.execution import Execution
 from aef_core.runs import optimize
