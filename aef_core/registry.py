@@ -2,7 +2,7 @@
 
 import math
 from collections.abc import Callable, Mapping
-from dataclasses import field, fields
+from dataclasses import Field, field, fields
 from numbers import Integral, Real
 from typing import Any, TypeVar
 
@@ -53,31 +53,41 @@ def setting(default: Any, allowed: str) -> Any:
     return field(default=default, metadata={"allowed": allowed})
 
 
-def check_settings(record: Any) -> None:
-    """Refuse a dataclass whose fields hold another kind of value than they are for, or a bad one.
+class Settings:
+    """A dataclass that refuses fields of another kind than they are for, or out of range.
 
-    Raises ValueError, which names it, for a word where a number belongs, 1.5 where a whole number
-    does, a number that float32 or int64 cannot hold, and what a `setting` does not allow. Numbers
-    of other libraries become Python's.
+    ValueError names the first: a word where a number belongs, 1.5 where a whole number does, a
+    number that float32 or int64 cannot hold, what a `setting` does not allow. Numbers of other
+    libraries become Python's.
     """
-    for f in fields(record):
-        value, allowed = getattr(record, f.name), f.metadata.get("allowed", "")
-        if allowed == PER_GENERATOR:
-            value = tuple(float(v) for v in value or ())
-        kind, words = KINDS.get(f.type, (object, ""))
-        if not isinstance(value, kind) or (isinstance(value, bool) and f.type in NUMBERS):
-            raise BadInput(f"{f.name} must be {words}, got {short(value)}")
-        if f.type is float and value != 0 and not SMALLEST <= abs(value) <= LARGEST:
-            kind = "zero" if abs(value) < 1 else "no finite number"
-            raise BadInput(f"{f.name}={short(value)} is {kind} in float32")
-        if f.type is int and not abs(value) < 2**63:
-            raise BadInput(f"{f.name} is out of range: {short(value)}, must be an int64")
-        fits = RANGES.get(allowed, allowed.removeprefix("one of ").split(", ").__contains__)
-        if allowed and not fits(value):
-            raise BadInput(f"{f.name} must be {allowed}, got {value!r}")
-        if f.type in NUMBERS and type(value) not in (int, float):
-            value = f.type(value)  # NumPy's, a fraction
-        object.__setattr__(record, f.name, value)
+
+    def __post_init__(self) -> None:
+        for f in fields(self):
+            object.__setattr__(self, f.name, checked(f, getattr(self, f.name)))
+
+    def settings(self) -> dict[str, Any]:
+        """All of them, for a run's config."""
+        return {f.name: getattr(self, f.name) for f in fields(self) if f.init}
+
+
+def checked(f: Field, value: Any) -> Any:
+    """A value for a field of `Settings`, of the field's own type."""
+    allowed = f.metadata.get("allowed", "")
+    if allowed == PER_GENERATOR:
+        value = tuple(float(v) for v in value or ())
+    kind, words = KINDS.get(f.type, (object, ""))
+    if not isinstance(value, kind) or (isinstance(value, bool) and f.type in NUMBERS):
+        raise BadInput(f"{f.name} must be {words}, got {short(value)}")
+    if f.type is float and value != 0 and not SMALLEST <= abs(value) <= LARGEST:
+        kind = "zero" if abs(value) < 1 else "no finite number"
+        raise BadInput(f"{f.name}={short(value)} is {kind} in float32")
+    if f.type is int and not abs(value) < 2**63:
+        raise BadInput(f"{f.name} is out of range: {short(value)}, must be an int64")
+    fits = RANGES.get(allowed, allowed.removeprefix("one of ").split(", ").__contains__)
+    if allowed and not fits(value):
+        raise BadInput(f"{f.name} must be {allowed}, got {value!r}")
+    foreign = f.type in NUMBERS and type(value) not in (int, float)  # NumPy's, a fraction
+    return f.type(value) if foreign else value
 
 
 def short(value: Any) -> str:

@@ -41,7 +41,7 @@ def optimize(
     method whose steps cost more than one forward and backward pass makes fewer of them.
     """
     from aef_core.jobs import Job, map_runs
-    from aef_core.metrics.history import late_means
+    from aef_core.metrics.statistics import late_means
     from aef_core.perturbation import PerturbationConfig
 
     zoo, chosen = shared.open_zoo(official), shared.parse_settings(settings)

@@ -62,7 +62,7 @@ def open_faces(data: str, split: str, n: int, root: Path | None, zoo: "Zoo") -> 
 
     if data == "embedded" and root is not None:
         raise BadInput("--root is not for embedded faces: add --data celeba, lfw, ffpp or folder")
-    return load_faces(data, split, n, root, _side(zoo))
+    return load_faces(data, split, n, root, next(iter(zoo.values())).image_size)
 
 
 def open_zoo(official: Path | None) -> "Zoo":
@@ -72,13 +72,9 @@ def open_zoo(official: Path | None) -> "Zoo":
     return load_zoo("official", root=official) if official else load_zoo()
 
 
-def _side(zoo: "Zoo") -> int:
-    return next(iter(zoo.values())).image_size
-
-
 def check_run(run: "Run", zoo: "Zoo") -> None:
     """Refuse a run that cannot be laid over other faces or does not fit the zoo's image size."""
-    (count, *shape), side = run.delta.shape, _side(zoo)
+    (count, *shape), side = run.delta.shape, next(iter(zoo.values())).image_size
     if count != 1:
         raise BadInput(f"run {run.path.name} holds one perturbation per image, none for all")
     if "budget" in run.config:

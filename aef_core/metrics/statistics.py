@@ -1,4 +1,4 @@
-"""How sure a mean is: one interval for tables, figures and verdicts.
+"""How sure a mean is: one interval for tables, figures and verdicts; and where a run settled.
 
 A number varies with the faces it was judged on (dozens) and with the seed of the perturbation
 (three to five). Faces are resampled (paired bootstrap: a face with all its edits, generators,
@@ -107,3 +107,15 @@ def edit_survival(table: pd.DataFrame, by: Iterable[str] = ("model",)) -> pd.Dat
     if len(working):
         ends = interval(bootstrap_means(working, list(by), "survives"))
     return ends.reindex(counts.index).join(counts.fillna(0).astype(int))
+
+
+def last_quarter(history: pd.DataFrame) -> pd.DataFrame:
+    """The rows of the last quarter of the steps, at least one step, of a `Run.history`."""
+    steps = int(history["step"].max()) + 1
+    return history[history["step"] >= steps - max(1, steps // 4)]
+
+
+def late_means(history: pd.DataFrame) -> pd.DataFrame:
+    """Mean of every column of a `Run.history` per generator, over the last quarter of the steps."""
+    late = last_quarter(history).drop(columns="step").groupby("model", sort=False)
+    return late.mean(numeric_only=True)

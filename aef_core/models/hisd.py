@@ -207,25 +207,21 @@ class HiSD(DeepfakeModel):
             translated[rows] = self.translators[tag](codes[0][rows], style[rows])
         return self.decoder(translated)
 
-    def conditions(self, attributes: Tensor, edit: str, reference: Tensor | None = None) -> Tensor:
-        """See `DeepfakeModel.conditions`.
-
-        The style is that of `reference` (shape [1 or B, 3, H, W]) if given, as the attack
-        literature does, else mapped from one fixed noise: an edit is always the same edit.
-        """
+    def conditions(self, attributes: Tensor, edit: str) -> Tensor:
+        """See `DeepfakeModel.conditions`; the style is mapped from one fixed noise per edit."""
         self._check_edit(edit)
         tag, attrs = next((i, a) for i, a in enumerate(self.tags.values()) if edit in a)
-        if reference is not None:
-            style = self.extractors(reference)[:, tag]
-        else:
-            generator = torch.Generator().manual_seed(zlib.crc32(edit.encode()))
-            noise = torch.randn(1, self.noise_dim, generator=generator)
-            weight = self.mappers[tag].pre_model[0].weight
-            style = self.mappers[tag](noise.to(weight), attrs.index(edit))
+        generator = torch.Generator().manual_seed(zlib.crc32(edit.encode()))
+        noise = torch.randn(1, self.noise_dim, generator=generator)
+        weight = self.mappers[tag].pre_model[0].weight
+        style = self.mappers[tag](noise.to(weight), attrs.index(edit))
         return self.condition(tag, style.expand(len(attributes), -1))
 
     def condition(self, tag: int | Tensor, style: Tensor) -> Tensor:
-        """Condition from a tag's index, or one a face, and styles, shape [B, style_dim]."""
+        """Condition from a tag's index, or one a face, and styles, [B, style_dim].
+
+        The styles of reference photos x are `extractors(x)[:, tag]`.
+        """
         index = torch.as_tensor(tag, device=style.device).expand(len(style))
         return torch.cat([F.one_hot(index, len(self.tags)).to(style.dtype), style], dim=1)
 

@@ -16,7 +16,7 @@ from torch import Tensor, nn
 
 from aef_core.errors import AEFError
 from aef_core.models import DeepfakeModel
-from aef_core.registry import check_settings, setting
+from aef_core.registry import Settings, setting
 
 
 class OutOfMemory(AEFError, RuntimeError):
@@ -24,7 +24,7 @@ class OutOfMemory(AEFError, RuntimeError):
 
 
 @dataclass(frozen=True)
-class Execution:
+class Execution(Settings):
     """Settings of speed and memory (ValueError for others). None pays everywhere: measure them."""
 
     micro_batch: int = setting(0, "0 or more")  # images per pass; 0: the whole batch at once
@@ -32,9 +32,6 @@ class Execution:
     # of the generators; the loss is float32. CUDA: IEEE unless "tf32"
     precision: str = setting("float32", "one of float32, tf32, bf16")
     channels_last: bool = False
-
-    def __post_init__(self) -> None:
-        check_settings(self)
 
     def identity(self) -> dict[str, Any]:
         """What a run's config says: the settings that change more than rounding, mostly none."""

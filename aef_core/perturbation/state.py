@@ -9,11 +9,11 @@ from torch import Tensor
 
 from aef_core.perturbation.budgets import BOX, Budget
 from aef_core.perturbation.objective import seeded
-from aef_core.registry import check_settings, setting
+from aef_core.registry import Settings, setting
 
 
 @dataclass(frozen=True)
-class PerturbationConfig:
+class PerturbationConfig(Settings):
     """Settings of the loop; images and perturbation are in [-1, 1] units throughout.
 
     Defaults are the constants of the authors' published TSDF code unless said otherwise.
@@ -35,9 +35,6 @@ class PerturbationConfig:
     universal: bool = True  # False: one perturbation per image
     init: float = setting(1.0, "in (0, 1]")  # start in +-init * eps: at zero is no gradient
     seed: int = setting(0, "0 or more")
-
-    def __post_init__(self) -> None:
-        check_settings(self)
 
 
 @dataclass

@@ -1,13 +1,13 @@
 """What a weighting rule sees, what it returns, and the helpers that keep weights on the simplex."""
 
-from dataclasses import dataclass, field, fields
-from typing import Any, ClassVar
+from dataclasses import dataclass, field
+from typing import ClassVar
 
 import torch
 from torch import Tensor
 
 from aef_core.errors import BadInput
-from aef_core.registry import check_settings
+from aef_core.registry import Settings
 
 
 @dataclass(frozen=True)
@@ -21,10 +21,8 @@ class Feedback:
 
 
 @dataclass
-class Weighting:
-    """Base of all rules: settings are dataclass fields, the memory is one dict of tensors.
-
-    That is `state`, to go on from: empty before the first step, and for rules without a memory.
+class Weighting(Settings):
+    """Base of all rules: settings are dataclass fields, `state` is the memory, empty at the start.
 
     Calling a rule with a `Feedback` returns weights, shape [K], >= 0, sum 1, and updates `state`.
     `solver_failed` says whether the last weights are equal because a solver found none. A setting
@@ -35,15 +33,8 @@ class Weighting:
     solver_failed = False
     state: dict[str, Tensor] = field(default_factory=dict, init=False, repr=False)
 
-    def __post_init__(self) -> None:
-        check_settings(self)
-
     def __call__(self, feedback: Feedback) -> Tensor:
         raise NotImplementedError
-
-    def settings(self) -> dict[str, Any]:
-        """Hyper-parameters, for the run's config."""
-        return {f.name: getattr(self, f.name) for f in fields(self) if f.init}
 
 
 def uniform(like: Tensor) -> Tensor:

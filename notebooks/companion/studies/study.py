@@ -16,9 +16,8 @@ from aef_core.faces import FaceBatch, load_faces
 from aef_core.faces.sources import SIDE
 from aef_core.jobs import Job, map_runs
 from aef_core.metrics import Evaluator, nonempty_mean, protect
-from aef_core.metrics.history import last_quarter
 from aef_core.metrics.statistics import intervals as intervals
-from aef_core.metrics.statistics import method_balance
+from aef_core.metrics.statistics import last_quarter, method_balance
 from aef_core.models import DeepfakeModel
 from aef_core.models.zoo import load_zoo
 from aef_core.perturbation import PerturbationConfig
