@@ -26,11 +26,10 @@ def default_device(asked: str | torch.device | None = None) -> torch.device:
     if asked is None:
         option, name = "AEF_DEVICE", os.environ.get("AEF_DEVICE") or found
     try:
-        device = torch.device(name)
-        torch.zeros(1, device=device).item()  # "meta" holds no number
+        torch.zeros(1, device=name).item()  # "meta" holds no number
     except (RuntimeError, AssertionError, NotImplementedError):
         raise BadInput(
             f"{option}={str(name)!r} is no device of this machine: use cpu, or cuda or cuda:1 "
             "where torch finds them"
         ) from None
-    return device
+    return torch.device(name)

@@ -149,6 +149,7 @@ class HiSD(DeepfakeModel):
     """HiSD's generator; all defaults are the official ones.
 
     A condition is `[one-hot tag, style]`, so images of one batch may be edited in different ways.
+    Styles of photos x, as the attack literature has them, are `extractors(x)[:, tag]`.
 
     Parameters
     ----------
@@ -218,10 +219,7 @@ class HiSD(DeepfakeModel):
         return self.condition(tag, style.expand(len(attributes), -1))
 
     def condition(self, tag: int | Tensor, style: Tensor) -> Tensor:
-        """Condition from a tag's index, or one a face, and styles, [B, style_dim].
-
-        The styles of reference photos x are `extractors(x)[:, tag]`.
-        """
+        """Condition from a tag's index, or one a face, and styles, shape [B, style_dim]."""
         index = torch.as_tensor(tag, device=style.device).expand(len(style))
         return torch.cat([F.one_hot(index, len(self.tags)).to(style.dtype), style], dim=1)
 

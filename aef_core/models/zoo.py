@@ -16,7 +16,6 @@ from aef_core.models.weights import REINSTALL, load_weights, sha256_of
 EMBEDDED = ASSETS / "zoo"
 # what this session has loaded, for figures to name: zoo to generator to 8 digits of its SHA-256
 LOADED: dict[str, dict[str, str]] = {}
-Architectures = Mapping[str, type[DeepfakeModel]]
 
 
 @dataclass(frozen=True)
@@ -95,7 +94,7 @@ OFFICIAL = checkpoints(ASSETS / "official")
 
 
 def read_model(
-    folder: Path, name: str, entry: Checkpoint, zoo: str, known: Architectures = ARCHITECTURES
+    folder: Path, name: str, entry: Checkpoint, zoo: str, known: Mapping[str, type] = ARCHITECTURES
 ) -> DeepfakeModel:
     """A frozen generator on the CPU, as a row of the folder's zoo says; else a `BadCheckpoint`."""
     model = known[entry.architecture](**entry.settings)

@@ -26,8 +26,7 @@ class PerturbationConfig(Settings):
     batch: int = setting(8, "1 or more")
     feature_weight: float = setting(0.3, "in [0, 1]")  # lam: share of the feature term in S_k
     feature_steps: int = setting(0, "0 or more")  # on features alone before each step (TSDF: 3)
-    # what feature steps maximise: TSDF's, FOUND's
-    feature_distance: str = setting("mse", "one of mse, wasserstein")
+    feature_distance: str = setting("mse", "one of mse, wasserstein")  # TSDF's, FOUND's
     # a step divides by mean|sum_k w_k g_k| ("sum", TSDF) or by sum_k w_k mean|g_k| ("each": with
     # FOUND's weights the mean of normalised gradients, smaller where they disagree)
     normalise: str = setting("sum", "one of sum, each")
