@@ -9,7 +9,6 @@ DeepFake Models" (AEF, arXiv 2605.00443).
 """
 
 from aef_core import plots
-from aef_core.config import get_profile
 from aef_core.faces import FaceBatch, load_faces
 from aef_core.jobs import Job, map_runs
 from aef_core.methods import METHODS
@@ -24,6 +23,6 @@ __version__ = "0.1.0"
 
 __all__ = [
     "METHODS", "Evaluator", "Execution", "FaceBatch", "Job", "PerturbationConfig", "Run", "balance",
-    "evaluate", "get_profile", "load_faces", "load_run", "load_zoo", "map_runs", "optimize",
-    "per_model", "plots", "protect",
+    "evaluate", "load_faces", "load_run", "load_zoo", "map_runs", "optimize", "per_model", "plots",
+    "protect",
 ]  # fmt: skip

@@ -32,8 +32,7 @@ def replacement(path: str | Path) -> Iterator[Path]:
         A full disk, no permission, or something else lies at `path`.
     """
     path = Path(path)
-    cure = "make room there"
-    with _telling(f"{path} cannot be written", cure), _private_folder(path.parent) as folder:
+    with _private_folder(path.parent, f"{path} cannot be written", "make room there") as folder:
         temporary = folder / path.name
         yield temporary
         _sync(temporary)
@@ -58,8 +57,7 @@ def write_new(folder: Path, stem: str, suffix: str, content: bytes) -> Path:
     Written aside, then given its name: no other file is touched. Raises `NotWritable`.
     """
     names = chain([stem], (f"{stem}-{number}" for number in count(2)))
-    told = f"{folder} cannot be written to"
-    with _telling(told, "name another"), _private_folder(folder) as private:
+    with _private_folder(folder, f"{folder} cannot be written to", "name another") as private:
         aside = private / "new"
         aside.write_bytes(content)
         _sync(aside)
@@ -85,8 +83,8 @@ def check_writable(folder: Path) -> None:
 
     Raises `NotWritable` where the folder cannot be made or written, or is full.
     """
-    told = f"{folder} cannot take a file"
-    with _telling(told, "make room there, or name another"), _private_folder(folder) as private:
+    cure = "make room there, or name another"
+    with _private_folder(folder, f"{folder} cannot take a file", cure) as private:
         (private / "probe").write_bytes(bytes(1))
         _sync(private / "probe")
 
@@ -100,23 +98,19 @@ def remove_leaks(folder: Path) -> None:
 
 
 @contextmanager
-def _telling(what: str, cure: str) -> Iterator[None]:
+def _private_folder(parent: Path, failure: str, cure: str) -> Iterator[Path]:
+    """A fresh folder, for a while; an `OSError` meanwhile becomes `NotWritable`."""
     try:
-        yield
+        parent.mkdir(parents=True, exist_ok=True)
+        folder = Path(tempfile.mkdtemp(prefix=PREFIX, dir=parent))
+        try:
+            yield folder
+        finally:
+            shutil.rmtree(folder, ignore_errors=True)
     except AEFError:
         raise
     except OSError as error:
-        raise NotWritable(f"{what} ({reason(error)}): {cure}") from error
-
-
-@contextmanager
-def _private_folder(parent: Path) -> Iterator[Path]:
-    parent.mkdir(parents=True, exist_ok=True)
-    folder = Path(tempfile.mkdtemp(prefix=PREFIX, dir=parent))
-    try:
-        yield folder
-    finally:
-        shutil.rmtree(folder, ignore_errors=True)
+        raise NotWritable(f"{failure} ({reason(error)}): {cure}") from error
 
 
 def _sync(path: Path) -> None:

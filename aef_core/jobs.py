@@ -17,7 +17,7 @@ from aef_core.config import home
 from aef_core.errors import AEFError, BadInput
 from aef_core.faces import FaceBatch
 from aef_core.metrics import Evaluator
-from aef_core.metrics.evaluations import evaluate_run
+from aef_core.metrics.evaluation import evaluate_run
 from aef_core.perturbation import PerturbationConfig, State
 from aef_core.perturbation.budgets import BOX
 from aef_core.perturbation.objective import Zoo

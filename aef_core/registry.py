@@ -1,7 +1,8 @@
-"""Things made by name from a literal registry, with errors that list what is known."""
+"""Things made by name from a literal registry, and their settings; errors list what is known."""
 
-from collections.abc import Mapping
-from dataclasses import fields
+import math
+from collections.abc import Callable, Mapping
+from dataclasses import Field, field, fields
 from numbers import Integral, Real
 from typing import Any, TypeVar
 
@@ -11,6 +12,18 @@ T = TypeVar("T")
 SMALLEST, LARGEST = 2.0**-126, 3.4e38  # beyond, float32 has zero or infinity
 NUMBERS = {int: (Integral, "a whole number"), float: (Real, "a number")}
 KINDS = NUMBERS | {bool: (bool, "True or False"), str: (str, "a word")}
+PER_GENERATOR = "positive numbers, one per generator"
+RANGES: dict[str, Callable[[Any], bool]] = {
+    "positive": lambda v: v > 0,
+    "0 or more": lambda v: 0 <= v < math.inf,
+    "1 or more": lambda v: v >= 1,
+    "in [0, 1)": lambda v: 0 <= v < 1,
+    "in (0, 1)": lambda v: 0 < v < 1,
+    "in (0, 1]": lambda v: 0 < v <= 1,
+    "in [0, 1]": lambda v: 0 <= v <= 1,
+    "in (0, 2]": lambda v: 0 < v <= 2,
+    PER_GENERATOR: lambda values: all(0 < v < math.inf for v in values),
+}
 
 
 def make(
@@ -29,32 +42,52 @@ def make(
             has = ", ".join(known) or "none"
             raise BadInput(f"{kind} {name!r} has no setting {setting!r}; it has: {has}")
     try:
-        made = registry[name](**settings)
+        return registry[name](**settings)
     except (TypeError, OverflowError) as error:  # a word where a number belongs, or 10**400
         given = ", ".join(f"{k}={short(v)}" for k, v in settings.items())
         raise BadInput(f"{kind} {name!r} cannot take {given}: {error}") from None
-    check_types(made)
-    return made
 
 
-def check_types(record: Any) -> None:
-    """Refuse a dataclass whose plain fields hold another kind of value than they are for.
+def setting(default: Any, allowed: str) -> Any:
+    """A dataclass field with a default; `allowed` is a key of `RANGES`, or "one of raw, l1"."""
+    return field(default=default, metadata={"allowed": allowed})
 
-    Raises ValueError for a word where a number belongs, 1.5 where a whole number does, a number
-    that float32 or int64 cannot hold; named. Numbers of other libraries become Python's.
+
+class Settings:
+    """A dataclass that refuses fields of another kind than they are for, or out of range.
+
+    ValueError names the first: a word where a number belongs, 1.5 where a whole number does, a
+    number that float32 or int64 cannot hold, what a `setting` does not allow. Numbers of other
+    libraries become Python's.
     """
-    for field in fields(record):
-        value = getattr(record, field.name)
-        kind, words = KINDS.get(field.type, (object, ""))
-        if not isinstance(value, kind) or (isinstance(value, bool) and field.type in NUMBERS):
-            raise BadInput(f"{field.name} must be {words}, got {short(value)}")
-        if field.type is float and value != 0 and not SMALLEST <= abs(value) <= LARGEST:
-            kind = "zero" if abs(value) < 1 else "no finite number"
-            raise BadInput(f"{field.name}={short(value)} is {kind} in float32")
-        if field.type is int and not abs(value) < 2**63:
-            raise BadInput(f"{field.name} is out of range: {short(value)}, must be an int64")
-        if field.type in NUMBERS and type(value) not in (int, float):
-            object.__setattr__(record, field.name, field.type(value))  # NumPy's, a fraction
+
+    def __post_init__(self) -> None:
+        for f in fields(self):
+            object.__setattr__(self, f.name, checked(f, getattr(self, f.name)))
+
+    def settings(self) -> dict[str, Any]:
+        """All of them, for a run's config."""
+        return {f.name: getattr(self, f.name) for f in fields(self) if f.init}
+
+
+def checked(f: Field, value: Any) -> Any:
+    """A value for a field of `Settings`, of the field's own type."""
+    allowed = f.metadata.get("allowed", "")
+    if allowed == PER_GENERATOR:
+        value = tuple(float(v) for v in value or ())
+    kind, words = KINDS.get(f.type, (object, ""))
+    if not isinstance(value, kind) or (isinstance(value, bool) and f.type in NUMBERS):
+        raise BadInput(f"{f.name} must be {words}, got {short(value)}")
+    if f.type is float and value != 0 and not SMALLEST <= abs(value) <= LARGEST:
+        kind = "zero" if abs(value) < 1 else "no finite number"
+        raise BadInput(f"{f.name}={short(value)} is {kind} in float32")
+    if f.type is int and not abs(value) < 2**63:
+        raise BadInput(f"{f.name} is out of range: {short(value)}, must be an int64")
+    fits = RANGES.get(allowed, allowed.removeprefix("one of ").split(", ").__contains__)
+    if allowed and not fits(value):
+        raise BadInput(f"{f.name} must be {allowed}, got {value!r}")
+    foreign = f.type in NUMBERS and type(value) not in (int, float)  # NumPy's, a fraction
+    return f.type(value) if foreign else value
 
 
 def short(value: Any) -> str:

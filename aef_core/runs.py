@@ -34,13 +34,6 @@ from aef_core.registry import check_count
 FORMAT = 3  # raise it when the meaning of a config or of a file changes
 
 
-class Stopped(Exception):
-    """Raise it from `on_step` to end an optimisation early: its state is kept, then it travels on.
-
-    The same call of `optimize` later goes on where this one stopped, to the same bits.
-    """
-
-
 def optimize(
     zoo: Zoo,
     faces: FaceBatch,
@@ -84,7 +77,8 @@ def optimize(
     checkpoint_every : int
         Steps between saved states; a killed run resumes from the last one, to the same bits.
     on_step : callable, optional
-        Called with the state after every step; may raise `Stopped`.
+        Called with the state after every step. An exception from it ends the optimisation: the
+        state is kept, and the same call goes on from there later, to the same bits.
 
     Raises
     ------
@@ -128,11 +122,10 @@ def optimize(
             try:
                 if on_step:
                     on_step(state)
-            except Stopped:
-                if not last:  # after the last step there is nothing left to stop
-                    if keep:
-                        save_state(partial, state, seconds)
-                    raise
+            except Exception:
+                if keep:
+                    save_state(partial, state, seconds)
+                raise
             started = time.perf_counter()
             if keep and (last or state.step % checkpoint_every == 0):
                 save_state(partial, state, seconds)  # the last, too: should its folder not appear

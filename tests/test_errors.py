@@ -6,12 +6,13 @@ from pathlib import Path
 import pytest
 
 from aef_core import __main__ as command
-from aef_core.config import REPOSITORY, get_profile
+from aef_core.config import REPOSITORY
 from aef_core.errors import AEFError
 from aef_core.faces import load_faces
 from aef_core.faces.detection import NoFace
 from aef_core.models.weights import BadCheckpoint
 from aef_core.perturbation.execution import OutOfMemory
+from companion.config import get_profile
 from companion.studies.identity import NoEmbedder
 
 

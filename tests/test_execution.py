@@ -146,7 +146,6 @@ def test_wrong_settings_are_named(settings: dict, message: str) -> None:
     "error",
     [
         torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 9 GiB"),
-        RuntimeError("DefaultCPUAllocator: not enough memory: you tried to allocate 9 bytes"),
         MemoryError(),
     ],
 )
@@ -155,10 +154,10 @@ def test_memory_running_out_names_the_settings(error: Exception) -> None:
         raise error
 
     problem = Problem(two(), make_faces(), objective=Objective(strength=strength))
-    with pytest.raises(OutOfMemory, match=r"set micro_batch=2 or cache='float16' or 'cpu'"):
+    with pytest.raises(OutOfMemory, match="a smaller micro_batch, or a cache in float16"):
         next(perturb(problem, make_rule("aef"), CONFIG))
 
 
 def test_other_errors_are_left_alone() -> None:
-    with pytest.raises(RuntimeError, match="shape"), Execution().within_memory(8):
+    with pytest.raises(RuntimeError, match="shape"), PLAIN.applied(torch.device("cpu")):
         raise RuntimeError("shape mismatch")

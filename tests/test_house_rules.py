@@ -18,7 +18,7 @@ COMPANION = REPOSITORY / "notebooks" / "companion"
 NOTEBOOKS = sorted((REPOSITORY / "notebooks").glob("*.ipynb"))
 MODULES = sorted(path for package in (LIBRARY, COMPANION) for path in package.rglob("*.py"))
 
-CEILING = 5701  # lines of the library in all, tests apart: lower it with every cut, to 5,500
+CEILING = 5500  # lines of the library in all, tests apart: lower it with every cut
 LONGEST_FILE = 250
 FULL_ROOM = 10  # modules in one folder of the library
 

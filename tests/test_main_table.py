@@ -6,10 +6,10 @@ import pytest
 import torch
 from matplotlib import pyplot as plt
 
-from aef_core.config import get_profile
 from aef_core.metrics import Evaluator, evaluate, protect
 from aef_core.perturbation import PerturbationConfig
 from companion import kept
+from companion.config import get_profile
 from companion.plots.methods import strength_and_balance
 from companion.studies import main_table as mt
 from companion.studies import protocol

@@ -199,7 +199,7 @@ def test_weights_that_are_not_finite_stop_with_rule_step_and_settings() -> None:
 
     class Later(AEF):
         def __call__(self, feedback: Feedback) -> torch.Tensor:
-            broken = math.nan if self.state_dict() else 1.0  # from the second step on
+            broken = math.nan if self.state else 1.0  # from the second step on
             return super().__call__(feedback) * broken
 
     for rule, said in (

@@ -218,7 +218,7 @@ def protect(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Callable[..., st
     monkeypatch.setattr(shared, "open_zoo", lambda *_: tiny_zoo())
     monkeypatch.setattr(shared, "make_run", lambda *_: Made())
     monkeypatch.setattr(shared, "check_run", lambda *_: None)
-    arguments = ["--profile", "quick", "--out", str(tmp_path / "out")]
+    arguments = ["--out", str(tmp_path / "out")]
 
     def call(*more: object) -> str:
         done = CliRunner().invoke(app, ["protect", *map(str, more), *arguments])

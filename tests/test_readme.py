@@ -1,7 +1,7 @@
 """The README's code is run and its commands are called, from the README as it stands.
 
-Python blocks run one after another as one script, with fewer faces and steps. Commands run in the
-smoke profile; those that take minutes, a network or data of one's own are only parsed, which still
+Python blocks run one after another as one script, with fewer faces and steps, and so do commands;
+those that take minutes, a network or data of one's own are only parsed, which still
 finds an option that is gone. `make` is asked for a dry run.
 """
 
@@ -30,6 +30,8 @@ INLINE = re.compile(r"`([^`\n]+)`")
 OURS = re.compile(r"-m (aef_core|companion) (.*)")
 PLACEHOLDER = re.compile(r"[A-Z][A-Z0-9_]+")  # RUN, ZIP: the reader puts something in
 SMALLER = {"steps": 2, "n": 4}  # the most a Python block gets, whatever it asks for
+FEWER = {"optimize": ("--steps", "2", "--faces", "4"), "protect": ("--steps", "2"),
+         "evaluate": ("--faces", "4")}  # fmt: skip
 APPS = {"aef_core": library, "companion": tour}
 LONG = {"reproduce", "bench", "methods", "faces"}  # minutes
 USAGE_ERROR = typer.BadParameter.__base__  # of an unknown option and a missing argument, too
@@ -121,6 +123,7 @@ def test_commands_run(tmp_path: Path) -> None:
             if Path(word).suffix in (".jpg", ".png"):
                 put_photo(tmp_path / word)
         arguments = [run if a == "RUN" else a for a in command.arguments]
+        arguments += FEWER.get(command.name, ())
         done = python(tmp_path, "-m", command.package, command.name, *arguments)
         assert done.returncode == 0, f"{command}\n{done.stdout[-500:]}{done.stderr[-1500:]}"
         assert done.stdout, f"{command} printed nothing"

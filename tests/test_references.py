@@ -6,7 +6,7 @@ import torch
 
 from aef_core.config import home
 from aef_core.metrics import Evaluator, nonempty_mean
-from aef_core.metrics.history import last_quarter, late_means
+from aef_core.metrics.statistics import last_quarter, late_means
 from aef_core.perturbation import PerturbationConfig
 from aef_core.runs import optimize
 from companion.studies.differences import REFERENCE

@@ -3,11 +3,11 @@
 import pytest
 from typer.testing import CliRunner
 
-from aef_core.config import get_profile
 from aef_core.metrics import Evaluator
 from aef_core.perturbation import PerturbationConfig
 from aef_core.weighting import RULES
 from companion.__main__ import app
+from companion.config import get_profile
 from companion.studies import study
 from companion.studies.differences import RANDOM, REFERENCE
 from companion.studies.rules import compare_rules, rules_view

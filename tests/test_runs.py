@@ -16,8 +16,8 @@ from .conftest import make_faces, tiny_zoo
 CONFIG = PerturbationConfig(steps=6, step_size=0.01, batch=4)
 
 
-class Killed(Exception):
-    pass
+class Killed(BaseException):
+    """As a killed process, no `Exception`: nothing is kept on its way out."""
 
 
 def kill_at(step: int):
@@ -88,6 +88,18 @@ def test_resuming_does_not_repeat_saved_steps() -> None:
     seen = []
     go(checkpoint_every=2, on_step=lambda state: seen.append(state.step))
     assert seen == [5, 6]
+
+
+def test_an_exception_from_on_step_keeps_the_state_it_saw() -> None:
+    def stop(state: State) -> None:
+        if state.step == 5:
+            raise RuntimeError("enough")
+
+    with pytest.raises(RuntimeError, match="enough"):
+        go(checkpoint_every=20, on_step=stop)
+    seen = []
+    go(on_step=lambda state: seen.append(state.step))
+    assert seen == [6]
 
 
 def test_keep_false_leaves_no_trace() -> None:

@@ -19,7 +19,7 @@ from aef_core import atomic
 from aef_core.config import REPOSITORY, home
 from aef_core.errors import NotWritable
 from aef_core.metrics import Evaluator
-from aef_core.metrics.evaluations import evaluate_run
+from aef_core.metrics.evaluation import evaluate_run
 from aef_core.perturbation import PerturbationConfig, State
 from aef_core.perturbation.store import (
     DamagedRun,

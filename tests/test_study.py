@@ -3,10 +3,10 @@
 import pandas as pd
 import pytest
 
-from aef_core.config import get_profile
 from aef_core.metrics import Evaluator
 from aef_core.perturbation import PerturbationConfig
 from companion import plots
+from companion.config import get_profile
 from companion.studies import study
 from companion.studies.references import evaluate_each, single_model
 

@@ -8,8 +8,8 @@ from torch import Tensor
 
 from aef_core.faces import FaceBatch
 from aef_core.metrics import Evaluator, evaluate
-from aef_core.metrics.evaluations import evaluate_run
-from aef_core.metrics.survival import edit_survival
+from aef_core.metrics.evaluation import evaluate_run
+from aef_core.metrics.statistics import edit_survival
 from aef_core.models import DeepfakeModel
 from aef_core.models import judge as classifier
 from aef_core.models.base import ATTRIBUTES, attribute_index, fingerprint

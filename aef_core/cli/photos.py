@@ -31,7 +31,7 @@ def protect(
     ] = None,
     method: shared.Method = "aef",
     settings: shared.Settings = None,
-    profile: shared.ProfileName = None,
+    steps: shared.Steps = shared.STEPS,
     out: Annotated[Path | None, typer.Option(help="folder to write to; beside the photo")] = None,
     strength: Annotated[
         float, typer.Option(help="multiplies the perturbation, up to 4: stronger, and more visible")
@@ -50,7 +50,6 @@ def protect(
     Then the embedded generators forge the largest face of the first photos (--check): as it was
     protected, found anew, and from copies: JPEG 75, half the size, 0.73 of it (a screenshot).
     """
-    from aef_core.config import get_profile
     from aef_core.faces.photos import check_strength, protect_photo
     from aef_core.faces.pictures import read_picture
     from aef_core.metrics.photos import in_words, left_in_copies
@@ -66,10 +65,8 @@ def protect(
     if len(failures) == len(photos):
         raise typer.Exit(1)
     zoo = shared.open_zoo(None)
-    made = shared.make_run(zoo, method, settings, profile) if run is None else run_named(run)
+    made = shared.make_run(zoo, method, settings, steps) if run is None else run_named(run)
     shared.check_run(made, zoo)
-    if run is None and get_profile(profile).name == "smoke":
-        print("profile smoke: a perturbation of four steps, which protects nothing")
     remarks, measured, sound = Counter(), [], [p for p in photos if p not in failures]
     for path in tqdm(sound, "photos", unit="photo", leave=False, disable=None):
         with _noted(failures, path):

@@ -6,6 +6,7 @@ from typing import Annotated
 import typer
 
 from aef_core.cli import examples, shared
+from aef_core.errors import BadInput
 
 app = typer.Typer()
 LATE = {"strength": "S late", "weight": "weight", "grad_l1": "mean |gradient|"}
@@ -17,19 +18,19 @@ LATE = {"strength": "S late", "weight": "weight", "grad_l1": "mean |gradient|"}
         "optimize --method cmua",
         "optimize --method grad-norm --eps 0.03 --seed 1",
         "optimize --method aef --method found --seed 0 --seed 1 --scheduler tcp://head:8786",
-        "optimize --profile paper --data celeba --root ~/celeba",
+        "optimize --steps 480 --step-size 1e-3 --faces 128 --data celeba --root ~/celeba",
     )
 )
 def optimize(
     method: shared.Methods = ("aef",),
     settings: shared.Settings = None,
-    eps: Annotated[list[float] | None, typer.Option(help="bound, images in [-1, 1]")] = None,
-    steps: shared.Steps = None,
+    eps: Annotated[list[float], typer.Option(help="bound, images in [-1, 1]")] = (0.05,),
+    steps: shared.Steps = shared.STEPS,
+    step_size: Annotated[float, typer.Option(help="in [-1, 1] units")] = shared.STEP_SIZE,
     seed: Annotated[list[int], typer.Option(help="seed of start, edits and batches")] = (0,),
-    profile: shared.ProfileName = None,
     data: shared.Data = "embedded",
     root: shared.Root = None,
-    n: shared.Count = None,
+    n: shared.Count = shared.FACES,
     official: shared.Official = None,
     scheduler: shared.Scheduler = None,
 ) -> None:
@@ -40,14 +41,15 @@ def optimize(
     method whose steps cost more than one forward and backward pass makes fewer of them.
     """
     from aef_core.jobs import Job, map_runs
-    from aef_core.metrics.history import late_means
+    from aef_core.metrics.statistics import late_means
+    from aef_core.perturbation import PerturbationConfig
 
     zoo, chosen = shared.open_zoo(official), shared.parse_settings(settings)
     jobs = []
-    for name, bound, number in product(method, eps or [None], seed):
-        size, config = shared.loop_config(profile, eps=bound, steps=steps, seed=number)
+    for name, bound, number in product(method, eps, seed):
+        config = PerturbationConfig(eps=bound, steps=steps, step_size=step_size, seed=number)
         jobs.append(Job(name, chosen, config))
-    faces = shared.open_faces(data, "train", size if n is None else n, root, zoo)
+    faces = shared.open_faces(data, "train", n, root, zoo)
     runs, _ = map_runs(zoo, faces, jobs, scheduler=scheduler)
     for run in runs:
         late = late_means(run.history)[list(LATE)].rename(columns=LATE)
@@ -69,10 +71,9 @@ def optimize(
 )
 def evaluate(
     runs: Annotated[list[str], typer.Argument(help="run folders, hashes or their first digits")],
-    profile: shared.ProfileName = None,
     data: shared.Data = "embedded",
     root: shared.Root = None,
-    n: shared.Count = None,
+    n: shared.Count = 24,
     official: shared.Official = None,
 ) -> None:
     """Judge runs on faces they were not optimised on: L2_mask, SR_mask and whether edits survive.
@@ -81,17 +82,16 @@ def evaluate(
     """
     import pandas as pd
 
-    from aef_core.config import get_profile
     from aef_core.metrics import Evaluator
-    from aef_core.metrics.evaluations import evaluate_run
-    from aef_core.metrics.statistics import bootstrap_means, interval, method_balance
-    from aef_core.metrics.survival import edit_survival
-    from aef_core.perturbation.store import runs_named
+    from aef_core.metrics.evaluation import evaluate_run
+    from aef_core.metrics.statistics import bootstrap_means, edit_survival, interval, method_balance
+    from aef_core.perturbation.store import run_named
 
-    chosen, zoo = runs_named(runs), shared.open_zoo(official)
+    chosen, zoo = list(map(run_named, runs)), shared.open_zoo(official)
     for run in chosen:
+        if sum(run.path.name == other.path.name for other in chosen) > 1:
+            raise BadInput(f"run {run.path.name} is named twice: name it once")
         shared.check_run(run, zoo)
-    n = get_profile(profile).n_test if n is None else n
     evaluator = Evaluator(zoo, shared.open_faces(data, "test", n, root, zoo))
     tables = []
     for run in chosen:

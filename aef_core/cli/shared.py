@@ -1,7 +1,6 @@
 """What several commands share: their options, and the way from options to zoo, faces and runs."""
 
 import ast
-from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -11,22 +10,20 @@ from aef_core.errors import BadInput
 
 if TYPE_CHECKING:
     from aef_core.faces import FaceBatch
-    from aef_core.perturbation import PerturbationConfig
     from aef_core.perturbation.objective import Zoo
     from aef_core.perturbation.store import Run
+
+STEPS, STEP_SIZE, FACES = 24, 5e-3, 32  # minutes on two cores; as published: 480, 1e-3, 128
 
 _METHOD = typer.Option("--method", "--rule", help="aef, cmua, found, ..., or a bare weighting rule")
 Method = Annotated[str, _METHOD]
 Methods = Annotated[list[str], _METHOD]
 _SETTING = "a setting of the method, NAME=VALUE; may be repeated"
 Settings = Annotated[list[str] | None, typer.Option("--set", help=_SETTING)]
-_PROFILE = "smoke, quick or paper; AEF_PROFILE, else quick"
-ProfileName = Annotated[str | None, typer.Option("--profile", help=_PROFILE)]
 Data = Annotated[str, typer.Option(help="embedded, celeba, lfw, ffpp or folder")]
 Root = Annotated[Path | None, typer.Option(help="folder or zip of the faces, unless embedded")]
-_COUNT = typer.Option("--faces", "--n", min=1, help="how many faces; the profile's by default")
-Count = Annotated[int | None, _COUNT]
-Steps = Annotated[int | None, typer.Option(min=1, help="computation, in plain steps")]
+Count = Annotated[int, typer.Option("--faces", "--n", min=1, help="how many faces")]
+Steps = Annotated[int, typer.Option(min=1, help="computation, in plain steps")]
 _SCHEDULER = "address of a Dask scheduler whose workers make the runs; AEF_SCHEDULER"
 Scheduler = Annotated[str | None, typer.Option(help=_SCHEDULER)]
 _OFFICIAL = "folder of official checkpoints, instead of the embedded zoo"
@@ -49,22 +46,13 @@ def parse_settings(pairs: list[str] | None) -> dict[str, Any]:
     return settings
 
 
-def loop_config(profile: str | None, **given: Any) -> "tuple[int, PerturbationConfig]":
-    """How many faces a profile optimises on, and the notebooks' loop with what was given put in."""
-    from aef_core.config import get_profile
+def make_run(zoo: "Zoo", method: str, settings: list[str] | None, steps: int) -> "Run":
+    """The run of a method on the embedded faces, found or optimised now."""
     from aef_core.perturbation import PerturbationConfig
-
-    p = get_profile(profile)
-    config = PerturbationConfig(steps=p.steps, step_size=p.step_size, feature_steps=p.feature_steps)
-    return p.n_train, replace(config, **{k: v for k, v in given.items() if v is not None})
-
-
-def make_run(zoo: "Zoo", method: str, settings: list[str] | None, profile: str | None) -> "Run":
-    """The profile's run of a method on the embedded faces, found or optimised now."""
     from aef_core.runs import optimize
 
-    size, config = loop_config(profile)
-    faces = open_faces("embedded", "train", size, None, zoo)
+    config = PerturbationConfig(steps=steps, step_size=STEP_SIZE)
+    faces = open_faces("embedded", "train", FACES, None, zoo)
     return optimize(zoo, faces, method, config, settings=parse_settings(settings))
 
 
@@ -74,7 +62,7 @@ def open_faces(data: str, split: str, n: int, root: Path | None, zoo: "Zoo") -> 
 
     if data == "embedded" and root is not None:
         raise BadInput("--root is not for embedded faces: add --data celeba, lfw, ffpp or folder")
-    return load_faces(data, split, n, root, _side(zoo))
+    return load_faces(data, split, n, root, next(iter(zoo.values())).image_size)
 
 
 def open_zoo(official: Path | None) -> "Zoo":
@@ -84,13 +72,9 @@ def open_zoo(official: Path | None) -> "Zoo":
     return load_zoo("official", root=official) if official else load_zoo()
 
 
-def _side(zoo: "Zoo") -> int:
-    return next(iter(zoo.values())).image_size
-
-
 def check_run(run: "Run", zoo: "Zoo") -> None:
     """Refuse a run that cannot be laid over other faces or does not fit the zoo's image size."""
-    (count, *shape), side = run.delta.shape, _side(zoo)
+    (count, *shape), side = run.delta.shape, next(iter(zoo.values())).image_size
     if count != 1:
         raise BadInput(f"run {run.path.name} holds one perturbation per image, none for all")
     if "budget" in run.config:

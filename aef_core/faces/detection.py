@@ -47,13 +47,10 @@ def find_faces(images: Tensor | Sequence[Image.Image]) -> list[tuple[Tensor, Ten
             part = alike[start : start + BATCH]
             none = [None] * len(part)
             boxes, scores = (none, none) if min(size) < SMALLEST else detector().detect(part)
-            found += map(_tensors, boxes, scores)
+            for pair in zip(boxes, scores, strict=True):
+                own = (np.zeros((0, 4)), np.zeros(0)) if pair[0] is None else pair
+                found.append(tuple(torch.from_numpy(np.array(values, float)) for values in own))
     return found
-
-
-def _tensors(boxes: np.ndarray | None, scores: np.ndarray | None) -> tuple[Tensor, Tensor]:
-    found = (np.zeros((0, 4)), np.zeros(0)) if boxes is None else (boxes, scores)
-    return tuple(torch.from_numpy(np.array(part, float)) for part in found)
 
 
 def enlarged(images: Tensor, side: int = SIDE) -> list[Image.Image]:

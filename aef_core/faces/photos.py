@@ -11,6 +11,7 @@ from pathlib import Path
 import numpy as np
 import torch.nn.functional as F
 from PIL import Image
+from skimage.metrics import peak_signal_noise_ratio
 from torch import Tensor
 
 from aef_core.atomic import write_new
@@ -39,9 +40,8 @@ class Protected:
     def psnr(self, box: Box) -> float:
         """Peak signal-to-noise ratio in dB of one square of the photo; inf if equal."""
         part = _inside(self.before, box)
-        error = np.square(np.subtract(self.after[part], self.before[part], dtype=np.float32))
         with np.errstate(divide="ignore"):
-            return float(10 * np.log10(255**2 / error.mean()))
+            return float(peak_signal_noise_ratio(self.before[part], self.after[part]))
 
 
 def protect_photo(

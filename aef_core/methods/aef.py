@@ -3,7 +3,7 @@
 from dataclasses import dataclass
 
 from aef_core.methods.base import OUTPUTS_ALONE, Method
-from aef_core.weighting.base import setting
+from aef_core.registry import setting
 
 
 @dataclass
@@ -19,7 +19,6 @@ class AEF(Method):
 
     name = "aef"
     rule = "aef"
-    idea = "softmax weights of the smoothed losses, least interrupted first"
     tau: float = 0.1  # temperature, in units of S
     beta: float = 0.9  # memory of E
     feature_weight: float | None = None  # 0 pushes outputs alone, as most methods here do
@@ -37,7 +36,6 @@ class MaxMin(Method):
 
     name = "max-min"
     rule = "max-min"
-    idea = "ours: worst case relative to single-model references, with integral"
     fixed = OUTPUTS_ALONE | {"momentum": 0.8}
     single_model: tuple[float, ...] = setting((), "positive numbers, one per generator")  # c_k
     balance: str = "output"

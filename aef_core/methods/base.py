@@ -1,15 +1,15 @@
 """What every method has in common: settings of the one loop, and a weighting rule."""
 
 from collections.abc import Iterator, Mapping
-from dataclasses import asdict, dataclass, fields, replace
+from dataclasses import dataclass, fields, replace
 from typing import Any, ClassVar
 
 from aef_core.errors import BadInput
 from aef_core.perturbation import PerturbationConfig, State, perturb
 from aef_core.perturbation.budgets import BOX
 from aef_core.perturbation.objective import Problem, Zoo
+from aef_core.registry import Settings
 from aef_core.weighting import RULES, Weighting, make_rule
-from aef_core.weighting.base import check_settings
 
 FEATURE_STEP = 0.6  # cost of a step on features alone: the encoders are the larger half
 # one perturbation for all faces, pushing outputs and not features: what most methods do
@@ -17,7 +17,7 @@ OUTPUTS_ALONE = {"feature_weight": 0.0, "feature_steps": 0, "universal": True}
 
 
 @dataclass
-class Method:
+class Method(Settings):
     """A method: how it sets the loop, and which rule weighs the generators.
 
     Its dataclass fields are its settings, with the paper's values as defaults; its rule takes those
@@ -27,17 +27,9 @@ class Method:
 
     name: ClassVar[str]  # its key in `METHODS`
     rule: ClassVar[str] = "uniform"  # its rule's key in `RULES`
-    idea: ClassVar[str]  # one sentence for tables
     fixed: ClassVar[Mapping[str, Any]] = {}  # settings of the loop that no caller can change
     # the loop's (`inner`: feature steps before each step), where a method has them as settings
     inner = diversity = feature_weight = None
-
-    def __post_init__(self) -> None:
-        check_settings(self)
-
-    def settings(self) -> dict[str, Any]:
-        """All its settings, for a run's config."""
-        return asdict(self)
 
     def cost(self, zoo: Zoo) -> float:
         """Computation of one of its steps; 1 takes every generator once forward and backward."""

@@ -12,7 +12,7 @@ from aef_core.methods.base import OUTPUTS_ALONE, Method
 from aef_core.models import AttGAN, DeepfakeModel
 from aef_core.perturbation import PerturbationConfig, State, batch_rows, check_finite
 from aef_core.perturbation.objective import INTERRUPTION, Problem, Zoo, seeded
-from aef_core.weighting.base import setting
+from aef_core.registry import setting
 
 ORDER = ("StarGAN", "AttentionGAN", "HiSD", "AttGAN")  # of the published driver
 HISD_SHIFT = 0.002  # added to HiSD's clean output: at x its squared distance has no gradient
@@ -35,7 +35,6 @@ class CMUA(Method):
     """
 
     name = "cmua"
-    idea = "per-image steps, each fused over the batch and into one pattern at once"
     fixed = OUTPUTS_ALONE | {"momentum": 0.0}
     inner: int = setting(10, "1 or more")  # steps of each target
     share: float = setting(0.2, "in (0, 1]")  # their size over eps: 0.01 / 0.05
@@ -64,7 +63,7 @@ class CMUA(Method):
         while state.step < config.steps:
             rows = batch_rows(len(faces), state.step, config)
             x, patterns, records = images[rows], {}, {}
-            with execution.applied(device), execution.within_memory(config.batch):
+            with execution.applied(device):
                 for name, model in zoo.items():
                     for number, edit in enumerate(targets(name, model)):
                         c = model.conditions(attributes[rows], edit)

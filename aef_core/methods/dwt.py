@@ -26,7 +26,6 @@ class DWT(Method):
 
     name = "dwt"
     rule = "dwt-threshold"
-    idea = "wavelet bands of the chroma channels, threshold weights"
     fixed = OUTPUTS_ALONE | {"momentum": 0.8}
     threshold_db: float = 20.0  # output PSNR below which a generator counts as interrupted
     every: int = 5  # steps between two changes of the weights

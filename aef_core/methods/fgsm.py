@@ -6,7 +6,7 @@ from dataclasses import dataclass, replace
 from aef_core.methods.base import OUTPUTS_ALONE, Method
 from aef_core.perturbation import PerturbationConfig
 from aef_core.perturbation.objective import Zoo
-from aef_core.weighting.base import setting
+from aef_core.registry import setting
 
 
 @dataclass
@@ -21,7 +21,6 @@ class FGSM(Method):
     """
 
     name = "fgsm"
-    idea = "one step to the bound along the sign of the summed gradient"
     fixed = OUTPUTS_ALONE | {"momentum": 0.0, "init": 0.01}
     universal: bool = True  # one perturbation from one batch of up to 64 faces, or one per image
 
@@ -42,7 +41,6 @@ class PGD(Method):
     """
 
     name = "pgd"
-    idea = "iterated FGSM: small sign steps, no memory"
     fixed = OUTPUTS_ALONE | {"momentum": 0.0}
     universal: bool = True  # one perturbation over batches of faces, or one per image
     passes: int = setting(10, "1 or more")  # per image: steps of 2 eps / passes; CMUA's paper: 10
@@ -65,5 +63,4 @@ class MIFGSM(PGD):
     """
 
     name = "mi-fgsm"
-    idea = "PGD with momentum 1 over normalised gradients"
     fixed = OUTPUTS_ALONE | {"momentum": 1.0}

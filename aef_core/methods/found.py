@@ -24,7 +24,6 @@ class FOUND(Method):
 
     name = "found"
     rule = "grad-norm"
-    idea = "a stage on features, then gradients of equal mass"
     fixed: ClassVar = {
         "feature_weight": 0.0, "feature_distance": "wasserstein", "momentum": 0.8,
         "normalise": "each", "universal": True,

@@ -20,7 +20,6 @@ class Random(Method):
     """
 
     name = "random"
-    idea = "random signs at the bound: the floor under every number"
     fixed = OUTPUTS_ALONE | {"steps": 1}
 
     def steps(

@@ -9,10 +9,9 @@ import torch
 from aef_core.methods.base import Method, refuse_budget
 from aef_core.perturbation import PerturbationConfig, State, perturb
 from aef_core.perturbation.budgets import Separated
-from aef_core.perturbation.execution import Execution
 from aef_core.perturbation.objective import Problem, Zoo
+from aef_core.registry import setting
 from aef_core.weighting import make_rule
-from aef_core.weighting.base import setting
 
 
 @dataclass
@@ -32,7 +31,6 @@ class TSDF(Method):
 
     name = "tsdf"
     rule = "aef"
-    idea = "feature steps and AEF weights, then detector poison in weak pixels"
     fixed: ClassVar = {
         "feature_weight": 0.3, "feature_distance": "mse", "momentum": 0.8, "universal": True
     }  # fmt: skip
@@ -73,9 +71,7 @@ class TSDF(Method):
         first = state.extra["interruption"].to(problem.device)
         room = Separated(first, self.threshold * config.eps / 0.05, self.decay)
         target = detection_target(problem.device)
-        # precision and layout are for generators
-        plain = Execution(problem.execution.micro_batch, problem.execution.cache)
-        detector = replace(problem, zoo=target, budget=room, objective=DETECTION, execution=plain)
+        detector = replace(problem, zoo=target, budget=room, objective=DETECTION)
         # theta is scaled down by M, up to exp(-5 * 0.04) = 0.82; steps of a tenth of the box
         loop = replace(config, feature_steps=0, diversity=0.0, step_size=0.1 * config.eps)
         for moved in perturb(detector, make_rule("uniform"), loop, state):

@@ -1,5 +1,7 @@
 """How well a perturbation interrupts, how evenly, and how visible it is: one block for all."""
 
+import hashlib
+import io
 from functools import cached_property
 from typing import Any
 
@@ -9,17 +11,22 @@ import torch
 from numpy.typing import ArrayLike
 from torch import Tensor
 
+from aef_core.atomic import check_writable
 from aef_core.faces import FaceBatch
 from aef_core.faces.pixels import protect, psnr, ssim
-from aef_core.metrics.outcomes import edit_outcomes, edit_status, shows_edit
-from aef_core.models.base import check_size
+from aef_core.models import DeepfakeModel
+from aef_core.models.base import attribute_index, check_size, fingerprint
 from aef_core.models.judge import predict_attributes
+from aef_core.perturbation.budgets import BOX, Budget
 from aef_core.perturbation.objective import Zoo
+from aef_core.perturbation.store import Run, damage_at, read_sealed, run_hash, write_sealed
 from aef_core.registry import check_count
 
 MASK_THRESHOLD = 0.5  # sum over RGB of |G(x) - x|, in [-1, 1] units
 SUCCESS_THRESHOLD = 0.05  # L2_mask above it counts as interrupted
 TABLE_FORMAT = 2  # raise it when the evaluation table's columns or the judge of edits change
+WORDS = ("image", "model", "edit", "outcome")
+NUMBERS = ("l2_mask", "interrupted", "excluded", "survives", "psnr", "ssim")
 
 
 def l2_mask(forged: Tensor, disturbed: Tensor, original: Tensor) -> Tensor:
@@ -37,6 +44,41 @@ def l2_mask(forged: Tensor, disturbed: Tensor, original: Tensor) -> Tensor:
     mask = ((forged - original).abs().sum(dim=1, keepdim=True) > MASK_THRESHOLD).to(forged.dtype)
     squared = ((disturbed - forged).square() * mask).sum(dim=(1, 2, 3))
     return squared / (3 * mask.sum(dim=(1, 2, 3)))
+
+
+def shows_edit(model: DeepfakeModel, edit: str, attributes: Tensor, images: Tensor) -> np.ndarray:
+    """Whether the judge sees in each image [B, 3, H, W] what the edit asks for, shape [B], bool.
+
+    `attributes`, shape [B, 13], are the faces' before the edit: they decide what a flip asks for.
+    """
+    column = attribute_index(edit)
+    wanted = model.target_attributes(attributes, edit)[:, column]
+    return (predict_attributes(images)[:, column] == wanted).numpy()
+
+
+def edit_status(
+    model: DeepfakeModel, edit: str, attributes: Tensor, photos: Tensor, forged: Tensor
+) -> np.ndarray:
+    """Which edits work when nothing protects the photo: only those can be undone.
+
+    Parameters
+    ----------
+    attributes, photos : Tensor, shape [N, 13]
+        Of the faces before the edit, as labelled and as `predict_attributes` sees them.
+    forged : Tensor, shape [N, 3, H, W], values in [-1, 1]
+
+    Returns
+    -------
+    ndarray of str, shape [N]: "works" (the judge sees the edit in the forgery, and neither label
+    nor judge sees it in the photo), "already there" (one of them does), "never seen".
+    """
+    column = attribute_index(edit)
+    wanted = model.target_attributes(attributes, edit)[:, column]
+    asked = (attributes[:, column] != wanted) & (photos[:, column] != wanted)
+    status = np.full(len(attributes), "already there", dtype=object)
+    seen = shows_edit(model, edit, attributes[asked], forged[asked])
+    status[asked.numpy()] = np.where(seen, "works", "never seen")
+    return status
 
 
 class Evaluator:
@@ -111,15 +153,24 @@ class Evaluator:
     def survival(
         self, name: str, edit: str, disturbed: Tensor, values: np.ndarray
     ) -> dict[str, np.ndarray]:
-        """Outcomes of an edit in these forgeries with this L2_mask, see `edit_outcomes`."""
+        """What protection made of an edit, from the forgeries and their L2_mask, shape [N].
+
+        `outcome`: "unaffected" (the judge still sees it), "changed" (so too, but L2_mask reaches
+        the threshold), "undone" (seen no longer), or why the edit does not count; `survives`: 1, 1,
+        0, or NaN where it does not count.
+        """
         model, labels = self.zoo[name], self.faces.attributes
         if (name, edit) not in self._status:
             forged = self.forged(name, edit)
             self._status[name, edit] = edit_status(model, edit, labels, self._photos, forged)
         status = np.where(np.isnan(values), "empty mask", self._status[name, edit])
-        works = torch.from_numpy(status == "works")
+        works = status == "works"
         shown = shows_edit(model, edit, labels[works], disturbed[works])
-        return edit_outcomes(status, shown, values >= SUCCESS_THRESHOLD)
+        survives, outcome = np.full(len(status), np.nan), status.astype(object)
+        survives[works] = shown
+        seen = np.where(values[works] >= SUCCESS_THRESHOLD, "changed", "unaffected")
+        outcome[works] = np.where(shown, seen, "undone")
+        return {"outcome": outcome, "survives": survives}
 
     @cached_property
     def _photos(self) -> Tensor:  # what the judge sees in them
@@ -129,6 +180,41 @@ class Evaluator:
 def evaluate(zoo: Zoo, faces: FaceBatch, delta: Tensor, batch: int = 32) -> pd.DataFrame:
     """Judge one perturbation; see `Evaluator`, which is cheaper for several."""
     return Evaluator(zoo, faces, batch)(delta)
+
+
+def evaluate_run(run: Run, evaluator: Evaluator, budget: Budget = BOX) -> pd.DataFrame:
+    """The evaluation of a run as of `Evaluator`, found again for the same delta, zoo and faces.
+
+    `budget` is the one the run was made with: it decides what of delta a photo receives.
+
+    Raises
+    ------
+    DamagedRun
+        The kept table was changed, cut or renamed.
+    NotWritable
+        The run's folder takes no files; found before the work.
+    """
+    added = budget.added(evaluator.faces.images, run.delta)
+    if run.path is None:
+        return evaluator(added)
+    key = {
+        "run": run.path.name,
+        "added": hashlib.sha256(added.detach().cpu().contiguous().numpy()).hexdigest(),
+        "zoo": {name: fingerprint(model) for name, model in evaluator.zoo.items()},
+        "faces": evaluator.faces.fingerprint(),
+        "format": TABLE_FORMAT,
+    }
+    path = run.path / f"evaluation-{run_hash(key)}.csv"
+    if not (path.exists() or path.is_symlink()):
+        check_writable(run.path)
+        table = evaluator(added).to_csv(index=False)
+        write_sealed(path, table.encode(errors="surrogateescape"))
+    content = io.BytesIO(read_sealed(path))
+    with damage_at(path):
+        return pd.read_csv(
+            content, encoding_errors="surrogateescape", keep_default_na=False,
+            dtype=dict.fromkeys(WORDS, str), na_values={key: [""] for key in NUMBERS},
+        )  # fmt: skip
 
 
 def nonempty_mean(

@@ -1,4 +1,4 @@
-"""How sure a mean is: one interval for tables, figures and verdicts.
+"""How sure a mean is: one interval for tables, figures and verdicts; and where a run settled.
 
 A number varies with the faces it was judged on (dozens) and with the seed of the perturbation
 (three to five). Faces are resampled (paired bootstrap: a face with all its edits, generators,
@@ -12,6 +12,8 @@ Simulated for three and five seeds, whichever source leads, it holds the truth i
 cases (with Welch's degrees of freedom: 92 to 95). One seed has an interval over faces alone.
 """
 
+from collections.abc import Iterable
+
 import numpy as np
 import pandas as pd
 from scipy.stats import norm
@@ -21,6 +23,8 @@ from aef_core.metrics.evaluation import balance, nonempty_mean
 
 DRAWS = 1000
 TAIL = 0.975  # of a 95 % interval
+OUTCOMES = ("unaffected", "changed", "undone")
+UNCOUNTED = ("never seen", "already there", "empty mask")
 
 
 def bootstrap_means(
@@ -83,3 +87,35 @@ def method_balance(table: pd.DataFrame) -> pd.DataFrame:
     means = nonempty_mean(with_seed(table), ["method", "seed", "model"])
     seeds = means.groupby(["method", "seed"], sort=False).apply(lambda v: pd.Series(balance(v)))
     return seeds.unstack(sort=False).groupby("method", sort=False).mean()
+
+
+def edit_survival(table: pd.DataFrame, by: Iterable[str] = ("model",)) -> pd.DataFrame:
+    """Share of working edits that the judge still sees after protection.
+
+    Formula: (unaffected + changed) / (unaffected + changed + undone).
+
+    Returns
+    -------
+    DataFrame indexed by `by`, columns of the table from `evaluate`: value, low, high (95 %
+    interval over images; NaN where no edit works), counts of each of `OUTCOMES` and `UNCOUNTED`.
+    """
+    groups = table.groupby(list(by), sort=False)
+    counts = groups["outcome"].value_counts().unstack(fill_value=0)
+    counts = counts.reindex(groups.size().index).reindex(columns=[*OUTCOMES, *UNCOUNTED])
+    ends = pd.DataFrame(columns=["value", "low", "high"], dtype=float)
+    working = table[table["survives"].notna()]
+    if len(working):
+        ends = interval(bootstrap_means(working, list(by), "survives"))
+    return ends.reindex(counts.index).join(counts.fillna(0).astype(int))
+
+
+def last_quarter(history: pd.DataFrame) -> pd.DataFrame:
+    """The rows of the last quarter of the steps, at least one step, of a `Run.history`."""
+    steps = int(history["step"].max()) + 1
+    return history[history["step"] >= steps - max(1, steps // 4)]
+
+
+def late_means(history: pd.DataFrame) -> pd.DataFrame:
+    """Mean of every column of a `Run.history` per generator, over the last quarter of the steps."""
+    late = last_quarter(history).drop(columns="step").groupby("model", sort=False)
+    return late.mean(numeric_only=True)

@@ -149,6 +149,7 @@ class HiSD(DeepfakeModel):
     """HiSD's generator; all defaults are the official ones.
 
     A condition is `[one-hot tag, style]`, so images of one batch may be edited in different ways.
+    Styles of photos x, as the attack literature has them, are `extractors(x)[:, tag]`.
 
     Parameters
     ----------
@@ -207,21 +208,14 @@ class HiSD(DeepfakeModel):
             translated[rows] = self.translators[tag](codes[0][rows], style[rows])
         return self.decoder(translated)
 
-    def conditions(self, attributes: Tensor, edit: str, reference: Tensor | None = None) -> Tensor:
-        """See `DeepfakeModel.conditions`.
-
-        The style is that of `reference` (shape [1 or B, 3, H, W]) if given, as the attack
-        literature does, else mapped from one fixed noise: an edit is always the same edit.
-        """
+    def conditions(self, attributes: Tensor, edit: str) -> Tensor:
+        """See `DeepfakeModel.conditions`; the style is mapped from one fixed noise per edit."""
         self._check_edit(edit)
         tag, attrs = next((i, a) for i, a in enumerate(self.tags.values()) if edit in a)
-        if reference is not None:
-            style = self.extractors(reference)[:, tag]
-        else:
-            generator = torch.Generator().manual_seed(zlib.crc32(edit.encode()))
-            noise = torch.randn(1, self.noise_dim, generator=generator)
-            weight = self.mappers[tag].pre_model[0].weight
-            style = self.mappers[tag](noise.to(weight), attrs.index(edit))
+        generator = torch.Generator().manual_seed(zlib.crc32(edit.encode()))
+        noise = torch.randn(1, self.noise_dim, generator=generator)
+        weight = self.mappers[tag].pre_model[0].weight
+        style = self.mappers[tag](noise.to(weight), attrs.index(edit))
         return self.condition(tag, style.expand(len(attributes), -1))
 
     def condition(self, tag: int | Tensor, style: Tensor) -> Tensor:

@@ -16,7 +16,6 @@ from aef_core.models.weights import REINSTALL, load_weights, sha256_of
 EMBEDDED = ASSETS / "zoo"
 # what this session has loaded, for figures to name: zoo to generator to 8 digits of its SHA-256
 LOADED: dict[str, dict[str, str]] = {}
-Architectures = Mapping[str, type[DeepfakeModel]]
 
 
 @dataclass(frozen=True)
@@ -69,7 +68,7 @@ def load_zoo(
         raise BadInput(f"unknown model {unknown[0]!r}; known: {', '.join(held)}")
     device = default_device(device)
     origin = name or "embedded"
-    return {m: _read(table[m], folder / table[m].file, origin, m).to(device) for m in wanted}
+    return {m: read_model(folder, m, table[m], origin).to(device) for m in wanted}
 
 
 def listing() -> list[dict[str, object]]:
@@ -95,18 +94,11 @@ OFFICIAL = checkpoints(ASSETS / "official")
 
 
 def read_model(
-    folder: Path, name: str, architectures: Architectures = ARCHITECTURES
+    folder: Path, name: str, entry: Checkpoint, zoo: str, known: Mapping[str, type] = ARCHITECTURES
 ) -> DeepfakeModel:
-    """A frozen generator on the CPU, as the folder's `zoo.json` says; else a `BadCheckpoint`."""
-    entry = checkpoints(folder)[name]
-    return _read(entry, folder / entry.file, folder.name, name, architectures)
-
-
-def _read(
-    entry: Checkpoint, path: Path, zoo: str, name: str, known: Architectures = ARCHITECTURES
-) -> DeepfakeModel:
+    """A frozen generator on the CPU, as a row of the folder's zoo says; else a `BadCheckpoint`."""
     model = known[entry.architecture](**entry.settings)
-    digest = load_weights(model, path, entry.cure, entry.key, entry.sha256)
+    digest = load_weights(model, folder / entry.file, entry.cure, entry.key, entry.sha256)
     model.origin = (zoo, name, digest[:8])
     LOADED.setdefault(zoo, {})[name] = digest[:8]
     return model.eval().requires_grad_(False)

@@ -16,10 +16,7 @@ from torch import Tensor, nn
 
 from aef_core.errors import AEFError
 from aef_core.models import DeepfakeModel
-from aef_core.registry import check_types
-from aef_core.weighting.base import check_settings, setting
-
-MEMORY_WORDS = ("not enough memory", "can't allocate memory", "out of memory")
+from aef_core.registry import Settings, setting
 
 
 class OutOfMemory(AEFError, RuntimeError):
@@ -27,7 +24,7 @@ class OutOfMemory(AEFError, RuntimeError):
 
 
 @dataclass(frozen=True)
-class Execution:
+class Execution(Settings):
     """Settings of speed and memory (ValueError for others). None pays everywhere: measure them."""
 
     micro_batch: int = setting(0, "0 or more")  # images per pass; 0: the whole batch at once
@@ -35,10 +32,6 @@ class Execution:
     # of the generators; the loss is float32. CUDA: IEEE unless "tf32"
     precision: str = setting("float32", "one of float32, tf32, bf16")
     channels_last: bool = False
-
-    def __post_init__(self) -> None:
-        check_types(self)
-        check_settings(self)
 
     def identity(self) -> dict[str, Any]:
         """What a run's config says: the settings that change more than rounding, mostly none."""
@@ -98,7 +91,10 @@ class Execution:
 
     @contextmanager
     def applied(self, device: torch.device) -> Iterator[None]:
-        """CUDA multiplies in IEEE float32 unless asked for "tf32"; afterwards as before."""
+        """CUDA multiplies in IEEE float32 unless asked for "tf32"; afterwards as before.
+
+        Memory that runs out is told in one line that names the settings to change.
+        """
         cuda = device.type == "cuda"
         switches = (torch.backends.cuda.matmul, torch.backends.cudnn.conv) if cuda else ()
         before = [switch.fp32_precision for switch in switches]
@@ -106,26 +102,12 @@ class Execution:
             for switch in switches:
                 switch.fp32_precision = "tf32" if self.precision == "tf32" else "ieee"
             yield
+        except (torch.OutOfMemoryError, MemoryError) as error:
+            raise OutOfMemory("memory ran out: give Execution a smaller micro_batch, or a cache in "
+                              "float16 or on the cpu") from error  # fmt: skip
         finally:
             for switch, value in zip(switches, before, strict=True):
                 switch.fp32_precision = value
-
-    @contextmanager
-    def within_memory(self, batch: int) -> Iterator[None]:
-        """Turn an allocator's complaint into one line that names the settings to change."""
-        try:
-            yield
-        except (RuntimeError, MemoryError) as error:
-            known = isinstance(error, torch.OutOfMemoryError | MemoryError)
-            if not (known or any(words in str(error) for words in MEMORY_WORDS)):
-                raise
-            size = self.micro_batch or batch
-            cures = [f"micro_batch={size // 2}"] if size > 1 else []
-            cures += ["cache='float16' or 'cpu'"] if self.cache == "float32" else []
-            raise OutOfMemory(
-                f"memory ran out with batches of {size}: "
-                f"set {' or '.join(cures) or 'fewer or smaller images'} (aef_core.Execution)"
-            ) from error
 
 
 PLAIN = Execution()

@@ -45,7 +45,7 @@ def perturb(
     work, execution = _Work(problem, config), problem.execution
     state = _start(state, work, rule)
     while state.step < config.steps:
-        with execution.applied(problem.device), execution.within_memory(config.batch):
+        with execution.applied(problem.device):
             rows = batch_rows(len(work.images), state.step, config)
             own = slice(None) if config.universal else rows  # one d for all faces, or one each
 
@@ -86,7 +86,7 @@ def _start(state: State | None, work: "_Work", rule: Weighting) -> State:
         shape, needed = tuple(state.delta.shape[1:]), budget.shape(images)
         raise BadInput(f"the perturbation is {shape}, the faces need {needed}")
     state.delta, state.velocity = state.delta.to(images.device), state.velocity.to(images.device)
-    rule.load_state_dict(state.rule)
+    rule.state = dict(state.rule)
     return state
 
 
@@ -100,7 +100,7 @@ class _Work:
         self.references: dict[str, References] = {}
         batch = min(config.batch, execution.micro_batch or config.batch)
         clean = problem.objective.references
-        with execution.applied(problem.device), execution.within_memory(config.batch):
+        with execution.applied(problem.device):
             for name, model in self.zoo.items():  # one at a time: a cache elsewhere frees its place
                 made = clean({name: model}, problem.faces, config.seed, batch)[name]
                 outputs, features = map(execution.cached, (made.outputs, made.features))
@@ -185,5 +185,5 @@ def _record(
     gramian = feedback.gramian
     norms = gramian.diagonal().sqrt().clamp_min(torch.finfo(gramian.dtype).tiny)
     state.cosines.append((gramian / norms / norms[:, None]).tolist())
-    state.rule = rule.state_dict()
+    state.rule = dict(rule.state)
     state.step += 1

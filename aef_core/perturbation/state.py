@@ -9,12 +9,11 @@ from torch import Tensor
 
 from aef_core.perturbation.budgets import BOX, Budget
 from aef_core.perturbation.objective import seeded
-from aef_core.registry import check_types
-from aef_core.weighting.base import check_settings, setting
+from aef_core.registry import Settings, setting
 
 
 @dataclass(frozen=True)
-class PerturbationConfig:
+class PerturbationConfig(Settings):
     """Settings of the loop; images and perturbation are in [-1, 1] units throughout.
 
     Defaults are the constants of the authors' published TSDF code unless said otherwise.
@@ -27,9 +26,7 @@ class PerturbationConfig:
     batch: int = setting(8, "1 or more")
     feature_weight: float = setting(0.3, "in [0, 1]")  # lam: share of the feature term in S_k
     feature_steps: int = setting(0, "0 or more")  # on features alone before each step (TSDF: 3)
-    feature_distance: str = setting(
-        "mse", "one of mse, wasserstein"
-    )  # they maximise TSDF's, FOUND's
+    feature_distance: str = setting("mse", "one of mse, wasserstein")  # TSDF's, FOUND's
     # a step divides by mean|sum_k w_k g_k| ("sum", TSDF) or by sum_k w_k mean|g_k| ("each": with
     # FOUND's weights the mean of normalised gradients, smaller where they disagree)
     normalise: str = setting("sum", "one of sum, each")
@@ -37,10 +34,6 @@ class PerturbationConfig:
     universal: bool = True  # False: one perturbation per image
     init: float = setting(1.0, "in (0, 1]")  # start in +-init * eps: at zero is no gradient
     seed: int = setting(0, "0 or more")
-
-    def __post_init__(self) -> None:
-        check_types(self)
-        check_settings(self)
 
 
 @dataclass

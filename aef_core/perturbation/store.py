@@ -106,16 +106,6 @@ def run_named(name: str) -> Run:
     return load_run(fitting[0])
 
 
-def runs_named(names: list[str]) -> list[Run]:
-    """Stored runs, each once (ValueError if two names mean the same)."""
-    runs = {}
-    for run in map(run_named, names):
-        if run.path.name in runs:
-            raise BadInput(f"run {run.path.name} is named twice: name it once")
-        runs[run.path.name] = run
-    return list(runs.values())
-
-
 def save_run(folder: Path, run: Run) -> None:
     """Write a finished run; the folder appears whole or not at all.
 

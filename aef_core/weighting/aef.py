@@ -5,7 +5,8 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from aef_core.weighting.base import Feedback, Weighting, setting
+from aef_core.registry import setting
+from aef_core.weighting.base import Feedback, Weighting
 
 
 @dataclass
@@ -25,6 +26,6 @@ class AEF(Weighting):
 
     def __call__(self, feedback: Feedback) -> Tensor:
         s = feedback.strength
-        average = self._memory.get("ema", torch.zeros_like(s)).to(s)
-        self._memory = {"ema": self.beta * average + (1 - self.beta) * s}
+        average = self.state.get("ema", torch.zeros_like(s)).to(s)
+        self.state = {"ema": self.beta * average + (1 - self.beta) * s}
         return torch.softmax(-average / self.tau, dim=0)

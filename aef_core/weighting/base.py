@@ -1,45 +1,13 @@
 """What a weighting rule sees, what it returns, and the helpers that keep weights on the simplex."""
 
-import math
-from collections.abc import Callable
-from dataclasses import dataclass, field, fields
-from typing import Any, ClassVar
+from dataclasses import dataclass, field
+from typing import ClassVar
 
 import torch
 from torch import Tensor
 
 from aef_core.errors import BadInput
-
-PER_GENERATOR = "positive numbers, one per generator"
-RANGES: dict[str, Callable[[Any], bool]] = {
-    "a number": math.isfinite,
-    "positive": lambda v: v > 0,
-    "0 or more": lambda v: 0 <= v < math.inf,
-    "1 or more": lambda v: v >= 1,
-    "in [0, 1)": lambda v: 0 <= v < 1,
-    "in (0, 1)": lambda v: 0 < v < 1,
-    "in (0, 1]": lambda v: 0 < v <= 1,
-    "in [0, 1]": lambda v: 0 <= v <= 1,
-    "in (0, 2]": lambda v: 0 < v <= 2,
-    PER_GENERATOR: lambda values: all(0 < v < math.inf for v in values),
-}
-
-
-def setting(default: Any, allowed: str) -> Any:
-    """A dataclass field with a default; `allowed` is a key of `RANGES`, or "one of raw, l1"."""
-    return field(default=default, metadata={"allowed": allowed})
-
-
-def check_settings(record: Any) -> None:
-    """Refuse a dataclass with a `setting` out of range (ValueError that names it)."""
-    for f in fields(record):
-        allowed = f.metadata.get("allowed")
-        if allowed == PER_GENERATOR:
-            setattr(record, f.name, tuple(float(v) for v in getattr(record, f.name) or ()))
-        value, words = getattr(record, f.name), (allowed or "").removeprefix("one of ")
-        fits = RANGES.get(allowed, words.split(", ").__contains__)
-        if allowed and not fits(value):
-            raise BadInput(f"{f.name} must be {allowed}, got {value!r}")
+from aef_core.registry import Settings
 
 
 @dataclass(frozen=True)
@@ -53,35 +21,20 @@ class Feedback:
 
 
 @dataclass
-class Weighting:
-    """Base of all rules: settings are dataclass fields, the memory is one dict of tensors.
+class Weighting(Settings):
+    """Base of all rules: settings are dataclass fields, `state` is the memory, empty at the start.
 
-    Calling a rule with a `Feedback` returns weights, shape [K], >= 0, sum 1, and updates memory.
+    Calling a rule with a `Feedback` returns weights, shape [K], >= 0, sum 1, and updates `state`.
     `solver_failed` says whether the last weights are equal because a solver found none. A setting
     out of range raises ValueError.
     """
 
     name: ClassVar[str]
     solver_failed = False
-    _memory: dict[str, Tensor] = field(default_factory=dict, init=False, repr=False)
-
-    def __post_init__(self) -> None:
-        check_settings(self)
+    state: dict[str, Tensor] = field(default_factory=dict, init=False, repr=False)
 
     def __call__(self, feedback: Feedback) -> Tensor:
         raise NotImplementedError
-
-    def settings(self) -> dict[str, Any]:
-        """Hyper-parameters, for the run's config."""
-        return {f.name: getattr(self, f.name) for f in fields(self) if f.init}
-
-    def state_dict(self) -> dict[str, Tensor]:
-        """The memory, to resume from; empty before the first step, and for rules without one."""
-        return dict(self._memory)
-
-    def load_state_dict(self, state: dict[str, Tensor]) -> None:
-        """Continue from a `state_dict`; from the start if it is empty."""
-        self._memory = dict(state)
 
 
 def uniform(like: Tensor) -> Tensor:

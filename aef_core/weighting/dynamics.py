@@ -6,7 +6,8 @@ import torch
 from torch import Tensor
 
 from aef_core.errors import BadInput
-from aef_core.weighting.base import Feedback, Weighting, normalise, setting, uniform
+from aef_core.registry import setting
+from aef_core.weighting.base import Feedback, Weighting, normalise, uniform
 
 
 @dataclass
@@ -26,11 +27,11 @@ class DWA(Weighting):
     def __call__(self, feedback: Feedback) -> Tensor:
         s = feedback.strength
         zero = torch.zeros_like(s)
-        m = self._memory or {"steps": torch.tensor(0), "sum": zero, "older": zero, "newer": zero}
+        m = self.state or {"steps": torch.tensor(0), "sum": zero, "older": zero, "newer": zero}
         steps = int(m["steps"])
         if steps and steps % self.epoch == 0:
             m = m | {"older": m["newer"], "newer": m["sum"] / self.epoch, "sum": zero}
-        self._memory = m | {"steps": torch.tensor(steps + 1), "sum": m["sum"] + s}
+        self.state = m | {"steps": torch.tensor(steps + 1), "sum": m["sum"] + s}
         if steps < 2 * self.epoch:
             return uniform(s)
         rate = (m["older"] + 1e-30) / (m["newer"] + 1e-30)  # 1 where both are zero
@@ -58,9 +59,9 @@ class APGDA(Weighting):
 
     def __call__(self, feedback: Feedback) -> Tensor:
         s = feedback.strength
-        w = self._memory.get("weights", uniform(s)).to(s)
+        w = self.state.get("weights", uniform(s)).to(s)
         w = project_simplex(w - (s + self.gamma * (w - 1 / len(s))) / self.beta)
-        self._memory = {"weights": w}
+        self.state = {"weights": w}
         return w
 
 
@@ -87,8 +88,8 @@ class ExponentiatedGradient(Weighting):
 
     def __call__(self, feedback: Feedback) -> Tensor:
         s = feedback.strength
-        logits = self._memory.get("logits", torch.zeros_like(s)).to(s) - self.rate * s
-        self._memory = {"logits": logits - logits.max()}
+        logits = self.state.get("logits", torch.zeros_like(s)).to(s) - self.rate * s
+        self.state = {"logits": logits - logits.max()}
         return torch.softmax(logits, dim=0)
 
 
@@ -104,18 +105,18 @@ class DWTThreshold(Weighting):
     """
 
     name = "dwt-threshold"
-    threshold_db: float = setting(20.0, "a number")  # 20 dB: an MSE of 0.04 in [-1, 1] units
+    threshold_db: float = 20.0  # 20 dB: an MSE of 0.04 in [-1, 1] units
     every: int = setting(5, "1 or more")
 
     def __call__(self, feedback: Feedback) -> Tensor:
         s = feedback.strength
         mse = s if feedback.output_mse is None else feedback.output_mse
-        w = self._memory.get("weights", uniform(s)).to(s)
-        steps = int(self._memory.get("steps", 0)) + 1
+        w = self.state.get("weights", uniform(s)).to(s)
+        steps = int(self.state.get("steps", 0)) + 1
         intact = (mse < 4 * 10 ** (-self.threshold_db / 10)).nonzero().flatten().tolist()
         if steps % self.every == 0 and intact:
             change = torch.full_like(w, -0.005)
             change[intact[0]] = 0.05
             w = normalise((w + change).clamp_min(0))
-        self._memory = {"weights": w, "steps": torch.tensor(steps)}
+        self.state = {"weights": w, "steps": torch.tensor(steps)}
         return w

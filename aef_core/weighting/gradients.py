@@ -6,7 +6,8 @@ import torch
 from torch import Tensor
 
 from aef_core.errors import BadInput
-from aef_core.weighting.base import Feedback, Weighting, normalise, setting, uniform
+from aef_core.registry import setting
+from aef_core.weighting.base import Feedback, Weighting, normalise, uniform
 
 
 @dataclass
@@ -95,8 +96,8 @@ class PCGrad(GramianRule):
     def solve(self, gramian: Tensor) -> Tensor:
         from torchjd.aggregation import PCGradWeighting
 
-        calls = int(self._memory.get("calls", 0))
-        self._memory = {"calls": torch.tensor(calls + 1)}
+        calls = int(self.state.get("calls", 0))
+        self.state = {"calls": torch.tensor(calls + 1)}
         with torch.random.fork_rng(devices=[]):  # TorchJD draws from torch's global generator
             torch.manual_seed(self.seed * 1_000_003 + calls)
             return PCGradWeighting()(gramian)

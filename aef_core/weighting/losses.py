@@ -8,7 +8,8 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from aef_core.weighting.base import Feedback, Weighting, normalise, per_generator, setting, uniform
+from aef_core.registry import setting
+from aef_core.weighting.base import Feedback, Weighting, normalise, per_generator, uniform
 
 
 @dataclass

@@ -11,7 +11,8 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from aef_core.weighting.base import Feedback, Weighting, normalise, per_generator, setting
+from aef_core.registry import setting
+from aef_core.weighting.base import Feedback, Weighting, normalise, per_generator
 
 
 @dataclass
@@ -47,7 +48,7 @@ class MaxMin(Weighting):
     share: float = setting(0.01, "in (0, 1)")
 
     def __call__(self, feedback: Feedback) -> Tensor:
-        balanced, m = feedback.strength, self._memory
+        balanced, m = feedback.strength, self.state
         if self.balance == "output" and feedback.output_mse is not None:
             balanced = feedback.output_mse
         mass = _average(m.get("mass"), feedback.grad_l1, 0.9)
@@ -59,7 +60,7 @@ class MaxMin(Weighting):
         integral = integral - self.rate * (level - level.mean())
         integral = integral - integral.max()
         integral = integral.clamp_min(math.log(self.share / len(level)))  # or it would wind up
-        self._memory = {"mass": mass, "peak": peak, "level": level, "integral": integral}
+        self.state = {"mass": mass, "peak": peak, "level": level, "integral": integral}
         strategy = torch.softmax(integral - self.gain * level, dim=0)
         strategy = (1 - self.share) * strategy + self.share / len(level)
         return normalise(torch.where(mass > 0, strategy / mass.clamp_min(1e-30), 0))

@@ -17,8 +17,9 @@ from PIL import Image
 from tqdm.auto import tqdm
 
 from aef_core.atomic import replacement
-from aef_core.config import REPOSITORY, get_profile, home
+from aef_core.config import REPOSITORY, home
 from aef_core.faces.pictures import open_picture
+from companion.config import get_profile
 
 FIRST_EXTENSION = 6  # notebooks below are the tour, from here on the extensions
 # With the extensions these run side by side, each lane in its order: 14 finds the runs of 08

@@ -38,7 +38,7 @@ def run(case: Case) -> tuple[str, str]:
         (scratch / "treasure").write_text(TREASURE)
         os.chdir(scratch)
         os.environ |= {"AEF_HOME": str(scratch / "home"), "AEF_FIGURES": str(scratch / "figures"),
-                       "AEF_PROFILE": "smoke", "AEF_DEVICE": "cpu"}  # fmt: skip
+                       "AEF_DEVICE": "cpu"}  # fmt: skip
         try:
             with redirect_stdout(io.StringIO()), redirect_stderr(io.StringIO()) as errors:
                 end, said = _ending(case, scratch, errors)

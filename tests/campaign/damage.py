@@ -13,7 +13,7 @@ import safetensors.torch
 import torch
 
 from aef_core.config import home
-from aef_core.metrics.evaluations import evaluate_run
+from aef_core.metrics.evaluation import evaluate_run
 from aef_core.perturbation import State
 from aef_core.perturbation.store import FILES, sha256
 

@@ -18,7 +18,7 @@ import torch
 
 from aef_core.config import REPOSITORY, home
 from aef_core.metrics import Evaluator
-from aef_core.metrics.evaluations import evaluate_run
+from aef_core.metrics.evaluation import evaluate_run
 from aef_core.perturbation import PerturbationConfig, State
 from aef_core.perturbation.store import Run
 from aef_core.runs import optimize

@@ -9,7 +9,7 @@ import os
 import signal
 import sys
 
-from aef_core.metrics.evaluations import evaluate_run
+from aef_core.metrics.evaluation import evaluate_run
 
 from .store import before, go, judge, straight
 

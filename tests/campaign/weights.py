@@ -15,7 +15,7 @@ from torch import Tensor
 
 from aef_core.models import zoo as zoo_module
 from aef_core.models.weights import sha256_of
-from aef_core.models.zoo import OFFICIAL, load_zoo, read_model
+from aef_core.models.zoo import OFFICIAL, checkpoints, load_zoo, read_model
 
 from ..conftest import tiny_zoo
 from . import Case, Harm
@@ -45,7 +45,7 @@ def as_embedded(content: bytes, digest_fits: bool, scratch: Path) -> bool:
     entry = {"architecture": "StarGAN", "settings": SETTINGS, "file": path.name,
              "sha256": sha256_of(path) if digest_fits else digest}  # fmt: skip
     (scratch / "zoo.json").write_text(json.dumps({"StarGAN": entry}))
-    return same(read_model(scratch, "StarGAN"))
+    return same(read_model(scratch, "StarGAN", checkpoints(scratch)["StarGAN"], "scratch"))
 
 
 def as_official(content: bytes, scratch: Path) -> bool:

@@ -19,7 +19,7 @@ from aef_core.cli import shared
 from aef_core.faces import load_faces
 from aef_core.methods import METHODS
 from aef_core.metrics import Evaluator
-from aef_core.metrics.evaluations import evaluate_run
+from aef_core.metrics.evaluation import evaluate_run
 from aef_core.perturbation import PerturbationConfig
 from aef_core.perturbation.execution import Execution
 from aef_core.runs import optimize
@@ -109,7 +109,7 @@ OPTIONS = {
     "--set": ("tau", "tau=", "=1", "tau=abc", "tau=nan", "tau=0", "tau=True", "speed=3", "loop=x",
               "recipe=1", "keep=2", "on_step=1", "__class__=1", ""),
     "--method": NAMES,
-    "--profile": NAMES[1:],
+    "--step-size": (*NUMBERS, "0"),
     "--data": NAMES,
     "--official": NAMES,
     "--scheduler": ("nonsense", "tcp://", "http://127.0.0.1:1"),
@@ -125,7 +125,7 @@ WHOLE = (
     ["protect", "photo.png", "--check=maybe"],
     ["protect", "photo.png", "--out", "treasure"], ["protect", "photo.png", "--run", "none"],
 )  # fmt: skip
-ENVIRONMENT = {"AEF_PROFILE": ("x", "\n", "quick "), "AEF_DEVICE": ("x", "cuda:77", "meta", "\n"),
+ENVIRONMENT = {"AEF_DEVICE": ("x", "cuda:77", "meta", "\n"),
                "AEF_HOME": ("treasure", "/dev/null", "/proc/none", "x" * 300),
                "AEF_SCHEDULER": ("nonsense", "tcp://")}  # fmt: skip
 

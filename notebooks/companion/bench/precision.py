@@ -12,7 +12,7 @@ import torch
 from aef_core.atomic import write_text
 from aef_core.config import home
 from aef_core.faces import FaceBatch
-from aef_core.metrics.evaluations import evaluate_run
+from aef_core.metrics.evaluation import evaluate_run
 from aef_core.models.base import fingerprint
 from aef_core.perturbation import PerturbationConfig, perturb
 from aef_core.perturbation.execution import FAST, PLAIN, Execution

@@ -3,13 +3,14 @@
 from collections.abc import Mapping
 from dataclasses import dataclass
 
-from aef_core.config import default_device, get_profile
+from aef_core.config import default_device
 from aef_core.errors import BadInput
 from aef_core.faces import FaceBatch, load_faces
 from aef_core.models.zoo import load_zoo
 from aef_core.perturbation.objective import Zoo
 from companion.bench import growth, guard, precision
 from companion.bench.subjects import SIZES, noise_faces, random_zoo
+from companion.config import get_profile
 
 EMBEDDED = "embedded"
 

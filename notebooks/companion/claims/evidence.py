@@ -13,7 +13,7 @@ import pandas as pd
 from torch import Tensor
 
 from aef_core.errors import AEFError
-from aef_core.metrics.history import last_quarter
+from aef_core.metrics.statistics import last_quarter
 from companion import kept
 from companion.config import figures_dir
 from companion.kept import published

@@ -4,8 +4,7 @@ from typing import Annotated
 
 import typer
 
-from aef_core.cli.shared import ProfileName
-from companion.cli import examples
+from companion.cli import ProfileName, examples
 
 app = typer.Typer()
 

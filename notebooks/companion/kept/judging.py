@@ -10,7 +10,7 @@ from tqdm.auto import tqdm
 from aef_core.faces import load_faces
 from aef_core.jobs import Job, map_runs
 from aef_core.metrics import Evaluator
-from aef_core.metrics.evaluations import evaluate_run
+from aef_core.metrics.evaluation import evaluate_run
 from aef_core.metrics.statistics import method_balance
 from aef_core.models.base import fingerprint
 from aef_core.perturbation.objective import Zoo

@@ -17,7 +17,7 @@ from torch import Tensor
 from aef_core.errors import BadInput
 from aef_core.faces import FaceBatch, to_uint8
 from aef_core.metrics import Evaluator, protect
-from aef_core.metrics.survival import OUTCOMES, UNCOUNTED
+from aef_core.metrics.statistics import OUTCOMES, UNCOUNTED
 from companion.site.gather import OWN, Show
 from companion.studies.sentences import IN_WORDS, sentences
 

@@ -4,7 +4,7 @@ from collections.abc import Iterable
 
 import pandas as pd
 
-from aef_core.metrics.history import last_quarter
+from aef_core.metrics.statistics import last_quarter
 
 
 def equilibrium_residual(history: pd.DataFrame) -> pd.Series:

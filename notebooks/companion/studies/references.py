@@ -14,8 +14,8 @@ import pandas as pd
 from aef_core.faces import FaceBatch
 from aef_core.jobs import Job, map_runs
 from aef_core.metrics import Evaluator
-from aef_core.metrics.evaluations import evaluate_run
-from aef_core.metrics.history import last_quarter
+from aef_core.metrics.evaluation import evaluate_run
+from aef_core.metrics.statistics import last_quarter
 from aef_core.perturbation import PerturbationConfig
 from aef_core.perturbation.objective import Zoo
 from aef_core.perturbation.store import Run

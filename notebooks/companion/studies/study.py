@@ -10,21 +10,21 @@ import pandas as pd
 from torch import Tensor
 
 from aef_core.atomic import write_text
-from aef_core.config import Profile, default_device, get_profile, home
+from aef_core.config import default_device, home
 from aef_core.errors import BadInput
 from aef_core.faces import FaceBatch, load_faces
 from aef_core.faces.sources import SIDE
 from aef_core.jobs import Job, map_runs
 from aef_core.metrics import Evaluator, nonempty_mean, protect
-from aef_core.metrics.history import last_quarter
 from aef_core.metrics.statistics import intervals as intervals
-from aef_core.metrics.statistics import method_balance
+from aef_core.metrics.statistics import last_quarter, method_balance
 from aef_core.models import DeepfakeModel
 from aef_core.models.zoo import load_zoo
 from aef_core.perturbation import PerturbationConfig
 from aef_core.perturbation.objective import Zoo
 from aef_core.perturbation.store import Run
 from companion.bench.subjects import random_zoo
+from companion.config import Profile, get_profile
 from companion.studies.differences import REFERENCE as REFERENCE
 from companion.studies.differences import above_random
 from companion.studies.differences import difference as difference

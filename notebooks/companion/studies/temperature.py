@@ -6,7 +6,7 @@ import pandas as pd
 
 from aef_core.faces import FaceBatch, load_faces
 from aef_core.metrics import Evaluator
-from aef_core.metrics.history import late_means
+from aef_core.metrics.statistics import late_means
 from companion.kept.judging import judged
 from companion.kept.making import at_hand
 from companion.kept.published import TAUS

@@ -14,7 +14,7 @@ from tqdm.auto import tqdm
 from aef_core.faces import FaceBatch
 from aef_core.methods import PUBLISHED
 from aef_core.metrics import Evaluator, balance, nonempty_mean
-from aef_core.metrics.evaluations import evaluate_run
+from aef_core.metrics.evaluation import evaluate_run
 from aef_core.metrics.statistics import bootstrap_means, interval
 from aef_core.perturbation import PerturbationConfig
 from aef_core.perturbation.objective import Zoo

@@ -12,7 +12,7 @@ from torch import Tensor, nn
 
 from aef_core.config import default_device
 from aef_core.models.base import ATTRIBUTES, DeepfakeModel
-from aef_core.models.zoo import read_model
+from aef_core.models.zoo import checkpoints, read_model
 from companion.config import ASSETS
 
 EDITS = ("Black_Hair", "Blond_Hair", "Bangs", "Eyeglasses", "Male")
@@ -133,8 +133,9 @@ def load_unseen(device: str | torch.device | None = None) -> dict[str, DeepfakeM
         A file is missing or corrupt.
     """
     device = torch.device(device) if device else default_device()
-    models = {m: read_model(ASSETS / "unseen", m, UNSEEN) for m in UNSEEN}
-    return {m: model.eval().requires_grad_(False).to(device) for m, model in models.items()}
+    folder = ASSETS / "unseen"
+    rows = checkpoints(folder)
+    return {m: read_model(folder, m, rows[m], folder.name, UNSEEN).to(device) for m in UNSEEN}
 
 
 def unseen_table() -> dict[str, dict]:

@@ -10,8 +10,8 @@ from torch import Tensor
 from tqdm.auto import tqdm
 
 from aef_core.metrics import SUCCESS_THRESHOLD, balance, nonempty_mean, protect
-from aef_core.metrics.evaluations import evaluate_run
-from aef_core.metrics.history import late_means
+from aef_core.metrics.evaluation import evaluate_run
+from aef_core.metrics.statistics import late_means
 from aef_core.perturbation.budgets import Budget
 from aef_core.perturbation.store import Run
 from aef_core.runs import optimize

@@ -19,6 +19,10 @@ DPI = 200
 _drawing = threading.RLock()  # matplotlib is not made for threads
 
 
+class Stopped(Exception):
+    """Raised out of an optimisation that a view was asked to stop; its state is kept."""
+
+
 def new_figure(width: float, height: float) -> Figure:
     """A figure outside pyplot: it shows nothing by itself and leaves no state behind."""
     return Figure(figsize=(width, height), dpi=DPI, layout="none")

@@ -8,8 +8,7 @@ from matplotlib.figure import Figure
 
 from aef_core.errors import BadInput
 from aef_core.metrics import SUCCESS_THRESHOLD
-from aef_core.metrics.statistics import interval
-from aef_core.metrics.survival import edit_survival
+from aef_core.metrics.statistics import edit_survival, interval
 from companion.plots.style import METHOD_LABELS, MODEL_COLOURS
 from companion.studies.differences import RANDOM, REFERENCE, balance_draws, difference, verdict
 from companion.studies.study import intervals, method_balance

@@ -8,7 +8,7 @@ import pandas as pd
 from matplotlib.figure import Figure
 
 from aef_core.errors import BadInput
-from aef_core.metrics.history import late_means
+from aef_core.metrics.statistics import late_means
 from aef_core.perturbation.store import Run
 from companion.plots.style import MODEL_COLOURS
 from companion.toy import Game, replay

@@ -20,8 +20,8 @@ from aef_core.methods import make_method
 from aef_core.metrics import Evaluator, l2_mask, protect
 from aef_core.perturbation import PerturbationConfig, State
 from aef_core.perturbation.objective import Problem, Zoo
-from aef_core.runs import Stopped, find_run, optimize, run_identity
-from companion.widgets.common import View, duration, guarded
+from aef_core.runs import find_run, optimize, run_identity
+from companion.widgets.common import Stopped, View, duration, guarded
 from companion.widgets.controls import LABELS, EditControls, RuleControls, rows, wide
 from companion.widgets.pictures import progress_picture
 from companion.widgets.viewer import verdict
@@ -192,7 +192,7 @@ class OptimisationPanel(View):
         self.say("")
         if not self._go.is_set() and not last:
             self._hold(state)
-        if self._stop.is_set():
+        if self._stop.is_set() and not last:
             self._take(state)
             raise Stopped
 

@@ -8,7 +8,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from torch import Tensor
 
-from aef_core.metrics.history import late_means
+from aef_core.metrics.statistics import late_means
 from companion.plots.style import MODEL_COLOURS
 from companion.studies.equilibrium import equilibrium_residual
 from companion.widgets.common import new_figure

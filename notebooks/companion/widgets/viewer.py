@@ -31,7 +31,7 @@ MEANING = {
     "already there": "the face shows already what the edit asks for",
     "empty mask": "the generator changes nothing on this face",
 }
-"""What each outcome of `aef_core.metrics.outcomes.edit_outcomes` says about one face."""
+"""What each outcome of `aef_core.metrics.Evaluator.survival` says about one face."""
 
 
 class BeforeAfter(View):
