@@ -7,7 +7,7 @@ from collections.abc import Iterable
 
 import pandas as pd
 
-from aef_core.metrics.statistics import bootstrap_means, interval
+from aef_core.metrics.statistics import ZERO_TO_ONE, bootstrap_means, interval
 
 OUTCOMES = ("unaffected", "changed", "undone")
 UNCOUNTED = ("never seen", "already there", "empty mask")
@@ -29,5 +29,5 @@ def edit_survival(table: pd.DataFrame, by: Iterable[str] = ("model",)) -> pd.Dat
     ends = pd.DataFrame(columns=["value", "low", "high"], dtype=float)
     working = table[table["survives"].notna()]
     if len(working):
-        ends = interval(bootstrap_means(working, list(by), "survives"))
+        ends = interval(bootstrap_means(working, list(by), "survives"), ZERO_TO_ONE)
     return ends.reindex(counts.index).join(counts.fillna(0).astype(int))
