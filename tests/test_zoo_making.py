@@ -1,6 +1,7 @@
 """From photographs to shipped weights: the commands that train, train together and export."""
 
 import json
+import shutil
 import sys
 from collections.abc import Callable, Iterator
 from dataclasses import replace
@@ -48,8 +49,8 @@ def small() -> Iterator[pytest.MonkeyPatch]:
         yield patch
 
 
-def trained(model: str, out: Path, iterations: int) -> Path:
-    train.main(model, out, out, iterations=iterations)
+def trained(model: str, out: Path, iterations: int = 2, compiled: bool = False) -> Path:
+    train.main(model, out, out, iterations=iterations, compiled=compiled)
     return out / f"{model}.ckpt"
 
 
@@ -95,6 +96,29 @@ def test_a_shipped_file_with_one_other_bit_is_refused(checkpoint: Path, tmp_path
     file.write_bytes(content)
     with pytest.raises(BadCheckpoint, match="does not match its SHA-256"):
         read_model(tmp_path, "StarGAN")
+
+
+@pytest.mark.slow
+@pytest.mark.filterwarnings("ignore")  # torch warns of its own compiler
+@pytest.mark.skipif(shutil.which("g++") is None, reason="torch.compile on a CPU needs g++")
+def test_a_compiled_training_learns_what_an_eager_one_does(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    # timing would choose the precision, and by chance another one for each
+    monkeypatch.setattr(train.Training, "choose_execution", lambda self: None)
+    monkeypatch.setattr(train, "look", lambda *_: {})
+    compiled = []
+    compile = torch.nn.Module.compile
+    monkeypatch.setattr(torch.nn.Module, "compile", lambda m: (compiled.append(m), compile(m)))
+    found = [
+        torch.load(trained("HiSD", tmp_path / str(fused), compiled=fused), weights_only=True)
+        for fused in (False, True)
+    ]
+    assert len(compiled) > 2, "the generator's networks and the critic's features"
+    eager, fused = (stored["average"] for stored in found)
+    assert eager.keys() == fused.keys(), "a compiled network's checkpoint has no other names"
+    for key, value in eager.items():
+        assert torch.allclose(value, fused[key], atol=2e-3), key
 
 
 def test_several_are_trained_in_processes_and_the_failed_ones_are_named(
