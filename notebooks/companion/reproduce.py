@@ -25,8 +25,8 @@ FIRST_EXTENSION = 6  # notebooks below are the tour, from here on the extensions
 # again. Not 04, which times and wants the machine for itself; nor 12, which reads what the
 # others found.
 LANES = (("06", "10"), ("03", "05", "07", "08", "09", "11", "13", "14"))
-# How many turns libgomp's threads spin for the others before they sleep. By default they spin on
-# for milliseconds, so a core that another process has stops both: docs/protocol.md has the numbers.
+# How many turns libgomp's threads spin for the others before they sleep. By default they spin
+# thirty times as long, so a core that another process has stops both: docs/protocol.md.
 SPIN = "10000"
 WIDEST, PAGE = 1400, 1100  # pixels: wider pictures are stored a page wide
 WIDGET = "application/vnd.jupyter.widget-view+json"
