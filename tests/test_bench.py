@@ -3,6 +3,7 @@
 import itertools
 import json
 import shutil
+from collections import Counter
 from pathlib import Path
 
 import pandas as pd
@@ -18,6 +19,7 @@ from companion.bench.floor import bare_steps
 from companion.bench.growth import growth
 from companion.bench.measure import paired, peak_memory, ratio, stepper
 from companion.bench.published import Habits, published_steps
+from companion.bench.race import race
 from companion.bench.subjects import noise_faces, random_zoo
 from companion.studies.study import Lab
 
@@ -89,7 +91,9 @@ def test_the_floor_runs_as_many_steps_as_asked() -> None:
 
 def test_ratios_of_a_tiny_zoo() -> None:
     zoo, faces = few("AttGAN"), make_faces()
-    table = guard.ratios(zoo, faces, batch=4, repetitions=2)
+    plain, scheduled = (race(zoo, faces, 4, 2, n) for n in guard.SCHEDULES.values())
+    assert set(plain["name"]) == {"floor", "step", "fast step", "published"}
+    table = guard.ratios(plain, scheduled)
     assert list(table.index) == NAMES
     assert table.notna().all(axis=None)
 
@@ -107,14 +111,40 @@ def test_a_target_is_met_or_missed() -> None:
 
 
 def test_costs_of_habits_and_rules_are_ratios() -> None:
-    zoo, faces = few("AttGAN"), make_faces()
-    habits = costs.breakdown(zoo, faces, batch=4, repetitions=1)
+    zoo, faces = few("AttGAN", "StarGAN"), make_faces()
+    plain = race(zoo, faces, 4, 1, everything=True)
+    assert plain["name"].is_unique, "no loop is timed twice in a round"
+    habits = costs.breakdown(plain)
     assert list(habits.index) == [
         "as published", "clean outputs kept", "weights frozen", "all of these"
     ]  # fmt: skip
-    rules = costs.rule_costs(zoo, faces, ("aef", "uniform", "grad-norm"), 4, repetitions=1)
-    assert list(rules.index) == ["aef", "grad-norm"]
-    assert pd.concat([habits, rules]).notna().all(axis=None)
+    assert "encoders in feature steps" in set(race(zoo, faces, 4, 1, 1, True)["name"])
+    gains = precision.speedups(plain)
+    assert list(gains.index) == list(precision.SETTINGS)
+    assert gains.loc["float32 (default)", "value"] == habits.loc["as published", "value"]
+    assert (pd.concat([habits, gains]) > 0).all(axis=None)
+
+
+def test_a_rule_s_own_work_is_added_to_a_step_of_averaging(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    heard: list = []
+    monkeypatch.setattr(costs, "make_rule", lambda name: lambda f: heard.append((name, f)))
+
+    def fixed(contenders: dict, repetitions: int, device: torch.device) -> pd.DataFrame:
+        seconds = {"step": 2.0, "uniform": 30.0, "aef": 60.0, "mgda": 90.0}
+        for work in contenders.values():
+            work()
+        return pd.DataFrame([(0, n, seconds[n]) for n in contenders],
+                            columns=["repetition", "name", "seconds"])  # fmt: skip
+
+    monkeypatch.setattr(costs, "paired", fixed)
+    zoo = few("AttGAN", "StarGAN")
+    table = costs.rule_costs(zoo, make_faces(), ("uniform", "aef", "mgda"), 4, 1)
+    calls = costs.HEARD * costs.CALLS
+    assert table["value"].to_dict() == {"aef": 1 + 30 / calls / 2, "mgda": 1 + 60 / calls / 2}
+    assert Counter(name for name, _ in heard) == dict.fromkeys(("uniform", "aef", "mgda"), calls)
+    assert all(f.gramian.shape == (2, 2) for _, f in heard), "what the loop's rules see"
 
 
 def test_the_fastest_way_is_measured_once_a_machine(
@@ -131,14 +161,10 @@ def test_the_fastest_way_is_measured_once_a_machine(
         precision.fastest(zoo, faces, 3)  # another batch is another question
 
 
-
-def test_half_the_bits_are_timed_and_their_result_is_judged(
+def test_the_result_of_half_the_bits_is_judged(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("AEF_HOME", str(tmp_path))
-    table = precision.speedups(few("AttGAN"), make_faces(), 4, feature_steps=0, repetitions=1)
-    assert list(table.index) == list(precision.SETTINGS)
-    assert (table > 0).all(axis=None)
     zoo, train, test = few("AttGAN", "StarGAN"), make_faces(), make_faces(seed=1)
     lab = Lab(None, zoo, train, test, Evaluator(zoo, test), CONFIG)
     rows = precision.effect(lab, seeds=(0, 1))

@@ -44,6 +44,24 @@ def a_notebook(path: Path, source: str) -> None:
     nbformat.write(new_notebook(cells=[new_code_cell(source)], metadata=KERNEL), path)
 
 
+@pytest.mark.parametrize("asked", [None, "7"])
+def test_waiting_threads_soon_sleep_unless_told_otherwise(
+    asked: str | None, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    note = "import os; open('spin', 'w').write(os.environ['GOMP_SPINCOUNT'])"
+    a_notebook(tmp_path / "00_a.ipynb", note)
+    monkeypatch.setattr(reproduce, "tour", lambda extensions: [tmp_path / "00_a.ipynb"])
+    monkeypatch.setenv("AEF_HOME", str(tmp_path))
+    monkeypatch.setenv("AEF_PROFILE", "smoke")
+    monkeypatch.setenv("GOMP_SPINCOUNT", "")  # so that it is taken back afterwards
+    monkeypatch.delenv("GOMP_SPINCOUNT")
+    if asked:
+        monkeypatch.setenv("GOMP_SPINCOUNT", asked)
+    (tmp_path / "results-smoke.txt").write_text("the table")
+    reproduce.reproduce_all("smoke")
+    assert (tmp_path / "spin").read_text() == (asked or reproduce.SPIN)
+
+
 @pytest.mark.slow
 def test_lanes_of_extensions_share_the_cores_and_the_ledger_waits(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture

@@ -4,7 +4,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from aef_core.metrics.statistics import bootstrap_means, interval
+from aef_core.metrics.statistics import ZERO_TO_ONE, bootstrap_means, interval
 from companion.studies.differences import (
     ABOVE_NOTHING,
     NO_EFFECT,
@@ -63,6 +63,35 @@ def test_without_images_it_is_student_over_seeds() -> None:
     assert row["value"] == pytest.approx(7 / 3)
     assert row["high"] - row["value"] == pytest.approx(half, rel=1e-5)
     assert over_seeds([1.0])[["low", "high"]].isna().all()
+
+
+def test_an_auc_stays_within_its_bounds_where_it_used_to_pass_one() -> None:
+    aucs = [1.0, 0.99, 0.9]
+    assert over_seeds(aucs)["high"] > 1
+    row = over_seeds(aucs, ZERO_TO_ONE)
+    assert row["value"] == pytest.approx(np.mean(aucs))
+    assert 0 < row["low"] < row["value"] < row["high"] < 1
+    for ends, same in (((0, 1), [1.0, 1.0, 1.0]), ((0, 1), [0.0, 0.0]), ((-1, 1), [1.0, 1.0])):
+        assert over_seeds(same, ends).tolist() == [same[0]] * 3, "nothing varies at a bound"
+    assert over_seeds([0.9], ZERO_TO_ONE)[["low", "high"]].isna().all()
+    inside = [0.51, 0.5, 0.49]  # far from the bounds it is the plain interval
+    assert over_seeds(inside, ZERO_TO_ONE).tolist() == pytest.approx(over_seeds(inside), abs=1e-3)
+    # between -1 and 1 it is Fisher's z: atanh(r) +- reach / (1 - r^2)
+    plain, z = over_seeds([0.9, 0.5]), over_seeds([0.9, 0.5], (-1, 1))
+    reach = (plain["high"] - 0.7) / (1 - 0.7**2)
+    assert z[["low", "high"]].tolist() == pytest.approx(
+        np.tanh(np.arctanh(0.7) + reach * np.array([-1, 1]))
+    )
+
+
+def test_near_a_bound_the_truth_is_held_more_often_than_by_a_symmetric_interval() -> None:
+    rng, held = np.random.default_rng(0), {None: 0, ZERO_TO_ONE: 0}
+    truth = (1 / (1 + np.exp(-rng.normal(4, 1.5, 10**5)))).mean()
+    for seeds in 1 / (1 + np.exp(-rng.normal(4, 1.5, (200, 3)))):
+        for within in held:
+            row = over_seeds(seeds, within)
+            held[within] += row["low"] <= truth <= row["high"]
+    assert held[None] < 165 < 172 <= held[ZERO_TO_ONE]
 
 
 def test_the_floor_is_found_generator_by_generator() -> None:

@@ -84,7 +84,13 @@ def evaluate(
 
     from aef_core.metrics import Evaluator
     from aef_core.metrics.evaluation import evaluate_run
-    from aef_core.metrics.statistics import bootstrap_means, edit_survival, interval, method_balance
+    from aef_core.metrics.statistics import (
+        ZERO_TO_ONE,
+        bootstrap_means,
+        edit_survival,
+        interval,
+        method_balance,
+    )
     from aef_core.perturbation.store import run_named
 
     chosen, zoo = list(map(run_named, runs)), shared.open_zoo(official)
@@ -100,7 +106,8 @@ def evaluate(
         tables.append(evaluate_run(run, evaluator).assign(**labels, seed=seed))
     table = pd.concat(tables, ignore_index=True)
     by, columns = ["method", "model"], {"L2_mask": "l2_mask", "SR_mask": "interrupted"}
-    found = {name: interval(bootstrap_means(table, by, c)) for name, c in columns.items()}
+    within = {"SR_mask": ZERO_TO_ONE}
+    found = {k: interval(bootstrap_means(table, by, c), within.get(k)) for k, c in columns.items()}
     edits = edit_survival(table, by)
     ends = list(found["L2_mask"])  # value, low and high
     print(f"{n} {data} faces, with 95 % intervals")

@@ -10,14 +10,18 @@ enter by the standard deviation s of the R per-seed values and Student's t, wide
 
 Simulated for three and five seeds, whichever source leads, it holds the truth in 95 to 98 of 100
 cases (with Welch's degrees of freedom: 92 to 95). One seed has an interval over faces alone.
+
+The reach r of a share or an AUC is taken on the logit scale, by the delta method (Pepe, Statistical
+Evaluation of Medical Tests, 2003): expit(logit(v) +- r / (v (1 - v))) stays in [0, 1]. Simulated
+near a bound with three seeds it holds the truth in 90 to 95 of 100 cases, v +- r in 77 to 93.
 """
 
 from collections.abc import Iterable
 
 import numpy as np
 import pandas as pd
-from scipy.stats import norm
-from scipy.stats import t as student
+from scipy.special import expit, logit
+from scipy.stats import norm, t
 
 from aef_core.metrics.evaluation import balance, nonempty_mean
 
@@ -25,6 +29,7 @@ DRAWS = 1000
 TAIL = 0.975  # of a 95 % interval
 OUTCOMES = ("unaffected", "changed", "undone")
 UNCOUNTED = ("never seen", "already there", "empty mask")
+ZERO_TO_ONE = (0.0, 1.0)  # between which a share or an AUC lies
 
 
 def bootstrap_means(
@@ -58,22 +63,28 @@ def with_seed(table: pd.DataFrame) -> pd.DataFrame:
     return table.assign(seed=table["seed"].fillna(0) if "seed" in table else 0)
 
 
-def interval(draws: pd.DataFrame) -> pd.DataFrame:
+def interval(draws: pd.DataFrame, within: tuple[float, float] | None = None) -> pd.DataFrame:
     """Value and 95 % interval of each column of `bootstrap_means` or of a function of its rows.
 
     A row a column: value (the mean over seeds as measured), low and high, which are NaN where
-    there is one seed and one image.
+    there is one seed and one image. `within` are bounds of the quantity that no end passes.
     """
     draws = draws.astype(float).replace([np.inf, -np.inf], np.nan)
     measured = draws.xs(0, level="draw")
     count = measured.count()
-    seeds = student.ppf(TAIL, (count - 1).where(count > 1)) * measured.std() / np.sqrt(count)
+    seeds = t.ppf(TAIL, (count - 1).where(count > 1)) * measured.std() / np.sqrt(count)
     means = draws.groupby(level="draw").mean().drop(index=0)
     images = norm.ppf(TAIL) * (means.std() if len(means) else seeds * np.nan)
     reach = np.sqrt(seeds.fillna(0) ** 2 + images.fillna(0) ** 2)
     reach = reach.where(seeds.notna() | images.notna())
     value = measured.mean()
-    return pd.DataFrame({"value": value, "low": value - reach, "high": value + reach})
+    if within is None:
+        return pd.DataFrame({"value": value, "low": value - reach, "high": value + reach})
+    least, width = within[0], within[1] - within[0]
+    share = ((value - least) / width).clip(0, 1)
+    reach = reach / width / (share * (1 - share)).replace(0, np.inf)  # at a bound nothing varies
+    low, high = (least + width * expit(logit(share) + r) for r in (-reach, reach))
+    return pd.DataFrame({"value": value, "low": low, "high": high})
 
 
 def intervals(table: pd.DataFrame) -> pd.DataFrame:
@@ -105,7 +116,7 @@ def edit_survival(table: pd.DataFrame, by: Iterable[str] = ("model",)) -> pd.Dat
     ends = pd.DataFrame(columns=["value", "low", "high"], dtype=float)
     working = table[table["survives"].notna()]
     if len(working):
-        ends = interval(bootstrap_means(working, list(by), "survives"))
+        ends = interval(bootstrap_means(working, list(by), "survives"), ZERO_TO_ONE)
     return ends.reindex(counts.index).join(counts.fillna(0).astype(int))
 
 

@@ -26,6 +26,9 @@ FIRST_EXTENSION = 6  # notebooks below are the tour, from here on the extensions
 # again. Not 04, which times and wants the machine for itself; nor 12, which reads what the
 # others found.
 LANES = (("06", "10"), ("03", "05", "07", "08", "09", "11", "13", "14"))
+# How many turns libgomp's threads spin for the others before they sleep. By default they spin
+# thirty times as long, so a core that another process has stops both: docs/protocol.md.
+SPIN = "10000"
 WIDEST, PAGE = 1400, 1100  # pixels: wider pictures are stored a page wide
 WIDGET = "application/vnd.jupyter.widget-view+json"
 
@@ -55,7 +58,8 @@ def reproduce_all(profile: str, store: bool = False, extensions: bool = False) -
     SystemExit
         A cell of an extension failed; the same is said.
     """
-    os.environ["AEF_PROFILE"] = get_profile(profile).name  # the kernels inherit it
+    os.environ["AEF_PROFILE"] = get_profile(profile).name  # the kernels inherit both
+    os.environ.setdefault("GOMP_SPINCOUNT", SPIN)
     out = home() / "notebooks" / profile
     out.mkdir(parents=True, exist_ok=True)
     started = time.perf_counter()

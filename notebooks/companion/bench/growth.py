@@ -17,9 +17,9 @@ from companion.bench.subjects import noise_faces, random_zoo
 BASE = {"generators": 4, "image size": 64, "batch": 8, "images": 32}
 QUICK = {
     "generators": (1, 2, 4, 8),
-    "image size": (32, 64, 96, 128),
-    "batch": (1, 2, 4, 8, 16),
-    "images": (8, 16, 32, 64),
+    "image size": (32, 64, 128),
+    "batch": (1, 4, 16),
+    "images": (8, 32, 64),
 }
 SMOKE = {"generators": (1, 2), "image size": (32, 64), "batch": (1, 2), "images": (4, 8)}
 

@@ -2,7 +2,6 @@
 
 import json
 import platform
-from dataclasses import replace
 from pathlib import Path
 
 import pandas as pd
@@ -12,12 +11,11 @@ from aef_core.atomic import write_text
 from aef_core.errors import NotFound
 from aef_core.faces import FaceBatch
 from aef_core.perturbation import PerturbationConfig, perturb
-from aef_core.perturbation.execution import FAST
 from aef_core.perturbation.objective import Problem, Zoo
 from aef_core.weighting import make_rule
 from companion.bench.costs import device_of
 from companion.bench.floor import bare_steps
-from companion.bench.measure import paired, peak_memory, ratio, stepper
+from companion.bench.measure import peak_memory, ratio, stepper
 from companion.bench.published import published_steps
 
 KEPT = Path(__file__).with_name("baseline.json")
@@ -27,36 +25,21 @@ PAIRS = (("step", "floor"), ("published", "step"), ("published", "fast step"))
 SCHEDULES = {"": 0, " (3 feature steps)": 3}
 
 
-def ratios(
-    zoo: Zoo,
-    faces: FaceBatch,
-    batch: int = 8,
-    repetitions: int = 7,
-    steps: int = 1,
-    clock: str = "seconds",
-) -> pd.DataFrame:
+def ratios(plain: pd.DataFrame, scheduled: pd.DataFrame) -> pd.DataFrame:
     """Our step against the floor, and the published-style loop against our step.
 
-    `fast` is our step with `execution.FAST`; floor, step and published loop compute in float32.
-    Each both for the plain step and for the paper's schedule with three feature steps before it.
+    Both for the plain step and for the paper's schedule with three feature steps before it: times
+    from `race.race` with the feature steps of `SCHEDULES`.
 
     Returns
     -------
     DataFrame indexed by the ratio's name, with columns value (median), low, high (range).
     """
-    device, problem, rows = device_of(zoo), Problem(zoo, faces), {}
-    fast = replace(problem, execution=FAST)
-    for label, feature_steps in SCHEDULES.items():
-        config = PerturbationConfig(steps=10_000, batch=batch, feature_steps=feature_steps)
-        contenders = {
-            "floor": stepper(bare_steps(zoo, faces, config)),
-            "step": stepper(perturb(problem, make_rule("aef"), config)),
-            "fast step": stepper(perturb(fast, make_rule("aef"), config)),
-            "published": stepper(published_steps(zoo, faces, make_rule("aef"), config)),
-        }
-        times = paired(contenders, repetitions, steps, device=device)
-        for above, below in PAIRS:
-            rows[f"{above} / {below}{label}"] = ratio(times, above, below, clock)
+    rows = {
+        f"{above} / {below}{label}": ratio(times, above, below)
+        for label, times in zip(SCHEDULES, (plain, scheduled), strict=True)
+        for above, below in PAIRS
+    }
     return pd.DataFrame(rows).T
 
 

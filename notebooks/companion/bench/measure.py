@@ -82,10 +82,12 @@ def synchronise(device: torch.device) -> None:
 def ratio(times: pd.DataFrame, above: str, below: str, clock: str = "seconds") -> pd.Series:
     """Time of `above` over time of `below`, per repetition: value (median), low, high (range)."""
     table = times.pivot(index="repetition", columns="name", values=clock)
-    each = table[above] / table[below]
-    return pd.Series(
-        {"value": each.median(), "low": each.min(), "high": each.max()}, name=f"{above} / {below}"
-    )
+    return spread(table[above] / table[below]).rename(f"{above} / {below}")
+
+
+def spread(each: pd.Series) -> pd.Series:
+    """A ratio that every repetition measured: value (median), low, high (range)."""
+    return pd.Series({"value": each.median(), "low": each.min(), "high": each.max()})
 
 
 def peak_memory(step: Step, device: str | torch.device = "cpu") -> int:

@@ -21,7 +21,6 @@ from aef_core.runs import optimize
 from aef_core.weighting import make_rule
 from companion.bench.costs import device_of
 from companion.bench.measure import paired, ratio, stepper, synchronise
-from companion.bench.published import published_steps
 from companion.studies.study import Lab, intervals
 
 SETTINGS = {
@@ -30,30 +29,20 @@ SETTINGS = {
     "bf16": Execution(precision="bf16"),
     "bf16, channels last": FAST,
 }
+RACED = {"float32 (default)": "step", "bf16, channels last": "fast step"}  # in `race.race`
 
 
-def speedups(
-    zoo: Zoo,
-    faces: FaceBatch,
-    batch: int = 8,
-    feature_steps: int = 3,
-    repetitions: int = 5,
-    clock: str = "seconds",
-) -> pd.DataFrame:
+def speedups(times: pd.DataFrame) -> pd.DataFrame:
     """The published-style loop's time over our step's, for each way of computing it.
+
+    `times` from `race.race` with everything.
 
     Returns
     -------
     DataFrame indexed by setting, with columns value (median), low, high (range).
     """
-    config = PerturbationConfig(steps=10_000, batch=batch, feature_steps=feature_steps)
-    rule = make_rule("aef")
-    contenders = {"published": stepper(published_steps(zoo, faces, rule, config))} | {
-        name: stepper(perturb(Problem(zoo, faces, execution=execution), make_rule("aef"), config))
-        for name, execution in SETTINGS.items()
-    }
-    times = paired(contenders, repetitions, device=device_of(zoo))
-    return pd.DataFrame({name: ratio(times, "published", name, clock) for name in SETTINGS}).T
+    timed = {name: RACED.get(name, name) for name in SETTINGS}
+    return pd.DataFrame({k: ratio(times, "published", v) for k, v in timed.items()}).T
 
 
 def fastest(zoo: Zoo, faces: FaceBatch, batch: int = 8, repetitions: int = 3) -> Execution:

@@ -9,6 +9,7 @@ from aef_core.faces import FaceBatch, load_faces
 from aef_core.models.zoo import load_zoo
 from aef_core.perturbation.objective import Zoo
 from companion.bench import growth, guard, precision
+from companion.bench.race import race
 from companion.bench.subjects import SIZES, noise_faces, random_zoo
 from companion.config import get_profile
 
@@ -35,7 +36,7 @@ PLANS = {
     plan.profile: plan
     for plan in (
         Plan("smoke", "tiny", 2, 2, FEW, "tiny", growth.SMOKE, (0,)),
-        Plan("quick", EMBEDDED, 8, 5, MORE, "tiny", growth.QUICK, (0, 1, 2)),
+        Plan("quick", EMBEDDED, 8, 3, MORE, "tiny", growth.QUICK, (0,)),
         # a GPU's work
         Plan("paper", "official", 8, 7, MORE, "official", growth.QUICK, (0, 1, 2)),
     )
@@ -56,7 +57,7 @@ def subjects(size: str) -> tuple[Zoo, FaceBatch]:
         Unknown size.
     """
     if size == EMBEDDED:
-        return load_zoo(), load_faces("embedded", "train", n=32)
+        return load_zoo(), load_faces("embedded", "train", n=16)
     if size not in SIZES:
         raise BadInput(f"unknown size {size!r}; known: {', '.join((EMBEDDED, *SIZES))}")
     pixels = 256 if size == "official" else 32
@@ -80,7 +81,8 @@ def report(
     zoo, faces = subjects(size)
     setup = guard.machine(default_device())
     print(" · ".join(f"{k} {v}" for k, v in setup.items()) + f" · {size}, batch {batch}")
-    table = guard.ratios(zoo, faces, batch, repetitions)
+    schedules = guard.SCHEDULES.values()
+    table = guard.ratios(*(race(zoo, faces, batch, repetitions, n) for n in schedules))
     print(table.round(3).to_string())
     memory = guard.peaks(zoo, faces, batch)
     print("peak memory of a step, MB: " + ", ".join(f"{k} {v:.0f}" for k, v in memory.items()))

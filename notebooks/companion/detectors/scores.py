@@ -10,7 +10,7 @@ import numpy as np
 import pandas as pd
 
 from aef_core.errors import BadInput
-from aef_core.metrics.statistics import DRAWS, interval
+from aef_core.metrics.statistics import DRAWS, ZERO_TO_ONE, interval
 from companion.detectors.faces import FAKE, REAL, FaceSet
 
 FACE = ["set", "kind", "label", "person"]  # columns that say what was scored
@@ -135,7 +135,7 @@ def result_rows(table: pd.DataFrame, within: str = "test", n: int = DRAWS) -> pd
     """DeepfakeBench-style rows: arm, test, acc, auc, eer, ap with the ends of AUC's and EER's."""
     parts = {}
     for metric in ("acc", "auc", "eer", "ap"):
-        ends = interval(metric_draws(table, metric=metric, within=within, n=n))
+        ends = interval(metric_draws(table, metric=metric, within=within, n=n), ZERO_TO_ONE)
         parts[metric] = ends["value"]
         if metric in ("auc", "eer"):
             parts |= {f"{metric} low": ends["low"], f"{metric} high": ends["high"]}

@@ -1,12 +1,22 @@
-"""Which run has settled? Worst and mean interruption against steps, from kept histories."""
+"""Which run has settled? Worst and mean interruption against steps, from kept histories.
+
+Only where a row says how far one pattern moves every generator's output. Left out are steps that
+showed the generators photos resized at random (input diversity of FOUND and TSDF, half of their
+steps: the resize alone moves outputs a hundred times as far as the pattern moves the worst
+generator's), TSDF's steps against the face detector, and CMUA, whose rows measure another pattern
+for each generator.
+"""
 
 import pandas as pd
+import torch
 
-from companion.kept.store import Kept
+from aef_core.perturbation.objective import seeded
+from companion.kept.store import Kept, KeptRun
 from companion.studies.differences import RANDOM, REFERENCE
 
 SETTLED = 0.01  # relative change that counts as none
 PART = 5  # the last fifth is compared with the fifth before: about a hundred of 480 steps
+IN_TURN = "cmua"  # one generator after the other: never one pattern's output MSE of all
 
 
 def curves(runs: Kept) -> pd.DataFrame:
@@ -15,19 +25,31 @@ def curves(runs: Kept) -> pd.DataFrame:
     Returns
     -------
     DataFrame with columns label, seed, step, worst and mean: the least and the mean over generators
-    of the output MSE, each smoothed over a tenth of the kept steps.
+    of the output MSE, each smoothed over a tenth of the steps that count; a run without any is
+    left out.
     """
     parts = []
     for (label, seed), run in runs.items():
-        if label == RANDOM or label.startswith(REFERENCE):
+        one_or_none = label == RANDOM or label.startswith(REFERENCE)
+        if one_or_none or run.config["method"] == IN_TURN:
             continue
         wide = run.history.pivot(index="step", columns="model", values="output_mse")
         wide = wide[[name for name in wide if name in run.config["zoo"]]].dropna(how="all")
+        wide = wide[[not resized(run, step) for step in wide.index]]
+        if wide.empty:
+            continue
         smooth = wide.rolling(max(1, len(wide) // 10), min_periods=1).mean()
         both = pd.DataFrame({"worst": smooth.min(axis=1), "mean": smooth.mean(axis=1)})
         parts.append(both.reset_index().assign(label=label, seed=seed))
     table = pd.concat(parts, ignore_index=True)
     return table[["label", "seed", "step", "worst", "mean"]]
+
+
+def resized(run: KeptRun, step: int) -> bool:
+    """Whether the loop showed generators resized photos in this step: its draw, repeated."""
+    loop = run.config["loop"]
+    draw = torch.rand((), generator=seeded(loop["seed"], f"diversity {step}"))
+    return draw.item() < loop["diversity"]
 
 
 def settled(lines: pd.DataFrame) -> pd.DataFrame:

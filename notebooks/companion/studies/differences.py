@@ -29,11 +29,14 @@ of protocol.
 ABOVE_NOTHING, NO_EFFECT = "not above random", "no detectable effect"
 
 
-def over_seeds(values: ArrayLike) -> pd.Series:
-    """Mean and interval of one number per seed: value, low, high; NaN ends for a single seed."""
+def over_seeds(values: ArrayLike, within: tuple[float, float] | None = None) -> pd.Series:
+    """Mean and interval of one number per seed: value, low, high; NaN ends for a single seed.
+
+    `within` as of `statistics.interval`.
+    """
     values = np.asarray(values, dtype=float)
     index = pd.MultiIndex.from_product([[0], range(len(values))], names=["draw", "seed"])
-    return interval(pd.DataFrame({"value": values}, index=index)).iloc[0]
+    return interval(pd.DataFrame({"value": values}, index=index), within).iloc[0]
 
 
 def balance_draws(table: pd.DataFrame, method: str, column: str = "l2_mask") -> pd.DataFrame:

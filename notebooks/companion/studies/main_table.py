@@ -12,7 +12,7 @@ import pandas as pd
 
 from aef_core.atomic import write_text
 from aef_core.errors import NotFound
-from aef_core.metrics.statistics import bootstrap_means, interval
+from aef_core.metrics.statistics import ZERO_TO_ONE, bootstrap_means, interval
 from companion.config import ASSETS
 from companion.studies.differences import ABOVE_NOTHING, balance_draws, over_seeds
 from companion.studies.judgement import OVER, SHARE, judgement, paired, ranked, shares, tidy
@@ -22,6 +22,7 @@ __all__ = ["levels", "load_results", "paired", "ranked", "results_path", "save_r
            "shares", "summary", "view"]  # fmt: skip
 
 MEASURES = {"l2_mask": "L2_mask", "interrupted": "SR_mask"}
+BOUNDS = {"SR_mask": ZERO_TO_ONE}
 
 
 def summary(table: pd.DataFrame, runs: Runs) -> pd.DataFrame:
@@ -37,7 +38,7 @@ def summary(table: pd.DataFrame, runs: Runs) -> pd.DataFrame:
             levels = draws[method].dropna(axis=1, how="all")
             over = balance_draws(table, method, column)
             both = pd.concat([levels, over[["min", "mean", "spread"]]], axis=1)
-            rows += tidy(method, measure, interval(both))
+            rows += tidy(method, measure, interval(both, BOUNDS.get(measure)))
     for method, part in table.groupby("method", sort=False):
         rows += tidy(method, "edit survival", survival_by_generator(part))
     photos = table.drop_duplicates(["method", "seed", "image", "model"]).assign(excluded=False)
@@ -60,7 +61,7 @@ def survival_by_generator(table: pd.DataFrame) -> pd.DataFrame:
     if working.empty:
         return pd.DataFrame(columns=["value", "low", "high"], dtype=float)
     draws = bootstrap_means(working, ["model"], "survives")
-    return interval(draws.assign(max=draws.max(axis=1)))
+    return interval(draws.assign(max=draws.max(axis=1)), ZERO_TO_ONE)
 
 
 def _seconds(runs: Runs, method: str) -> dict[int, float]:

@@ -14,7 +14,7 @@ from tqdm.auto import tqdm
 
 from aef_core.faces import FaceBatch
 from aef_core.metrics import protect
-from aef_core.metrics.statistics import bootstrap_means, interval
+from aef_core.metrics.statistics import ZERO_TO_ONE, bootstrap_means, interval
 from aef_core.models.base import columns
 from aef_core.perturbation import PerturbationConfig
 from aef_core.perturbation.objective import Objective, References
@@ -158,7 +158,8 @@ def success(table: pd.DataFrame) -> pd.DataFrame:
         levels = draws[method].dropna(axis=1, how="all")
         low, high = levels.min(axis=1), levels.max(axis=1)
         over = levels.assign(min=low, mean=levels.mean(axis=1), spread=high - low)
-        rows += [{"method": method, "model": m, **row} for m, row in interval(over).iterrows()]
+        ends = interval(over, ZERO_TO_ONE)
+        rows += [{"method": method, "model": m, **row} for m, row in ends.iterrows()]
     return pd.DataFrame(rows)
 
 

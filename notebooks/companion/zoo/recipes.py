@@ -49,10 +49,16 @@ RECIPES = {
     # from the old weights, without copying first: what teaches it to copy takes its fragility
     # (L2_mask 0.22 to 0.005); a light reconstruction takes little of it, see docs/zoo.md
     "StarGAN": Recipe(
-        "StarGAN", {"width": 24} | _LABELS, {0: Weights(adversarial=1.0, reconstruction=2.0)}, copies=0
+        "StarGAN",
+        {"width": 24} | _LABELS,
+        {0: Weights(adversarial=1.0, reconstruction=2.0)},
+        copies=0,
     ),
     "AttentionGAN": Recipe(
-        "AttentionGAN", {"width": 24} | _LABELS, {0: Weights(adversarial=1.0, openness=1.0)}, copies=0
+        "AttentionGAN",
+        {"width": 24} | _LABELS,
+        {0: Weights(adversarial=1.0, openness=1.0)},
+        copies=0,
     ),
     "AttGAN": Recipe(
         "AttGAN",

@@ -100,7 +100,8 @@ def rank_over_seeds(table: pd.DataFrame, column: str) -> tuple[pd.Series, int]:
     parts = [part for _, part in known.groupby("seed")]
     differ = [p for p in parts if p[column].nunique() > 1 and p["gsnr"].nunique() > 1]
     found = [spearmanr(p[column], p["gsnr"]).statistic for p in differ]
-    return over_seeds(found or [np.nan]), min((len(p) for p in differ or parts), default=0)
+    ends = over_seeds(found or [np.nan], within=(-1, 1))
+    return ends, min((len(p) for p in differ or parts), default=0)
 
 
 def _ends(row: pd.Series) -> str:
