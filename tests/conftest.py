@@ -23,6 +23,13 @@ def _own_home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("AEF_FIGURES", str(tmp_path / "figures"))
 
 
+class BrightnessJudge(torch.nn.Module):
+    """Sees every attribute in a bright image and none in a dark one: can be told by hand."""
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        return x.mean(dim=(1, 2, 3))[:, None].expand(-1, len(ATTRIBUTES))
+
+
 def tiny_zoo(seed: int = 0) -> dict[str, DeepfakeModel]:
     """All four architectures at width 4: real code paths, random weights."""
     torch.manual_seed(seed)

@@ -1,12 +1,18 @@
-"""Fragility along training: the stored table, two arms at equal images, the figure."""
+"""Fragility along training: the trainer's logs, the stored table, two arms, the figure."""
+
+import json
+from pathlib import Path
 
 import pandas as pd
 import pytest
 from matplotlib import pyplot as plt
 
+from aef_core.errors import BadInput
 from companion import plots
 from companion.plots.style import MODEL_COLOURS
 from companion.studies.curves import WITH, WITHOUT, arms_compared, load_curves
+from companion.zoo.curves import main, read_log
+from companion.zoo.recipes import RECIPES
 
 
 def curves(*rows: tuple[str, str, int, float]) -> pd.DataFrame:
@@ -47,3 +53,38 @@ def test_the_figure_has_a_line_a_generator_and_arm() -> None:
     assert len(ax.get_legend().get_texts()) == lines
     assert len(ax.lines) == lines + 1  # the threshold
     plt.close("all")
+
+
+def checkpoint(model: str, at: int, fragility: float) -> str:
+    line = {"model": model, "at": at, "success": {"Bangs": 0.9}, "mean": 0.9, "copies_db": 21.5}
+    return json.dumps(line | {"L2_mask": fragility, "SR_mask": 0.1})
+
+
+def test_the_table_is_read_from_what_the_trainer_prints(tmp_path: Path) -> None:
+    log, other = tmp_path / "a.log", tmp_path / "b.log"
+    log.write_text(
+        "bfloat16 True: 2.0 s a step\ncopies: 100%|####|\r" + checkpoint("AttGAN", 500, 0.02)
+        + "\n" + checkpoint("AttGAN", 100, 0.01) + "\n" + checkpoint("AttGAN", 500, 0.03) + "\n"
+    )  # fmt: skip
+    other.write_text(checkpoint("StarGAN", 40, 0.2))
+    main([log], without=[other], out=tmp_path / "curves.csv")
+    table = load_curves(tmp_path / "curves.csv")
+    assert list(table.columns) == list(load_curves().columns)
+    assert table["model"].tolist() == ["AttGAN", "AttGAN", "StarGAN"]
+    assert table["arm"].tolist() == [WITH, WITH, WITHOUT]
+    batch = RECIPES["AttGAN"].batch
+    assert table["images"].tolist() == [100 * batch, 500 * batch, 40 * RECIPES["StarGAN"].batch]
+    assert table["L2_mask"].tolist() == [0.01, 0.03, 0.2], "a resumed training repeats a checkpoint"
+    assert table[["copies_db", "success"]].drop_duplicates().values.tolist() == [[21.5, 0.9]]
+    assert read_log(other)[0]["arm"] == WITH, "by its recipe"
+    assert read_log(other, batch=3)[0]["images"] == 120
+
+
+def test_a_log_without_checkpoints_or_with_a_torn_line_is_named(tmp_path: Path) -> None:
+    log = tmp_path / "a.log"
+    log.write_text("bfloat16 True\n")
+    with pytest.raises(BadInput, match=r"a\.log has no checkpoint"):
+        read_log(log)
+    log.write_text(checkpoint("AttGAN", 1, 0.1)[:30])
+    with pytest.raises(BadInput, match=r"a\.log: a torn line"):
+        read_log(log)

@@ -7,6 +7,7 @@ import torch
 from matplotlib import pyplot as plt
 
 from aef_core.metrics import Evaluator, evaluate, protect
+from aef_core.models import judge as classifier
 from aef_core.perturbation import PerturbationConfig
 from companion import kept
 from companion.config import get_profile
@@ -16,7 +17,7 @@ from companion.studies import protocol
 from companion.studies.differences import REFERENCE
 from companion.studies.study import Lab, Runs
 
-from .conftest import make_faces, tiny_zoo
+from .conftest import BrightnessJudge, make_faces, tiny_zoo
 
 CONFIG = PerturbationConfig(steps=2, step_size=0.02, batch=4)
 METHODS = ("random", "PGD", "max-min (ours)")
@@ -32,6 +33,8 @@ def made(tmp_path_factory: pytest.TempPathFactory) -> tuple[Runs, pd.DataFrame]:
     zoo, folder = small_zoo(), tmp_path_factory.mktemp("kept")
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("AEF_HOME", str(tmp_path_factory.mktemp("home")))
+        # the embedded judge sees next to nothing in what random generators make
+        patch.setattr(classifier, "load_classifier", BrightnessJudge)
         judge = Evaluator(zoo, make_faces(4, seed=1))
         runs = kept.make(zoo, make_faces(), 2, 2, labels=METHODS, folder=folder, progress=False)
         lab = Lab(get_profile("smoke"), zoo, make_faces(), judge.faces, judge, CONFIG)

@@ -20,7 +20,7 @@ from companion.studies.main_table import survival_by_generator
 from companion.studies.sentences import sentences
 from companion.studies.study import compare, results_table
 
-from .conftest import make_faces, tiny_zoo
+from .conftest import BrightnessJudge, make_faces, tiny_zoo
 
 MALE = attribute_index("Male")
 
@@ -61,12 +61,7 @@ def flat(levels: list[float], male: list[int]) -> FaceBatch:
 @pytest.fixture
 def _by_brightness(monkeypatch: pytest.MonkeyPatch) -> None:
     """A judge that takes bright photos for men's, so that outcomes can be told by hand."""
-
-    class Judge(torch.nn.Module):
-        def forward(self, x: Tensor) -> Tensor:
-            return x.mean(dim=(1, 2, 3))[:, None].expand(-1, len(ATTRIBUTES))
-
-    monkeypatch.setattr(classifier, "load_classifier", Judge)
+    monkeypatch.setattr(classifier, "load_classifier", BrightnessJudge)
 
 
 @pytest.mark.usefixtures("_by_brightness")
@@ -149,6 +144,7 @@ def test_a_table_stored_without_these_columns_is_made_again() -> None:
     pd.testing.assert_frame_equal(again, table, check_dtype=False, rtol=1e-6)
 
 
+@pytest.mark.usefixtures("_by_brightness")
 def test_the_results_table_has_it() -> None:
     zoo, config = tiny_zoo(), PerturbationConfig(steps=1, batch=4)
     judge = Evaluator(zoo, make_faces(3, seed=1))

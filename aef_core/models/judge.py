@@ -1,9 +1,9 @@
 """An independent attribute classifier: judges edits, and labels faces that come without labels.
 
-It shares neither architecture, seed nor training with any critic of the zoo, so an edit that only
-fooled its own critic is not taken for a success.
+It shares the photographs with the zoo's critic, but no network: fooling that is not fooling this.
 """
 
+import json
 from functools import lru_cache
 from itertools import pairwise
 
@@ -34,33 +34,33 @@ class _Residual(nn.Module):
 
 
 class AttributeClassifier(nn.Module):
-    """A small pre-activation residual network for 64-pixel faces; 13 logits, one per attribute."""
+    """A small pre-activation residual network for 128-pixel faces; 13 logits, one per attribute."""
 
-    def __init__(self, width: int = 24) -> None:
+    def __init__(self, widths: tuple[int, ...] = (32, 64, 96, 160, 192)) -> None:
         super().__init__()
         self.net = nn.Sequential(
-            nn.Conv2d(3, width, 3, 1, 1),
-            *(_Residual(a * width, b * width) for a, b in pairwise((1, 1, 2, 4, 6))),
-            nn.BatchNorm2d(6 * width),
+            nn.Conv2d(3, widths[0], 5, 2, 2),
+            *(_Residual(a, b) for a, b in pairwise(widths)),
+            nn.BatchNorm2d(widths[-1]),
             nn.ReLU(),
             nn.AdaptiveAvgPool2d(1),
             nn.Flatten(),
             nn.Dropout(0.3),
-            nn.Linear(6 * width, len(ATTRIBUTES)),
+            nn.Linear(widths[-1], len(ATTRIBUTES)),
         )
 
     def forward(self, x: Tensor) -> Tensor:
-        """Logits, shape [B, 13], of images in [-1, 1] of any size (resized to 64)."""
-        if x.shape[-1] != 64:
-            x = F.interpolate(x, size=(64, 64), mode="bilinear", antialias=True)
+        """Logits, shape [B, 13], of images in [-1, 1] of any size (resized to 128)."""
+        if x.shape[-1] != 128:
+            x = F.interpolate(x, size=(128, 128), mode="bilinear", antialias=True)
         return self.net(x)
 
 
 @lru_cache(maxsize=1)
 def load_classifier() -> AttributeClassifier:
     """The embedded classifier, frozen, on the CPU."""
-    model = AttributeClassifier()
-    load_weights(model, ASSETS / "classifier64.safetensors")
+    model, entry = AttributeClassifier(), json.loads((ASSETS / "judge.json").read_text())["judge"]
+    load_weights(model, ASSETS / entry["file"], sha256=entry["sha256"])
     return model.eval().requires_grad_(False)
 
 
