@@ -82,15 +82,8 @@ def evaluate(
     """
     import pandas as pd
 
-    from aef_core.metrics import Evaluator
+    from aef_core.metrics import Evaluator, statistics
     from aef_core.metrics.evaluation import evaluate_run
-    from aef_core.metrics.statistics import (
-        ZERO_TO_ONE,
-        bootstrap_means,
-        edit_survival,
-        interval,
-        method_balance,
-    )
     from aef_core.perturbation.store import run_named
 
     chosen, zoo = list(map(run_named, runs)), shared.open_zoo(official)
@@ -105,15 +98,18 @@ def evaluate(
         seed = run.config["loop"]["seed"]
         tables.append(evaluate_run(run, evaluator).assign(**labels, seed=seed))
     table = pd.concat(tables, ignore_index=True)
-    by, columns = ["method", "model"], {"L2_mask": "l2_mask", "SR_mask": "interrupted"}
-    within = {"SR_mask": ZERO_TO_ONE}
-    found = {k: interval(bootstrap_means(table, by, c), within.get(k)) for k, c in columns.items()}
-    edits = edit_survival(table, by)
+    by = ["method", "model"]
+    rates = statistics.bootstrap_means(table, by, "interrupted")
+    found = {
+        "L2_mask": statistics.interval(statistics.bootstrap_means(table, by, "l2_mask")),
+        "SR_mask": statistics.interval(rates, statistics.ZERO_TO_ONE),
+    }
+    edits = statistics.edit_survival(table, by)
     ends = list(found["L2_mask"])  # value, low and high
     print(f"{n} {data} faces, with 95 % intervals")
     print(pd.concat(found | {"edit survival": edits[ends]}, axis=1).round(4).to_string())
     print("edits that worked on unprotected photos, and those that did not count:")
     print(edits.drop(columns=ends).to_string())
     visible = table.groupby("method", sort=False)[["psnr", "ssim"]].mean()
-    print(method_balance(table).join(visible).round(4).to_string())
+    print(statistics.method_balance(table).join(visible).round(4).to_string())
     print("rows above: balance of L2_mask over generators, and visibility (PSNR in dB)")

@@ -4,8 +4,6 @@ Setting "256_shortcut1_inject0" at the official size. State-dict keys equal the 
 """
 
 from collections import OrderedDict
-from functools import partial
-from itertools import repeat
 
 import torch
 from torch import Tensor, nn
@@ -14,21 +12,20 @@ from aef_core.models.base import ATTRIBUTES, DeepfakeModel, columns
 
 CONDITION_SCALE = 0.5  # attributes enter as -0.5 and +0.5 in training (`thres_int`)
 EDIT_INTENSITY = 2.0  # the edited one is pushed to -1 or +1 (`test_int / thres_int`)
-NORMS = {"batch": nn.BatchNorm2d, "instance": partial(nn.InstanceNorm2d, affine=True)}
 
 
 def _layer(*parts: nn.Module) -> nn.Module:
     return nn.Sequential(OrderedDict(layers=nn.Sequential(*parts)))  # as the published keys say
 
 
-def _down(channels_in: int, channels: int, norm: str) -> nn.Module:
+def _down(channels_in: int, channels: int) -> nn.Module:
     convolution = nn.Conv2d(channels_in, channels, 4, 2, 1, bias=False)
-    return _layer(convolution, NORMS[norm](channels), nn.LeakyReLU(0.01))
+    return _layer(convolution, nn.BatchNorm2d(channels), nn.LeakyReLU(0.01))
 
 
-def _up(channels_in: int, channels: int, norm: str) -> nn.Module:
+def _up(channels_in: int, channels: int) -> nn.Module:
     convolution = nn.ConvTranspose2d(channels_in, channels, 4, 2, 1, bias=False)
-    return _layer(convolution, NORMS[norm](channels), nn.ReLU())
+    return _layer(convolution, nn.BatchNorm2d(channels), nn.ReLU())
 
 
 class AttGAN(DeepfakeModel):
@@ -42,8 +39,6 @@ class AttGAN(DeepfakeModel):
         Channels of the first encoder layer, and layers; each halves the image, doubles channels.
     image_size : int
         Pixels; a multiple of 2 ** layers.
-    norm : {"batch", "instance"}
-        "instance" normalises each image by itself, as the three other generators do.
     """
 
     name = "AttGAN"
@@ -54,18 +49,17 @@ class AttGAN(DeepfakeModel):
         width: int = 64,
         layers: int = 5,
         image_size: int = 256,
-        norm: str = "batch",
     ) -> None:
         super().__init__()
         self.edits = self.attributes = tuple(attributes)
         self.image_size = image_size
         widths = [width * 2**i for i in range(layers)]
-        self.enc_layers = nn.ModuleList(map(_down, [3, *widths], widths, repeat(norm)))
+        self.enc_layers = nn.ModuleList(map(_down, [3, *widths], widths))
         # Each decoder layer gives the width of the encoder layer it mirrors; the first one's
         # output meets the encoder map of its size (one shortcut), hence its larger successor.
         ins = [widths[-1] + len(self.attributes), widths[-1] + widths[-2], *widths[-2:0:-1]]
         outs = [widths[-1], *widths[-2:0:-1]]
-        self.dec_layers = nn.ModuleList(map(_up, ins, outs, repeat(norm)))
+        self.dec_layers = nn.ModuleList(map(_up, ins, outs))
         self.dec_layers.append(_layer(nn.ConvTranspose2d(ins[-1], 3, 4, 2, 1), nn.Tanh()))
 
     def encode(self, x: Tensor, c: Tensor) -> tuple[Tensor, ...]:

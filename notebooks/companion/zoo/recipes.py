@@ -60,21 +60,13 @@ RECIPES = {
         {0: Weights(adversarial=1.0, openness=1.0)},
         copies=0,
     ),
+    # the published reconstruction weighs 100 and has no cycle beside it: such a generator smooths
+    # perturbations away
     "AttGAN": Recipe(
         "AttGAN",
-        {
-            "attributes": ATTGAN_EDITS,
-            "width": 40,
-            "layers": 4,
-            "image_size": SIZE,
-            "norm": "instance",  # with the official batch norms nothing interrupts it, docs/zoo.md
-        },
-        # the published reconstruction weighs 100 and has no cycle beside it: such a generator
-        # smooths perturbations away
-        {
-            0: Weights(adversarial=0.3, attribute=2.0, cycle=10.0, reconstruction=10.0),
-            1000: Weights(adversarial=0.5, attribute=2.0, cycle=10.0, reconstruction=10.0),
-        },
+        {"attributes": ATTGAN_EDITS, "width": 40, "layers": 4, "image_size": SIZE},
+        {0: Weights(adversarial=1.0, attribute=2.0, cycle=10.0, reconstruction=2.0)},
+        copies=0,
     ),
     "HiSD": Recipe(
         "HiSD",
