@@ -15,7 +15,6 @@ LATE = {"strength": "S late", "weight": "weight", "grad_l1": "mean |gradient|"}
 @app.command(
     epilog=examples(
         "optimize --method aef --set tau=0.01",
-        "optimize --method cmua",
         "optimize --method grad-norm --eps 0.03 --seed 1",
         "optimize --method aef --method found --seed 0 --seed 1 --scheduler tcp://head:8786",
         "optimize --steps 480 --step-size 1e-3 --faces 128 --data celeba --root ~/celeba",
@@ -58,9 +57,8 @@ def optimize(
         print(f"{run.config['method']}, {steps} steps, {run.seconds:.0f} s: {run.path}")
         print(late.to_string(float_format="{:.3g}".format))
     print("S: interruption strength on the faces optimised on; weight: mean of the last quarter")
-    names = " ".join(run.path.name for run in runs)
-    same = f" --official {official}" if official else ""
-    print(f"judge on unseen faces: python -m aef_core evaluate {names}{same}")
+    names = " ".join([run.path.name for run in runs] + [f"--official {official}"] * bool(official))
+    print(f"judge on unseen faces: python -m aef_core evaluate {names}")
 
 
 @app.command(
@@ -99,17 +97,15 @@ def evaluate(
         tables.append(evaluate_run(run, evaluator).assign(**labels, seed=seed))
     table = pd.concat(tables, ignore_index=True)
     by = ["method", "model"]
-    rates = statistics.bootstrap_means(table, by, "interrupted")
-    found = {
-        "L2_mask": statistics.interval(statistics.bootstrap_means(table, by, "l2_mask")),
-        "SR_mask": statistics.interval(rates, statistics.ZERO_TO_ONE),
-    }
+    means, shares = (statistics.bootstrap_means(table, by, c) for c in ("l2_mask", "interrupted"))
+    found = {"L2_mask": statistics.interval(means)}
+    found["SR_mask"] = statistics.interval(shares, statistics.ZERO_TO_ONE)
     edits = statistics.edit_survival(table, by)
     ends = list(found["L2_mask"])  # value, low and high
     print(f"{n} {data} faces, with 95 % intervals")
     print(pd.concat(found | {"edit survival": edits[ends]}, axis=1).round(4).to_string())
-    print("edits that worked on unprotected photos, and those that did not count:")
-    print(edits.drop(columns=ends).to_string())
+    counts = edits.drop(columns=ends).to_string()
+    print(f"edits that worked on unprotected photos, and those that did not count:\n{counts}")
     visible = table.groupby("method", sort=False)[["psnr", "ssim"]].mean()
     print(statistics.method_balance(table).join(visible).round(4).to_string())
     print("rows above: balance of L2_mask over generators, and visibility (PSNR in dB)")

@@ -1,19 +1,15 @@
 """How sure a mean is: one interval for tables, figures and verdicts; and where a run settled.
 
 A number varies with the faces it was judged on (dozens) and with the seed of the perturbation
-(three to five). Faces are resampled (paired bootstrap: a face with all its edits, generators,
-methods and seeds is drawn as one), which gives the standard error b of the mean over seeds. Seeds
-are too few to be resampled (three would hold the truth in 75 of 100 cases instead of 95): they
-enter by the standard deviation s of the R per-seed values and Student's t, wide for small R:
+(three to five). Faces are resampled (paired bootstrap: a face is drawn with all its edits,
+generators, methods and seeds), which gives the standard error b of the mean over seeds. Seeds are
+too few for that; they enter by the standard deviation s of the R per-seed values and Student's t:
 
-    value +- sqrt((t(R - 1) s / sqrt(R))^2 + (1.96 b)^2).
+    value +- r,    r = sqrt((t(R - 1) s / sqrt(R))^2 + (1.96 b)^2).
 
-Simulated for three and five seeds, whichever source leads, it holds the truth in 95 to 98 of 100
-cases (with Welch's degrees of freedom: 92 to 95). One seed has an interval over faces alone.
-
-The reach r of a share or an AUC is taken on the logit scale, by the delta method (Pepe, Statistical
-Evaluation of Medical Tests, 2003): expit(logit(v) +- r / (v (1 - v))) stays in [0, 1]. Simulated
-near a bound with three seeds it holds the truth in 90 to 95 of 100 cases, v +- r in 77 to 93.
+Simulated for three and five seeds, it holds the truth in 95 to 98 of 100 cases. One seed has an
+interval over faces alone. Shares and AUCs take r on the logit scale, which keeps them in [0, 1]:
+expit(logit(v) +- r / (v (1 - v))). Near a bound this holds in 90 to 95 of 100, v +- r in 77 to 93.
 """
 
 from collections.abc import Iterable
