@@ -101,7 +101,7 @@ def _cell(value: float) -> str:
 def read_folder(folder: Path) -> dict[str, DeepfakeModel]:
     """Generators by name: shipped ones if the folder has a zoo.json, else checkpoints' averages."""
     if (folder / "zoo.json").exists():
-        return {name: read_model(folder, name) for name in checkpoints(folder)}
+        return {m: read_model(folder, m, row, "shipped") for m, row in checkpoints(folder).items()}
     found = {path.stem: read_average(path) for path in sorted(folder.glob("*.ckpt"))}
     if not found:
         raise NotFound(f"{folder} has no zoo.json and no *.ckpt: give a folder of generators")
