@@ -305,13 +305,13 @@ def spoilt(value: Tensor, how: str) -> Tensor:
 
 @pytest.mark.parametrize("how", ["nan", "inf", "1e300", "int", "bool", "complex"])
 def test_weights_that_are_no_finite_numbers_are_refused_by_key(how: str, tmp_path: Path) -> None:
-    state = AttributeClassifier(2).state_dict()
+    state = AttributeClassifier((2, 2)).state_dict()
     state["net.0.weight"] = spoilt(state["net.0.weight"], how)
     said = "NaN or infinite" if how in ("nan", "inf", "1e300") else f"of type {how}"
     if how != "complex":  # safetensors has no such type here
         save_file(state, tmp_path / "w.safetensors")
         with pytest.raises(BadCheckpoint, match=rf"{said}.*net\.0\.weight") as caught:
-            load_weights(AttributeClassifier(2), tmp_path / "w.safetensors")
+            load_weights(AttributeClassifier((2, 2)), tmp_path / "w.safetensors")
         one_line(caught.value)
     weights = official_state("StarGAN")
     weights["main.0.weight"] = spoilt(weights["main.0.weight"], how)
@@ -326,7 +326,7 @@ def official_state(name: str) -> dict[str, Tensor]:
 
 
 def test_good_weights_load(tmp_path: Path) -> None:
-    model, other = AttributeClassifier(2), AttributeClassifier(2)
+    model, other = AttributeClassifier((2, 2)), AttributeClassifier((2, 2))
     save_file({k: v.half() if v.is_floating_point() else v for k, v in model.state_dict().items()},
               tmp_path / "w.safetensors")  # fmt: skip
     load_weights(other, tmp_path / "w.safetensors")

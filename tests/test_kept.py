@@ -150,7 +150,8 @@ def test_the_judged_table_is_that_of_the_kept_deltas(made) -> None:
     numbers = main_table.summary(table, runs)
     assert list(main_table.view(numbers).index) == [REFERENCE, *LABELS]
     rules = table[table["method"].isin(published.RULES)]
-    assert study.results_table(rules, kept.chosen(runs, LABELS, False)).notna().all(axis=None)
+    results = study.results_table(rules, kept.chosen(runs, LABELS, False))
+    assert results.drop(columns="edit survival").notna().all(axis=None)  # no edit of noise works
     with pytest.raises(ValueError, match="are in both sets"):
         kept.judged(runs, Evaluator(small_zoo(), make_faces()[:2]))
 
