@@ -79,7 +79,7 @@ def test_the_results_table_has_a_row_per_method(compared) -> None:
     assert view.loc["random", "not above random"].split(", ") == list(tiny_zoo())
     assert list(view.index) == list(METHODS)
     assert {"StarGAN", "HiSD", "min", "spread", "cv", "min SR", "psnr", "residual"} <= set(view)
-    assert view.notna().all().all()
+    assert view.drop(columns="edit survival").notna().all().all()  # no edit of noise works
     assert "HiSD" in study.keep_results(view, "smoke").read_text()
 
 
