@@ -4,13 +4,14 @@ import pandas as pd
 import pytest
 
 from aef_core.metrics import Evaluator
+from aef_core.models import judge as judge_module
 from aef_core.perturbation import PerturbationConfig
 from companion import plots
 from companion.config import get_profile
 from companion.studies import study
 from companion.studies.references import evaluate_each, single_model
 
-from .conftest import make_faces, tiny_zoo
+from .conftest import BrightnessJudge, make_faces, tiny_zoo
 
 CONFIG = PerturbationConfig(steps=3, step_size=0.02, batch=4, init=0.2)
 METHODS = {"random": ("random", {}), "uniform": ("uniform", {}), "aef": ("aef", {"tau": 0.01})}
@@ -20,6 +21,7 @@ METHODS = {"random": ("random", {}), "uniform": ("uniform", {}), "aef": ("aef", 
 def compared(tmp_path_factory: pytest.TempPathFactory) -> tuple:
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("AEF_HOME", str(tmp_path_factory.mktemp("home")))
+        patch.setattr(judge_module, "load_classifier", BrightnessJudge)  # sees edits of noise
         judge = Evaluator(tiny_zoo(), make_faces(5, seed=1))
         runs, table = study.compare(tiny_zoo(), make_faces(), judge, METHODS, CONFIG, seeds=(0, 1))
         lab = study.Lab(get_profile("smoke"), judge.zoo, make_faces(), judge.faces, judge, CONFIG)
@@ -79,7 +81,7 @@ def test_the_results_table_has_a_row_per_method(compared) -> None:
     assert view.loc["random", "not above random"].split(", ") == list(tiny_zoo())
     assert list(view.index) == list(METHODS)
     assert {"StarGAN", "HiSD", "min", "spread", "cv", "min SR", "psnr", "residual"} <= set(view)
-    assert view.drop(columns="edit survival").notna().all().all()  # no edit of noise works
+    assert view.notna().all().all()
     assert "HiSD" in study.keep_results(view, "smoke").read_text()
 
 
