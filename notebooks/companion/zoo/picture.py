@@ -36,7 +36,7 @@ def edited(model: DeepfakeModel, faces: FaceBatch) -> dict[str, Tensor]:
 def drawn(blocks: Mapping[str, Mapping[str, Tensor]]) -> Image.Image:
     """A block a generator, a row a face; generator and edit are written beside and above."""
     faces = [torch.stack(list(columns.values()), 1) for columns in blocks.values()]
-    n, _, _, side = (len(faces[0]), *faces[0].shape[2:])
+    n, side = len(faces[0]), faces[0].shape[-1]
     height = HEAD + n * side
     width = MARGIN + side * max(len(columns) for columns in blocks.values())
     page = Image.new("RGB", (width, height * len(blocks)), "white")
