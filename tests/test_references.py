@@ -34,6 +34,15 @@ def test_a_reference_is_a_run_on_one_generator_and_its_level_the_last_quarter() 
         assert levels_reached(alone, column)[1] == pytest.approx(expected)
 
 
+def test_of_two_loops_a_generator_keeps_the_one_that_moved_it_further() -> None:
+    faces, methods = make_faces(), ("mi-fgsm", "pgd")
+    best = single_model(TWO, faces, CONFIG, methods)
+    tried = [single_model(TWO, faces, CONFIG, (method,)) for method in methods]
+    levels = [levels_reached(alone) for alone in tried]
+    assert levels[0] != levels[1]
+    assert levels_reached(best) == tuple(map(max, zip(*levels, strict=True)))
+
+
 def test_each_reference_is_judged_on_its_own_generator() -> None:
     alone = single_model(TWO, make_faces(), CONFIG, keep=False)
     judge = Evaluator(TWO, make_faces(4, seed=1))

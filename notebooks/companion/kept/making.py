@@ -53,7 +53,7 @@ def make(
         raise BadInput(f"steps must lie in 1 .. {published.STEPS}, got {steps}")
     config = published.reference_config(steps)
     shared = {"scheduler": scheduler, "progress": progress}
-    alone = single_model(zoo, faces, config, execution=execution, **shared)
+    alone = single_model(zoo, faces, config, published.REFERENCES, execution=execution, **shared)
     planned = published.jobs(zoo, len(faces), steps, seeds, levels_reached(alone), labels)
     jobs = [replace(job, options={"execution": execution}) for job in planned]
     made, _ = map_runs(zoo, faces, jobs, on_step=on_step, **shared)

@@ -5,7 +5,7 @@ of another. Loss, budget and steps are those of a config. A reference of finitel
 lower bound of what is possible.
 """
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from typing import Any
 
@@ -26,6 +26,7 @@ def single_model(
     zoo: Zoo,
     faces: FaceBatch,
     config: PerturbationConfig,
+    methods: Sequence[str] = ("uniform",),
     *,
     scheduler: str | None = None,
     progress: bool = True,
@@ -40,6 +41,9 @@ def single_model(
     faces : FaceBatch
         Faces to optimise on; the evaluation faces stay unseen.
     config : PerturbationConfig
+    methods : sequence of str
+        What to make it with. Of several, a generator keeps the run that moved its outputs furthest
+        on `faces`: one can be stuck where another is not.
     scheduler, progress
         As in `jobs.map_runs`.
     **options
@@ -49,9 +53,18 @@ def single_model(
     -------
     dict of generator to Run, in the order of the zoo
     """
-    jobs = [Job("uniform", config=config, models=(name,), options=options) for name in zoo]
+    tries = [(name, method) for name in zoo for method in methods]
+    jobs = [Job(how, config=config, models=(name,), options=options) for name, how in tries]
     runs, _ = map_runs(zoo, faces, jobs, scheduler=scheduler, progress=progress)
-    return dict(zip(zoo, runs, strict=True))
+    best: dict[str, Run] = {}
+    for (name, _), run in zip(tries, runs, strict=True):
+        best[name] = max(best.get(name, run), run, key=reached)
+    return best
+
+
+def reached(run: Run, column: str = "output_mse") -> float:
+    """A column of a run's history, its mean over the last quarter of the steps."""
+    return float(last_quarter(run.history)[column].mean())
 
 
 def outputs_alone(config: PerturbationConfig) -> PerturbationConfig:
@@ -80,4 +93,4 @@ def levels_reached(runs: Mapping[str, Run], column: str = "output_mse") -> tuple
 
     In the order of `runs`; units of the column of `Run.history`.
     """
-    return tuple(float(last_quarter(run.history)[column].mean()) for run in runs.values())
+    return tuple(reached(run, column) for run in runs.values())
