@@ -37,6 +37,8 @@ class AttGAN(DeepfakeModel):
         What the condition vector means, in order; these are also the edits.
     width, layers : int
         Channels of the first encoder layer, and layers; each halves the image, doubles channels.
+    shortcuts : int
+        Decoder layers that also see the encoder's map of their size (`shortcut_layers`).
     image_size : int
         Pixels; a multiple of 2 ** layers.
     """
@@ -48,6 +50,7 @@ class AttGAN(DeepfakeModel):
         attributes: tuple[str, ...] = ATTRIBUTES,
         width: int = 64,
         layers: int = 5,
+        shortcuts: int = 1,
         image_size: int = 256,
     ) -> None:
         super().__init__()
@@ -55,25 +58,28 @@ class AttGAN(DeepfakeModel):
         self.image_size = image_size
         widths = [width * 2**i for i in range(layers)]
         self.enc_layers = nn.ModuleList(map(_down, [3, *widths], widths))
-        # Each decoder layer gives the width of the encoder layer it mirrors; the first one's
-        # output meets the encoder map of its size (one shortcut), hence its larger successor.
-        ins = [widths[-1] + len(self.attributes), widths[-1] + widths[-2], *widths[-2:0:-1]]
+        # Each decoder layer gives the width of the encoder layer it mirrors; where its output meets
+        # the encoder's map of its size, the next one takes half as many channels more.
         outs = [widths[-1], *widths[-2:0:-1]]
+        ins = [n + (n // 2 if i < shortcuts else 0) for i, n in enumerate(outs)]
+        ins = [widths[-1] + len(self.attributes), *ins]
+        self.shortcuts = shortcuts
         self.dec_layers = nn.ModuleList(map(_up, ins, outs))
         self.dec_layers.append(_layer(nn.ConvTranspose2d(ins[-1], 3, 4, 2, 1), nn.Tanh()))
 
     def encode(self, x: Tensor, c: Tensor) -> tuple[Tensor, ...]:
+        maps = []
         for layer in self.enc_layers:
-            x, shortcut = layer(x), x
-        return x, shortcut
+            maps.append(x := layer(x))
+        return tuple(maps[: -self.shortcuts - 2 : -1])
 
     def decode(self, codes: tuple[Tensor, ...], x: Tensor, c: Tensor) -> Tensor:
-        code, shortcut = codes
-        tiled = c[:, :, None, None].expand(-1, -1, *code.shape[2:])
-        out = self.dec_layers[0](torch.cat([code, tiled], dim=1))
-        out = self.dec_layers[1](torch.cat([out, shortcut], dim=1))
-        for layer in self.dec_layers[2:]:
+        out, *shortcuts = codes
+        out = torch.cat([out, c[:, :, None, None].expand(-1, -1, *out.shape[2:])], dim=1)
+        for i, layer in enumerate(self.dec_layers):
             out = layer(out)
+            if i < self.shortcuts:
+                out = torch.cat([out, shortcuts[i]], dim=1)
         return out
 
     def conditions(self, attributes: Tensor, edit: str | None) -> Tensor:

@@ -10,8 +10,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from aef_core.models import AttentionGAN, AttGAN, HiSD
-from aef_core.models.attgan import CONDITION_SCALE
+from aef_core.models import AttentionGAN, AttGAN
+from aef_core.models.attgan import CONDITION_SCALE, EDIT_INTENSITY
 from aef_core.models.base import columns
 from aef_core.models.stargan import LabelPlaneModel
 from companion.zoo.photos import Photos
@@ -87,6 +87,10 @@ class LabelGame:
     def edit(self, x: Tensor, labels: Tensor) -> Tensor:
         return self.model(x, labels)
 
+    def ask(self, attributes: Tensor, edit: str) -> Tensor:
+        """Conditions that ask for an edit of faces with these attributes, as in use."""
+        return self.model.conditions(attributes, edit)
+
     def copy_loss(self, batch: Batch) -> Tensor:
         """L1 of the copy when nothing is asked for: a head start before the critic enters."""
         return F.l1_loss(self.edit(batch.x, batch.own), batch.x)
@@ -138,6 +142,12 @@ class AttGANGame(LabelGame):
     def _scaled(self, labels: Tensor) -> Tensor:
         return (2 * labels - 1) * CONDITION_SCALE
 
+    def ask(self, attributes: Tensor, edit: str) -> Tensor:
+        """Every second face as strongly as in training, the others twice, as in use."""
+        c = self.model.conditions(attributes, edit)
+        c[::2, self.names.index(edit)] /= EDIT_INTENSITY
+        return c
+
     def forge(self, batch: Batch, weights: Weights) -> tuple[Tensor, Terms]:
         codes = self.model.encode(batch.x, batch.target)
         fake = self.model.decode(codes, batch.x, self._scaled(batch.target))
@@ -147,88 +157,6 @@ class AttGANGame(LabelGame):
             back = self.edit(fake, batch.own)
             terms["cycle"] = weights.cycle * F.l1_loss(back, batch.x)
         return fake, terms
-
-
-class HiSDGame:
-    """HiSD: tag by tag, with styles from noise or another face (Li et al., eq. 1-5)."""
-
-    model: HiSD
-
-    def __init__(self, model: HiSD, photos: Photos) -> None:
-        self.model, self.photos = model, photos
-        self.names = model.edits
-        self.labels = columns(photos.attributes, self.names)
-        self.tags = list(model.tags.values())
-        self.kinds = sum(len(attributes) for attributes in self.tags)
-        self._pools = [[self._members(tag, a) for a in tag] for tag in self.tags]
-        self._from_noise = True
-
-    def _members(self, tag: tuple[str | None, ...], attribute: str | None) -> Tensor:
-        named = [self.names.index(a) for a in tag if a]
-        if attribute is None:
-            return (self.labels[:, named].sum(1) == 0).nonzero().flatten()
-        return self.labels[:, self.names.index(attribute)].nonzero().flatten()
-
-    def draw(self, n: int) -> Batch:
-        # a tag of three attributes has more pairs to learn than a tag of two
-        sizes = torch.tensor([len(tag) for tag in self.tags], dtype=torch.float)
-        tag = int(torch.multinomial(sizes, 1))
-        source, wanted = torch.randperm(len(self.tags[tag]))[:2].tolist()
-        rows, others = (
-            pool[torch.randint(len(pool), (n,), device=pool.device)]
-            for pool in (self._pools[tag][source], self._pools[tag][wanted])
-        )
-        named = [self.names.index(a) for a in self.tags[tag] if a]
-        target = self.labels[rows].clone()
-        target[:, named] = 0
-        if self.tags[tag][wanted]:
-            target[:, self.names.index(self.tags[tag][wanted])] = 1
-        self._tag, self._wanted = tag, wanted
-        self._from_noise = bool(torch.rand(()) < 0.5)
-        return Batch(
-            mirrored(self.photos.faces(rows)),
-            self.labels[rows],
-            target,
-            real=mirrored(self.photos.faces(others)),
-            real_labels=self.labels[others],
-            kind=sum(len(t) for t in self.tags[:tag]) + wanted,
-            judged=named,
-        )
-
-    def _translate(self, code: Tensor, style: Tensor) -> Tensor:
-        return self.model.decoder(self.model.translators[self._tag](code, style))
-
-    def _style(self, batch: Batch) -> Tensor:
-        if self._from_noise:
-            noise = torch.randn(len(batch.x), self.model.noise_dim, device=batch.x.device)
-            return self.model.mappers[self._tag](noise, self._wanted)
-        return self.model.extractors(batch.real)[:, self._tag]
-
-    def copy_loss(self, batch: Batch) -> Tensor:
-        code = self.model.encoder(batch.x)
-        styled = self._translate(code, self.model.extractors(batch.x)[:, self._tag])
-        return F.l1_loss(self.model.decoder(code), batch.x) + F.l1_loss(styled, batch.x)
-
-    def forge(self, batch: Batch, weights: Weights) -> tuple[Tensor, Terms]:
-        model, tag, x = self.model, self._tag, batch.x
-        code, own = model.encoder(x), model.extractors(x)[:, tag]
-        style = self._style(batch)
-        fake = self._translate(code, style)
-        copies = F.l1_loss(model.decoder(code), x) + F.l1_loss(self._translate(code, own), x)
-        back = self._translate(model.encoder(fake), own)
-        return fake, {
-            "cycle": weights.cycle * F.l1_loss(back, x),
-            "reconstruction": weights.reconstruction * copies,
-            "style": weights.style * F.l1_loss(model.extractors(fake)[:, tag], style),
-        }
-
-
-GAMES = {
-    "StarGAN": LabelGame,
-    "AttentionGAN": AttentionGame,
-    "AttGAN": AttGANGame,
-    "HiSD": HiSDGame,
-}
 
 
 def mirrored(x: Tensor) -> Tensor:

@@ -1,6 +1,6 @@
 """How each embedded generator is trained: a screen, read top to bottom."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from aef_core.models.base import HAIR_COLOURS
 from aef_core.models.hisd import OFFICIAL_TAGS
@@ -8,6 +8,12 @@ from companion.zoo.games import Weights
 
 SIZE = 128  # at which AttGAN breaks more easily than at 96, see docs/zoo.md
 ATTGAN_EDITS = ("Bangs", *HAIR_COLOURS, "Eyeglasses", "Male", "Young")
+
+
+_HAIR = dict.fromkeys(HAIR_COLOURS, "AttentionGAN")
+# bangs and glasses as the AttGAN drew them that the zoo had before (commit ef16707)
+HISD_TEACHERS = {"Bangs": "AttGAN", "Eyeglasses": "AttGAN"} | _HAIR
+ATTGAN_TEACHERS = HISD_TEACHERS | {"Male": "AttentionGAN", "Young": "AttentionGAN"}
 
 
 @dataclass(frozen=True)
@@ -20,6 +26,8 @@ class Recipe:
         Arguments of its architecture.
     phases : dict of int to Weights
         From which iteration on which weights hold.
+    teachers : dict of edit to generator
+        Of the embedded zoo; whose edits `companion.zoo.pupil` teaches.
     iterations, batch : int
         Their product is the number of images seen.
     rate, critic_rate, attribute_rate : float
@@ -31,6 +39,7 @@ class Recipe:
     model: str
     settings: dict
     phases: dict[int, Weights]
+    teachers: dict[str, str] = field(default_factory=dict)
     iterations: int = 25_000
     batch: int = 8
     rate: float = 2e-4
@@ -64,8 +73,8 @@ RECIPES = {
     # perturbations away
     "AttGAN": Recipe(
         "AttGAN",
-        {"attributes": ATTGAN_EDITS, "width": 40, "layers": 4, "image_size": SIZE},
-        {0: Weights(adversarial=1.0, attribute=2.0, cycle=10.0, reconstruction=2.0)},
+        {"attributes": ATTGAN_EDITS, "width": 40, "layers": 4, "shortcuts": 2, "image_size": SIZE},
+        {0: Weights(adversarial=1.0, attribute=1.0, cycle=10.0, reconstruction=2.0)},
         copies=0,
     ),
     "HiSD": Recipe(
@@ -81,7 +90,7 @@ RECIPES = {
             "mapper_width": 64,
             "image_size": SIZE,
         },
-        {0: Weights(adversarial=1.0, attribute=2.0, cycle=10.0, reconstruction=5.0)},
+        {0: Weights(adversarial=1.0, attribute=0.5, cycle=10.0, reconstruction=0.5)},
         copies=0,
     ),
 }

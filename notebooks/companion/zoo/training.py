@@ -16,9 +16,10 @@ from tqdm.auto import trange
 from aef_core.atomic import replacement
 from aef_core.models import ARCHITECTURES
 from companion.zoo.critic import Critic, FrozenFeatures, attribute_loss, augment, hinge
-from companion.zoo.games import GAMES, Batch
+from companion.zoo.games import Batch
 from companion.zoo.photos import Photos
 from companion.zoo.recipes import Recipe
+from companion.zoo.styles import GAMES
 
 
 class Training:
@@ -114,7 +115,7 @@ class Training:
         waits = terms["critic"].detach() < recipe.critic_floor
         learnt = torch.where(waits, 0.0, terms["critic"]) + terms["critic_attribute"]
         self._descend(learnt, "heads", "attributes")
-        self._average(min(recipe.average, 1 - 1 / (at / 4 + 2)))
+        follow(self.average, self.model, min(recipe.average, 1 - 1 / (at / 4 + 2)))
         self.iteration += 1
         self.images += recipe.batch
         return {name: term.detach() for name, term in terms.items()}
@@ -135,13 +136,6 @@ class Training:
         factor = max(0.05, min(1.0, left / (1 - self.recipe.decay_from)))
         for name, optimizer in self.optimizers.items():
             optimizer.param_groups[0]["lr"] = factor * self._rates[name]
-
-    @torch.no_grad()
-    def _average(self, decay: float) -> None:
-        ours, theirs = (list(m.parameters()) for m in (self.average, self.model))
-        torch._foreach_lerp_(ours, theirs, 1 - decay)
-        for kept, now in zip(self.average.buffers(), self.model.buffers(), strict=True):
-            kept.copy_(now)
 
     def _parts(self) -> dict[str, nn.Module | torch.optim.Optimizer]:
         networks = {"model": self.model, "critic": self.critic, "average": self.average}
@@ -181,3 +175,11 @@ class Training:
         self.iteration = self.images = 0
         took, worst = seconds[fastest], max(seconds.values())
         print(f"bfloat16 {self.half}, {layout}: {took:.3f} s a step (at worst {worst:.3f})")
+
+
+@torch.no_grad()
+def follow(average: nn.Module, model: nn.Module, decay: float) -> None:
+    """Move averaged weights towards a model's; buffers are copied."""
+    torch._foreach_lerp_(list(average.parameters()), list(model.parameters()), 1 - decay)
+    for kept, now in zip(average.buffers(), model.buffers(), strict=True):
+        kept.copy_(now)
