@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 MODEL_COLOURS = {
     "StarGAN": "#0173b2", "AttentionGAN": "#029e73", "AttGAN": "#d55e00", "HiSD": "#de8f05",
 }  # fmt: skip
-OTHER_COLOURS = ("#cc78bc", "#56b4e9", "#ca9161", "#949494", "#fbafe4", "#ece133")
+OTHER_COLOURS = ("#56b4e9", "#7a3b00", "#e8c400", "#01553f", "#ca9161", "#023e8a")
 METHOD_LABELS = {"uniform": "averaging", "grad-norm": "static\nnormalisation", "aef": "AEF"}
 
 
@@ -53,14 +53,14 @@ def balance_bars(table: pd.DataFrame) -> "Figure":
         errors = [part["value"] - part["low"], part["high"] - part["value"]]
         bars = ax.bar(x, part["value"], width * 0.92, color=colours[model], label=model,
                       yerr=errors, error_kw={"lw": 1, "capsize": 2})  # fmt: skip
-        labels = [f"{v:#.2g}".replace("0.", ".", 1) for v in part["value"]]
-        ax.bar_label(bars, labels, fontsize=7, padding=1, color="0.25")
+        said = [f"{v:#.2g}".replace("0.", ".", 1) if v >= 1e-3 else "<.001" for v in part["value"]]
+        ax.bar_label(bars, said, fontsize=7, padding=1, color="0.25")
     ax.axhline(SUCCESS_THRESHOLD, color="0.3", lw=1, ls=(0, (4, 3)))
-    ax.annotate("interrupted", (len(methods) - 0.5, SUCCESS_THRESHOLD), xytext=(0, 3),
-                textcoords="offset points", fontsize=8, color="0.3", ha="right")  # fmt: skip
+    ax.annotate("inter-\nrupted", (1.01, SUCCESS_THRESHOLD), xycoords=("axes fraction", "data"),
+                fontsize=8, color="0.3", va="center")  # fmt: skip
     ax.set_xticks(range(len(methods)), [METHOD_LABELS.get(m, m) for m in methods])
     ax.set_ylabel("mean L2_mask on unseen faces")
-    ax.legend(ncols=1, loc="upper left", bbox_to_anchor=(1.02, 1), frameon=False)
+    ax.legend(ncols=len(models), loc="lower left", bbox_to_anchor=(0, 1.02), frameon=False)
     return fig
 
 

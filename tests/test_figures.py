@@ -1,21 +1,119 @@
 """Figures of the paper: drawn from what they are given, kept with numbers that do not wander."""
 
 import json
+from itertools import combinations
 
 import matplotlib.pyplot as plt
+import numpy as np
 import pandas as pd
 import pytest
 import torch
+from matplotlib.colors import to_rgb
+from matplotlib.text import Text
 
 from aef_core.models import zoo as loader
 from aef_core.models.zoo import EMBEDDED, checkpoints, load_zoo
+from aef_core.plots import OTHER_COLOURS
 from companion import plots
 from companion.config import ASSETS
+from companion.kept import published
+from companion.plots import style
 from companion.plots.style import MODEL_COLOURS, save_figure
-from companion.studies.qualitative import forgeries, picture_numbers, rule_points
+from companion.studies.qualitative import forgeries, picture_numbers
 from companion.studies.unseen import load_unseen
 
 from .conftest import make_faces, tiny_zoo
+
+
+@pytest.fixture(autouse=True)
+def _closed():
+    yield
+    plt.close("all")
+
+
+def collisions(texts: list[Text]) -> list[str]:
+    """Texts that lie on one another, once drawn."""
+    boxes = [(t.get_text(), t.get_window_extent()) for t in texts if t.get_text()]
+    return [f"{a}, {b}" for (a, one), (b, other) in combinations(boxes, 2) if one.overlaps(other)]
+
+
+def test_generators_methods_and_the_rest_have_no_colour_in_common() -> None:
+    generators = {*MODEL_COLOURS.values(), *OTHER_COLOURS}
+    families = generators, set(style.METHOD_COLOURS.values()), set(style.SERIES_COLOURS)
+    for one, other in combinations((*families, set(plots.verdicts.COLOURS)), 2):
+        assert not one & other
+    aef = np.array(to_rgb(style.METHOD_COLOURS["aef"]))
+    others = set.union(*families) - {style.METHOD_COLOURS["aef"]}
+    assert min(np.abs(aef - to_rgb(c)).max() for c in others) > 0.2  # one strong colour
+
+
+def test_a_variant_of_a_method_wears_its_colour() -> None:
+    for label in ("aef", "AEF", "AEF, tau 0.001", "AEF, outputs alone"):
+        assert style.is_aef(label)
+        assert style.ink(label) == style.method_colour(label) == style.METHOD_COLOURS["aef"]
+    assert style.method_colour("PGD per image") == style.METHOD_COLOURS["pgd"]
+    assert style.method_colour("max-min (ours)") == style.METHOD_COLOURS["max-min"]
+    assert style.method_colour("a rule of one's own") == "0.35"
+    every = [style.method_colour(m) for m in (*published.METHODS, "uniform", "grad-norm")]
+    assert len(set(every)) == len(every)
+
+
+def test_aef_is_the_strong_line_of_the_convergence() -> None:
+    curves = pd.DataFrame(
+        [{"label": m, "seed": 0, "step": s, "worst": 0.1, "mean": 0.2}
+         for m in ("uniform", "AEF", "TSDF") for s in range(3)]
+    )  # fmt: skip
+    settled = pd.DataFrame({"settled": [True, True, False]}, index=["uniform", "AEF", "TSDF"])
+    left, right = plots.kept.convergence(curves, settled).axes
+    lines = {line.get_label(): line for line in left.lines}
+    assert lines["AEF"].get_color() == style.METHOD_COLOURS["aef"]
+    assert lines["AEF"].get_linewidth() > lines["TSDF"].get_linewidth()
+    said = [text.get_text() for text in right.get_legend().get_texts()]
+    assert said == ["averaging", "AEF", "TSDF", "dashed: still moving"]
+
+
+def test_logarithmic_panels_have_dots_and_no_bars() -> None:
+    table = pd.DataFrame({"far": [1e-7, 1e-3], "near": [0.5, 0.6]}, index=["AttGAN", "StarGAN"])
+    far, near = plots.stress.predictors(table, ["far", "near"]).axes
+    assert (far.get_yscale(), near.get_yscale()) == ("log", "linear")
+    assert not far.patches
+    assert near.get_ylim()[0] == 0
+
+
+def test_numbers_over_bars_stay_apart() -> None:
+    table = pd.DataFrame(
+        [{"method": m, "model": k, "value": v, "low": v / 2, "high": 2 * v}
+         for m in "abcd" for k, v in zip(MODEL_COLOURS, (0.16, 0.0093, 0.00016, 0.00066),
+                                         strict=True)]
+    )  # fmt: skip
+    plots.use_style()
+    fig = plots.interruption_bars(table)
+    fig.canvas.draw()
+    texts = fig.axes[0].texts
+    assert len(texts) == 17  # and the threshold's name
+    assert not collisions(texts)
+
+
+def test_what_was_never_interrupted_is_grey_in_the_map_of_survival() -> None:
+    rows = [
+        {"method": "AEF", "transform": t, "model": k, "l2_mask": v}
+        for t in ("8-bit", "JPEG 90") for k, v in (("StarGAN", 0.2), ("HiSD", 0.001))
+    ]  # fmt: skip
+    fig = plots.stress.survival_map(pd.DataFrame(rows))
+    assert [patch.get_x() for patch in fig.axes[0].patches] == [1]
+    assert "not interrupted" in fig.get_supxlabel()
+    for row in rows:
+        row["l2_mask"] = 0.2
+    whole = plots.stress.survival_map(pd.DataFrame(rows))
+    assert not whole.axes[0].patches
+    assert whole.get_supxlabel() == ""
+
+
+def test_a_sidecar_keeps_small_numbers() -> None:
+    table = pd.DataFrame({"model": ["AttGAN"], "gradient": [3.14159265e-7], "n": [None]})
+    path = save_figure(plt.figure(), "small", table).with_suffix(".json")
+    told = json.loads(path.read_text())["data"]
+    assert told == [{"index": 0, "model": "AttGAN", "gradient": 3.14159e-7, "n": None}]
 
 
 def test_a_figure_drawn_again_gives_the_same_sidecar() -> None:
@@ -75,6 +173,7 @@ def test_the_diagrams_name_every_generator_and_stay_in_their_frame() -> None:
                 box = text.get_window_extent()
                 inside = frame.x0 <= box.x0 and box.x1 <= frame.x1
                 assert inside and frame.y0 <= box.y0 and box.y1 <= frame.y1, text.get_text()
+            assert not collisions(ax.texts)
 
 
 def test_the_grid_has_a_block_a_generator_and_a_row_a_method() -> None:
@@ -105,31 +204,3 @@ def test_a_photo_is_taken_apart_in_four() -> None:
         "difference x 20",
         "spectrum of the difference",
     ]
-
-
-def test_strength_and_balance_of_each_rule_come_from_the_table() -> None:
-    rows = [
-        {"method": m, "model": k, "image": i, "l2_mask": v + i / 100, "excluded": False}
-        for m, values in {"uniform": (0.1, 0.01), "grad-norm": (0.06, 0.02)}.items()
-        for k, v in zip(("StarGAN", "HiSD"), values, strict=True)
-        for i in (0, 1)
-    ]
-    taus = pd.DataFrame({"tau": [0.01, 0.01, 0.1, 0.1], "model": ["StarGAN", "HiSD"] * 2,
-                         "l2_mask": [0.05, 0.03, 0.09, 0.02]})  # fmt: skip
-    points = rule_points(pd.DataFrame(rows), taus).set_index("label")
-    assert list(points["rule"]).count("aef") == 2
-    assert points.loc["averaging", "min"] == pytest.approx(0.015)
-    assert points.loc["averaging", "mean"] == pytest.approx(0.06)
-    assert points.loc["0.01", "min"] == pytest.approx(0.03)
-    ax = plots.grids.strength_against_balance(points.reset_index()).axes[0]
-    assert {"averaging", "static", "0.01", "0.1"} <= {t.get_text() for t in ax.texts}
-
-
-def test_trajectories_have_a_column_a_rule_and_a_line_a_generator() -> None:
-    history = pd.DataFrame(
-        [{"step": s, "model": m, "strength": 0.1 * (s + 1), "weight": 0.25}
-         for s in range(3) for m in MODEL_COLOURS]
-    )  # fmt: skip
-    fig = plots.grids.trajectories({"uniform": history, "aef": history})
-    assert [len(ax.lines) for ax in fig.axes] == [4] * 4
-    assert [ax.get_title() for ax in fig.axes[:2]] == ["averaging", "AEF"]

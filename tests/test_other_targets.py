@@ -92,7 +92,7 @@ def test_the_comparison_runs_every_rule_and_pairs_on_faces() -> None:
     histories = {r: runs[r, 0].history for r in ("uniform", "aef")}
     assert len(plots.ensemble.weights_over_time(histories, models).axes) == 4
     assert plots.ensemble.success_by_rule(success, models).axes
-    assert plots.ensemble.gain_bars(gains).axes
+    assert plots.ensemble.gain_dots(gains).axes
     plt.close("all")
 
 

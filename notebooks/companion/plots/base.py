@@ -10,9 +10,8 @@ import torch
 from matplotlib.figure import Figure
 from torch import Tensor
 
-from aef_core.metrics import SUCCESS_THRESHOLD
-from aef_core.plots import model_lines
-from companion.plots.style import METHOD_LABELS, MODEL_COLOURS, OWN_LAYOUT
+from aef_core.plots import model_colours, model_lines
+from companion.plots.style import OWN_LAYOUT, method_label, threshold_line
 
 
 def face_grid(
@@ -29,14 +28,14 @@ def face_grid(
         Side of one image in inches.
     """
     n = max(len(images) for images in rows.values())
+    width, height = tile * n + 1.2, tile * len(rows) + 0.4
     fig, axes = plt.subplots(
-        len(rows),
-        n,
-        figsize=(tile * n + 1.2, tile * len(rows) + 0.2),
-        squeeze=False,
-        layout=OWN_LAYOUT,
-        gridspec_kw={"wspace": 0.03, "hspace": 0.03},
-    )
+        len(rows), n, figsize=(width, height), squeeze=False, layout=OWN_LAYOUT,
+        gridspec_kw={
+            "left": 1.2 / width, "right": 1, "bottom": 0, "top": 1 - 0.4 / height,
+            "wspace": 0.03, "hspace": 0.03,
+        },
+    )  # fmt: skip
     for line, (label, images) in zip(axes, rows.items(), strict=True):
         for ax in line:
             ax.axis("off")
@@ -98,14 +97,14 @@ def dynamics(histories: Mapping[str, pd.DataFrame], column: str = "strength") ->
         "strength": "interruption strength S",
         "output_mse": "output MSE",
         "weight": "weight",
-        "grad_l1": "mean |gradient|",
+        "grad_l1": "mean |dS / dpixel|",
     }
     fig, axes = plt.subplots(
         1, len(histories), figsize=(3.1 * len(histories), 2.8), sharey=True, squeeze=False
     )
     for ax, (title, history) in zip(axes[0], histories.items(), strict=True):
         model_lines(ax, history, column)
-        ax.set(title=METHOD_LABELS.get(title, title).replace("\n", " "), xlabel="step")
+        ax.set(title=method_label(title), xlabel="step")
     axes[0, 0].set_ylabel(labels[column])
     if column in ("grad_l1", "strength", "output_mse"):  # generators differ by orders of magnitude
         axes[0, 0].set_yscale("log")
@@ -128,9 +127,11 @@ def gradient_conflicts(cosines: Mapping[str, np.ndarray], models: Sequence[str])
             annot=True, fmt=".2f", vmin=-limit, vmax=limit, cmap="vlag", square=True, ax=ax,
             xticklabels=models, yticklabels=models if ax is axes[0, 0] else False,
             cbar=ax is axes[0, -1], linewidths=1, annot_kws={"fontsize": 9},
+            cbar_kws={"label": "mean cosine"} if ax is axes[0, -1] else None,
         )  # fmt: skip
-        ax.set_title(METHOD_LABELS.get(title, title).replace("\n", " "))
-        ax.tick_params(axis="x", rotation=35, length=0)
+        ax.set_title(method_label(title))
+        ax.tick_params(axis="x", length=0)
+        plt.setp(ax.get_xticklabels(), rotation=35, ha="right", rotation_mode="anchor")
         ax.tick_params(axis="y", length=0)
     return fig
 
@@ -147,6 +148,7 @@ def sweep(table: pd.DataFrame, x: str, xlabel: str, log: bool = True) -> Figure:
     ----------
     table : DataFrame with columns `x`, model, l2_mask, weight
     """
+    colours = model_colours(table["model"])
     fig, axes = plt.subplots(1, 2, figsize=(8.2, 3.0))
     for ax, column, label in zip(
         axes,
@@ -155,13 +157,13 @@ def sweep(table: pd.DataFrame, x: str, xlabel: str, log: bool = True) -> Figure:
         strict=True,
     ):
         for model, part in table.groupby("model", sort=False):
-            ax.plot(part[x], part[column], "o-", color=MODEL_COLOURS[model], label=model, ms=4)
+            ax.plot(part[x], part[column], "o-", color=colours[model], label=model, ms=4)
         ax.set(xlabel=xlabel, ylabel=label)
         if log:
             ax.set_xscale("log")
     # the resistant generators lie a hundred times below the others: on a linear axis, at zero
     axes[0].set_yscale("log")
-    axes[0].axhline(SUCCESS_THRESHOLD, color="0.3", lw=1, ls=(0, (4, 3)))
+    threshold_line(axes[0])
     axes[1].set_ylim(0, None)
     axes[1].legend(loc="upper left", bbox_to_anchor=(1.02, 1))
     return fig

@@ -6,6 +6,8 @@ import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
+from companion.plots.style import SERIES_COLOURS
+
 CHANCE = 0.5
 LINES = ("-", "--", ":")
 
@@ -32,20 +34,28 @@ def collapse(runs: pd.DataFrame) -> Figure:
         2, len(encoders), figsize=(2.9 * len(encoders) + 1.6, 4.6), squeeze=False,
         sharex=True, sharey="row",
     )  # fmt: skip
-    chances = (("auc", CHANCE, "validation AUC"), ("train_loss", np.log(2), "late train loss"))
+    chances = (
+        ("auc", CHANCE, "validation AUC"),
+        ("train_loss", np.log(2), "late train loss, nats"),
+    )
     for column, encoder in enumerate(encoders):
         part = runs[runs["encoder"] == encoder]
         for row, (measure, chance, label) in enumerate(chances):
             ax = axes[row, column]
-            for task, one in part.groupby("task", sort=False):
+            tasks = part.groupby("task", sort=False)
+            for (task, one), colour in zip(tasks, SERIES_COLOURS, strict=False):
                 values = one.groupby("rho")[measure].agg(["mean", "min", "max"])
-                ax.plot(values.index, values["mean"], "o-", ms=4, label=task)
-                ax.fill_between(values.index, values["min"], values["max"], alpha=0.15)
+                ax.plot(values.index, values["mean"], "o-", ms=4, label=task, color=colour)
+                ax.fill_between(values.index, values["min"], values["max"], alpha=0.15,
+                                color=colour, lw=0)  # fmt: skip
             ax.axhline(chance, color="0.3", lw=1, ls=(0, (4, 3)))
+            if column == len(encoders) - 1:
+                ax.annotate("chance", (1.02, chance), xycoords=("axes fraction", "data"),
+                            fontsize=8, color="0.3", va="center")  # fmt: skip
             axes[row, 0].set_ylabel(label)
         axes[0, column].set_title(encoder)
         _radius_axis(axes[1, column], np.sort(runs["rho"].unique()))
-    axes[0, -1].legend(loc="upper left", bbox_to_anchor=(1.02, 1))
+    fig.legend(*axes[0, 0].get_legend_handles_labels(), loc="outside lower center", ncols=3)
     return fig
 
 
@@ -63,9 +73,10 @@ def depth(blocks: pd.DataFrame) -> Figure:
     )
     for ax, encoder in zip(axes[0], encoders, strict=True):
         part = blocks[blocks["encoder"] == encoder]
-        for (task, one), line in zip(part.groupby("task", sort=False), LINES, strict=False):
+        looks = zip(part.groupby("task", sort=False), SERIES_COLOURS, LINES, strict=False)
+        for (task, one), colour, line in looks:
             numbers = one["block"].str.removeprefix("block ").astype(int)
-            ax.plot(numbers, one["gsnr"], "o", ls=line, ms=4, label=task)
+            ax.plot(numbers, one["gsnr"], "o", ls=line, ms=4, label=task, color=colour)
         ax.set(title=encoder, xlabel="block", xticks=numbers[::2])
     axes[0, 0].set_ylabel("GSNR, noise taken off")
     axes[0, -1].legend(loc="upper left", bbox_to_anchor=(1.02, 1))

@@ -4,8 +4,8 @@ import matplotlib.pyplot as plt
 import pandas as pd
 from matplotlib.figure import Figure
 
-from aef_core.metrics import SUCCESS_THRESHOLD
-from companion.plots.style import MODEL_COLOURS
+from aef_core.plots import model_colours
+from companion.plots.style import threshold_line
 
 
 def fragility(curves: pd.DataFrame) -> Figure:
@@ -16,12 +16,14 @@ def fragility(curves: pd.DataFrame) -> Figure:
     curves : DataFrame
         Columns model, arm, images, L2_mask. Solid: with an identity term; dashed: without.
     """
-    fig, ax = plt.subplots(figsize=(6.2, 3.4))
+    colours = model_colours(curves["model"])
+    fig, ax = plt.subplots(figsize=(5.4, 3.8))
     for (model, arm), line in curves.groupby(["model", "arm"], sort=False):
         style = "o--" if arm.startswith("without") else "o-"
-        ax.plot(line["images"] / 1000, line["L2_mask"], style, ms=4, color=MODEL_COLOURS[model],
+        ax.plot(line["images"] / 1000, line["L2_mask"], style, ms=4, color=colours[model],
                 label=f"{model}, {arm}")  # fmt: skip
-    ax.axhline(SUCCESS_THRESHOLD, color="0.3", lw=1, ls=(0, (4, 3)))
-    ax.set(yscale="log", xlabel="images seen, thousands", ylabel="L2_mask, single-model")
-    ax.legend(loc="upper left", bbox_to_anchor=(1.02, 1), fontsize=8)
+    threshold_line(ax)
+    ax.set(yscale="log", xlabel="images seen in training, thousands",
+           ylabel="L2_mask of a perturbation\nmade for it alone")  # fmt: skip
+    ax.legend(loc="lower left", bbox_to_anchor=(0, 1.02), ncols=2, fontsize=8)
     return fig

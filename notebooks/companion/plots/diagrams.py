@@ -47,6 +47,8 @@ def _strategy(
     _canvas(ax, (0, 10), (0, 7.2))
     ax.text(0.1, 6.85, title, fontsize=12, fontweight="bold", color=INK, va="center")
     ax.text(0.1, 6.32, subtitle, fontsize=9.5, color=QUIET, va="center")
+    ax.text(9.9, 6.32, "the paper's picture, no data", fontsize=8.5, style="italic", color=QUIET,
+            ha="right", va="center")  # fmt: skip
     _box(ax, (1.05, 3.55), 1.9, 1.5, "perturbation\n" + r"$\delta$", INK, fontsize=9)
     rows = (5.3, 4.15, 3.0, 1.85)
     for y, (name, colour), weight, level in zip(

@@ -6,16 +6,14 @@ Like `plots`: from data to a matplotlib figure, and none of them sees a network.
 from collections.abc import Mapping
 
 import matplotlib.pyplot as plt
-import numpy as np
-import pandas as pd
 import torch
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.transforms import Affine2D
 from torch import Tensor
 
-from aef_core.plots import model_colours, model_lines
-from companion.plots.style import METHOD_COLOURS, METHOD_LABELS, OWN_LAYOUT
+from aef_core.plots import model_colours
+from companion.plots.style import METHOD_LABELS, OWN_LAYOUT, ink
 
 
 def picture(ax: Axes, image: Tensor, smooth: bool = True) -> None:
@@ -54,6 +52,7 @@ def forgery_grid(blocks: Mapping[str, Mapping[str, Tensor]], tile: float = 0.62)
             if b == 0:
                 words = METHOD_LABELS.get(label, label).replace(" (", "\n(")
                 fig.text(left - 0.08, y + tile / 2, words, ha="right", va="center", fontsize=9,
+                         color=ink(label),
                          transform=inches)  # fmt: skip
     return fig
 
@@ -81,55 +80,4 @@ def photo_apart(original: Tensor, protected: Tensor, eps: float) -> Figure:
     axes[3].set(title="spectrum of the difference", xlabel="cycles per image width",
                 xticks=[-half / 2, 0, half / 2], yticks=[])  # fmt: skip
     fig.colorbar(drawn, ax=axes[3], label="log10 power", shrink=0.9)
-    return fig
-
-
-def strength_against_balance(points: pd.DataFrame) -> Figure:
-    """Each rule's mean interruption against its worst generator's; on the line all are alike.
-
-    Parameters
-    ----------
-    points : DataFrame with columns label, rule, mean, min
-        From `qualitative.rule_points`; `label` is written beside a point, for "aef" its
-        temperature, whose points are joined in order.
-    """
-    fig, ax = plt.subplots(figsize=(5.6, 3.9))
-    line = np.array([0, points["mean"].max() * 1.12])
-    ax.plot(line, line, color="0.6", lw=1)
-    ax.annotate("all alike", (points["min"].max() * 1.25,) * 2, fontsize=8, color="0.4",
-                xytext=(5, 2), textcoords="offset points", ha="left")  # fmt: skip
-    path = points[points["rule"] == "aef"]
-    ax.plot(path["mean"], path["min"], color=METHOD_COLOURS["aef"], lw=1.2, zorder=1,
-            label=r"AEF, beside each point its $\tau$")  # fmt: skip
-    right = points["mean"].median()
-    for row in points.itertuples():
-        colour = METHOD_COLOURS.get(row.rule, "0.3")
-        ax.plot(row.mean, row.min, "o", color=colour, ms=7, mec="white", mew=0.8)
-        after, above = (
-            row.mean <= right,
-            row.rule == "aef",
-        )  # AEF may sit on the others
-        ax.annotate(row.label, (row.mean, row.min), fontsize=8, color=colour,
-                    xytext=(5 if after else -5, 4 if above else -4), textcoords="offset points",
-                    ha="left" if after else "right", va="bottom" if above else "top")  # fmt: skip
-    ax.set(xlabel="mean L2_mask over generators (strength)",
-           ylabel="L2_mask of the worst generator", xlim=(0, line[1]),
-           ylim=(0, points["min"].max() * 1.35))  # fmt: skip
-    if len(path):
-        ax.legend(loc="upper right")
-    return fig
-
-
-def trajectories(histories: Mapping[str, pd.DataFrame]) -> Figure:
-    """Interruption strength S (top) and weight (bottom) per step; one column a rule."""
-    fig, axes = plt.subplots(2, len(histories), figsize=(2.6 * len(histories) + 1.2, 4.4),
-                             sharex=True, sharey="row", squeeze=False)  # fmt: skip
-    for column, (title, history) in zip(axes.T, histories.items(), strict=True):
-        for ax, what in zip(column, ("strength", "weight"), strict=True):
-            model_lines(ax, history, what)
-        column[0].set_title(METHOD_LABELS.get(title, title).replace("\n", " "))
-        column[1].set_xlabel("step")
-    axes[0, 0].set(ylabel="strength S", yscale="log")
-    axes[1, 0].set(ylabel="weight", ylim=(0, 1))
-    axes[0, -1].legend(loc="upper left", bbox_to_anchor=(1.02, 1))
     return fig

@@ -1,11 +1,11 @@
 """Figures of the main table: strength against balance, and against the eye."""
 
 import pandas as pd
-import seaborn as sns
 from matplotlib import pyplot as plt
 from matplotlib.figure import Figure
 
 from aef_core.metrics import SUCCESS_THRESHOLD
+from companion.plots.style import is_aef, method_colour, method_label, threshold_line
 from companion.studies.differences import REFERENCE
 
 AXES = {
@@ -35,27 +35,30 @@ def strength_and_balance(numbers: pd.DataFrame, threshold: float = SUCCESS_THRES
     methods = [
         m for m in dict.fromkeys(numbers["method"]) if _place(numbers, m, "min")["value"] > 0
     ]
-    palette = sns.color_palette("colorblind", 10)  # marker and colour both differ from neighbours
-    looks = {m: (MARKERS[i % len(MARKERS)], palette[i % 10]) for i, m in enumerate(methods)}
-    looks |= {m: ("*", "0.2") for m in methods if m == REFERENCE}
+    # marker and colour both differ from neighbours
+    looks = {m: (MARKERS[i % len(MARKERS)], method_colour(m)) for i, m in enumerate(methods)}
+    looks |= {m: ("*", method_colour(m)) for m in methods if m == REFERENCE}
     fig, axes = plt.subplots(1, 2, figsize=(10.4, 4.2), sharey=True)
     for ax, x in zip(axes, ("mean", "SSIM"), strict=True):
         for method in methods:
             across, up = _place(numbers, method, x), _place(numbers, method, "min")
             hollow = "per image" in method
-            marker, colour = looks[method]
+            (marker, colour), aef = looks[method], is_aef(method)
             ax.errorbar(
                 across["value"], up["value"], xerr=_arms(across), yerr=_arms(up), color=colour,
-                fmt=marker, ms=13 if marker == "*" else 7,
-                mfc="white" if hollow else colour, lw=1, capsize=2, label=method,
+                fmt=marker, ms=13 if marker == "*" else 10 if aef else 7, zorder=4 if aef else 3,
+                mfc="white" if hollow else colour, lw=1, capsize=2,
+                label=method_label(method),
             )  # fmt: skip
         ax.set_xlabel(AXES[x])
     axes[0].set(xscale="log", yscale="log", ylabel=AXES["min"])
     (left, right), (low, high) = axes[0].get_xlim(), axes[0].get_ylim()
     if threshold < 1.5 * high:
         for ax in axes:
-            ax.axhline(threshold, color="0.3", lw=1, ls=(0, (4, 3)))
-    axes[0].plot([low, right], [low, right], color="0.7", lw=1, zorder=0)  # all generators alike
+            threshold_line(ax, threshold)
+    axes[0].plot([low, right], [low, right], color="0.7", lw=1, zorder=0)
+    axes[0].annotate("grey line: all generators alike", (0.03, 0.97), xycoords="axes fraction",
+                     color="0.4", fontsize=8, va="top")  # fmt: skip
     axes[0].set(xlim=(left, right), ylim=(low, max(high, min(threshold * 1.2, 1.8 * high))))
     axes[1].legend(loc="upper left", bbox_to_anchor=(1.02, 1), fontsize=8)
     return fig

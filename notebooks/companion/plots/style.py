@@ -3,7 +3,7 @@
 import hashlib
 import json
 import platform
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -11,18 +11,26 @@ import matplotlib as mpl
 import pandas as pd
 import seaborn as sns
 import torch
+from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.layout_engine import PlaceHolderLayoutEngine
 
 from aef_core.atomic import replacement, write_text
+from aef_core.metrics import SUCCESS_THRESHOLD
 from aef_core.plots import METHOD_LABELS as METHOD_LABELS
 from aef_core.plots import MODEL_COLOURS as MODEL_COLOURS
 from companion.config import figures_dir
 from companion.provenance import weights
 
-_PALETTE = sns.color_palette("colorblind").as_hex()
-METHOD_COLOURS = {"uniform": _PALETTE[7], "grad-norm": _PALETTE[9], "aef": _PALETTE[4]}
-METHOD_COLOURS["AEF"] = METHOD_COLOURS["aef"]
+# AEF is the one strong colour; the others are muted, and no generator has any of them
+METHOD_COLOURS = {
+    "aef": "#a5008c", "random": "#bdbdbd", "specialists": "#1a1a1a", "averaging": "#8a8a8a",
+    "uniform": "#8a8a8a", "grad-norm": "#555a66", "tsdf": "#332288", "max-min": "#44aa99",
+    "found": "#999933", "cmua": "#b8a9d9", "dwt": "#7d9db5", "pgd": "#cc6677",
+    "mi-fgsm": "#6b4226",
+}  # fmt: skip
+# what is neither a method nor a generator: a task, a kind of fake, a cost
+SERIES_COLOURS = ("#22314a", "#a07a5c", "#3d8c95")
 # for figures that place their own axes: "none" does not outlive saving with a tight box
 OWN_LAYOUT = PlaceHolderLayoutEngine(adjust_compatible=True, colorbar_gridspec=True)
 
@@ -48,6 +56,41 @@ def use_style() -> None:
             "figure.constrained_layout.use": True,
         }
     )
+
+
+def method_label(method: str) -> str:
+    """What a figure calls a method, on one line."""
+    return METHOD_LABELS.get(method, method).replace("\n", " ")
+
+
+def method_colour(method: str) -> str:
+    """A method's colour; its variants ("AEF, tau 0.01", "PGD per image") share it."""
+    root = method.lower().split(",")[0].removesuffix(" per image").removesuffix(" (ours)")
+    return METHOD_COLOURS.get(root, "0.35")
+
+
+def is_aef(method: str) -> bool:
+    """Whether a method is AEF or a variant of it."""
+    return method_colour(method) == METHOD_COLOURS["aef"]
+
+
+def ink(method: str) -> str:
+    """Where names tell methods apart: AEF in its colour, the others alike."""
+    return METHOD_COLOURS["aef"] if is_aef(method) else "0.25"
+
+
+def method_rows(ax: Axes, rows: Sequence[int], methods: Sequence[str]) -> None:
+    """Methods down the vertical axis, AEF's name in its colour."""
+    ax.set_yticks(rows, [method_label(m) for m in methods])
+    for text, method in zip(ax.get_yticklabels(), methods, strict=True):
+        text.set(color=ink(method), fontweight="bold" if is_aef(method) else "normal")
+
+
+def threshold_line(ax: Axes, level: float = SUCCESS_THRESHOLD) -> None:
+    """The level above which an image counts as interrupted, named at its right end."""
+    ax.axhline(level, color="0.3", lw=1, ls=(0, (4, 3)))
+    ax.annotate("inter-\nrupted", (1.01, level), xycoords=("axes fraction", "data"),
+                fontsize=8, color="0.3", va="center")  # fmt: skip
 
 
 def save_figure(
@@ -90,7 +133,8 @@ def _plain(data: Any) -> Any:
     if isinstance(data, pd.Series):
         data = data.to_frame("value")
     if isinstance(data, pd.DataFrame):
-        return json.loads(data.reset_index().to_json(orient="records", double_precision=6))
+        told = data.reset_index().map(lambda x: float(f"{x:.6g}") if isinstance(x, float) else x)
+        return json.loads(told.to_json(orient="records", double_precision=15))
     return data
 
 

@@ -9,11 +9,8 @@ import pandas as pd
 from torch import Tensor
 
 from aef_core.faces import FaceBatch
-from aef_core.metrics import Evaluator, balance, l2_mask, protect
+from aef_core.metrics import Evaluator, l2_mask, protect
 from aef_core.perturbation.objective import Zoo
-from companion.studies.study import model_means
-
-STATIC = ("uniform", "grad-norm")
 
 Blocks = dict[str, dict[str, Tensor]]
 
@@ -58,25 +55,3 @@ def picture_numbers(blocks: Blocks) -> pd.DataFrame:
             values = l2_mask(forged, pictures[label], original)
             rows.append({"model": name, "method": label, "l2_mask": values.nanmean().item()})
     return pd.DataFrame(rows)
-
-
-def rule_points(table: pd.DataFrame, taus: pd.DataFrame) -> pd.DataFrame:
-    """Strength and balance of static rules and of AEF over its temperature.
-
-    Parameters
-    ----------
-    table : DataFrame
-        From `kept.judged`, with the methods "uniform" and "grad-norm" among others.
-    taus : DataFrame
-        From `temperature.swept` over tau.
-
-    Returns
-    -------
-    DataFrame with columns label, rule, mean, min for `plots.grids.strength_against_balance`.
-    """
-    levels = {m: v for m, v in model_means(table).groupby("method") if m in STATIC}
-    points = [("averaging" if m == "uniform" else "static", m, v) for m, v in levels.items()]
-    points += [(f"{tau:g}", "aef", part["l2_mask"]) for tau, part in taus.groupby("tau")]
-    return pd.DataFrame([{"label": label, "rule": rule} | balance(v) for label, rule, v in points])[
-        ["label", "rule", "mean", "min"]
-    ]
