@@ -37,6 +37,7 @@ exclude_patterns = ["**/.ipynb_checkpoints"]
 nb_execution_mode = "off"  # outputs are those stored, of real runs
 myst_enable_extensions = ["dollarmath", "colon_fence"]
 myst_heading_anchors = 3
+myst_heading_slug_func = "builtins.str"  # `#Takeaways`, as Jupyter has it, not `#takeaways`
 
 autodoc_member_order = "bysource"
 autodoc_typehints = "description"

@@ -58,6 +58,8 @@ def test_every_claim_is_complete() -> None:
             continue
         assert inspect.getdoc(claim.judge), claim.text
         assert claim.tested[:2] in notebooks, claim.text
+        assert claim.smallest, claim.text
+    assert sum(c.decisive for c in claims.CLAIMS) == 5
     judges = [c.judge for c in claims.CLAIMS if c.judge]
     public = [
         f
@@ -76,6 +78,7 @@ def test_without_measurements_nothing_is_claimed(tmp_path, monkeypatch) -> None:
     assert words <= {w.OPEN, w.CANNOT}
     assert claims.tally(rows).sum() == len(claims.CLAIMS)
     assert "run notebook 01" in rows.set_index("claim")["numbers"].iloc[0]
+    assert rows["decisive"].tolist() == [True] * 5 + [False] * (len(rows) - 5)
     assert plots.verdicts.tally_bar(claims.tally(rows)).axes
 
 
@@ -249,11 +252,20 @@ def test_retraining_and_poison() -> None:
     assert s.poison_works(Evidence("quick", measured={"detection": recall})).word == w.HOLDS
 
 
-def test_the_page_holds_every_claim_once(tmp_path) -> None:
+def test_the_page_opens_with_a_tally_and_what_decides(tmp_path) -> None:
     rows = claims.ledger(Evidence("quick", tmp_path))
     page = claims.markdown(rows, "quick")
-    table = [line for line in page.splitlines() if line.startswith("| ")]
-    assert len(table) == len(claims.CLAIMS) + 1
+    first, review = page.index("## What decides"), page.index(f"## {claims.REVIEW}")
+    assert f"{len(rows)} claims: " in page[:first]
+    for claim in claims.CLAIMS:
+        assert page.count(f"| {claim.text} |") == 1, claim.text
+        place = page.index(f"| {claim.text} |")
+        assert claim.decisive == (first < place < page.index("\n## ", first + 1))
+        assert (claim.source == claims.REVIEW) == (
+            review < place < page.index("\n## ", review + 1)
+        )
+    criteria = rows.loc[rows["criterion"] != "", "criterion"]
+    assert all(f"| {text} |" in page for text in criteria)
     assert claims.keep(rows, "smoke").read_text() == claims.markdown(rows, "smoke")
 
 

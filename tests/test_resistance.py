@@ -1,4 +1,4 @@
-"""The gradient lenses have hand-computed values; radii and correlations are exact."""
+"""The gradient lenses have hand-computed values; radii and orders are exact."""
 
 import numpy as np
 import pandas as pd
@@ -12,8 +12,8 @@ from companion.studies.resistance import (
     alignment,
     gradient_table,
     gsnr,
+    pair_orders,
     pixel_gradients,
-    rank_correlations,
     saturation,
     sign_agreement,
 )
@@ -73,19 +73,19 @@ def test_alignment_leaves_the_diagonal_out() -> None:
     assert alignment(cosines, ["A", "B", "C"]).tolist() == pytest.approx([0.3, 0.1, 0.2])
 
 
-def test_rank_correlations_are_exact_and_four_generators_prove_nothing() -> None:
-    models = ["A", "B", "C", "D"]
+def test_pairs_of_generators_are_counted_by_their_order() -> None:
+    models, inf = ["A", "B", "C", "D"], float("inf")
     predictors = pd.DataFrame(
-        {"up": [1, 2, 3, 4], "down": [4, 3, 2, 1], "flat": [1, 1, 1, 1], "mixed": [2, 1, 4, 3]},
+        {"flat": [1, 1, 1, 1], "up": [1, 2, 3, 4], "down": [4, 3, 2, 1], "mixed": [2, 1, 4, 3],
+         "swapped": [1, 3, 2, 4], "tied": [1, inf, inf, inf]},
         index=models,
-    )
-    table = rank_correlations(predictors, pd.Series([0.1, 0.2, 0.3, 0.4], index=models))
-    assert table.loc["up", "rho"] == pytest.approx(1)
-    assert table.loc["down", "rho"] == pytest.approx(-1)
-    assert table.loc["mixed", "rho"] == pytest.approx(0.6)
-    assert table.loc["up", "p"] == pytest.approx(2 / 24)
-    assert table.loc["flat"].isna().all()
-    assert table.index[-1] == "flat"
+    )  # fmt: skip
+    table = pair_orders(predictors, pd.Series([0.4, 0.3, 0.2, 0.1], index=models[::-1]))
+    same, opposite = (table[c].to_dict() for c in ("same", "opposite"))
+    assert same == {"up": 6, "down": 0, "swapped": 5, "mixed": 4, "tied": 3, "flat": 0}
+    assert opposite == {"up": 0, "down": 6, "swapped": 1, "mixed": 2, "tied": 0, "flat": 0}
+    assert (table["pairs"] == 6).all()
+    assert list(table.index) == ["up", "down", "swapped", "mixed", "tied", "flat"]
 
 
 def test_critical_radius_interpolates_and_says_when_it_is_out_of_reach() -> None:

@@ -7,7 +7,7 @@ from companion.claims.evidence import Evidence, NotMeasured
 from companion.claims.words import Verdict, grade, grade_all
 from companion.studies.curves import WITH, WITHOUT, arms_compared
 from companion.studies.differences import NO_EFFECT, RANDOM, REFERENCE, SMALLEST_EFFECT, verdict
-from companion.studies.resistance import rank_correlations
+from companion.studies.resistance import pair_orders
 from companion.studies.transfer import INSIDE, OUTSIDE
 
 STATIC = ("uniform", "grad-norm")
@@ -79,14 +79,14 @@ def conflict_projection(e: Evidence) -> Verdict:
 
 def gsnr_predicts(e: Evidence) -> Verdict:
     """The gradient signal-to-noise ratio ranks the generators as the L2_mask of their single-model
-    references does (in part: but for two neighbours, a rank correlation of 0.8). Four generators
-    can refute, not establish: in one of six random orders this much would hold in part."""
+    references does (in part: but for two neighbours). Four generators can refute, not establish:
+    of random orders one in six would hold in part."""
     gsnr = e.table("08_gradients").set_index("index")[["gsnr"]]
     table = e.table("01_imbalance")
     alone = table[table["method"] == REFERENCE].set_index("model")["value"]
-    row = rank_correlations(gsnr, alone).iloc[0]
-    numbers = f"rho {row['rho']:+.2f}, p {row['p']:.2f}"
-    return Verdict(grade(row["rho"] > 0.999, row["rho"] > 0.799), numbers)
+    row = pair_orders(gsnr, alone).iloc[0]
+    numbers = f"{row['same']} of {row['pairs']} pairs of generators are in its order"
+    return Verdict(grade(row["same"] == row["pairs"], row["same"] == row["pairs"] - 1), numbers)
 
 
 def retraining_undoes(e: Evidence) -> Verdict:

@@ -13,7 +13,7 @@ How a notebook gets its tables, beside the lab and the comparison all share (`st
 - 06 methods: kept runs, summed up by `main_table`, read by `judgement`; the protocol's price from
   `protocol.contrast`; the same table on other faces from `python -m companion kept --judge`
 - 07 robustness: `robustness.survival`, `attackers.subtraction_attack`
-- 08 resistance: `resistance.gradient_table`, `.rank_correlations`; `visibility.under_budgets`
+- 08 resistance: `resistance.gradient_table`, `.pair_orders`; `visibility.under_budgets`
 - 09 fragility: `curves.load_curves`, `.arms_compared`, of stored measurements
 - 10 transfer: `transfer.leave_one_out`, and `unseen.load_unseen` for another family
 - 11 other targets: `other_targets.compare_rules`, on the classifiers of `ensemble`

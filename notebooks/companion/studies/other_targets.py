@@ -28,6 +28,9 @@ from companion.studies.references import levels_reached, single_model
 from companion.studies.study import refuse_overlap
 
 Ensemble = Mapping[str, nn.Module]
+TABLE = ("uniform", "grad-norm", "aef", "max-min", "mgda", "apgda", "stch", "exp-grad", "pcgrad",
+         "cagrad", "upgrad")  # fmt: skip
+"""Rules a printed table shows; the figures have all of `RULES`."""
 
 
 @torch.no_grad()

@@ -10,7 +10,7 @@ from torch.nn import functional as F
 
 from aef_core.metrics import protect
 from companion.studies.references import evaluate_each, single_model
-from companion.studies.resistance import gradient_table, pixel_gradients, rank_correlations
+from companion.studies.resistance import gradient_table, pair_orders, pixel_gradients
 from companion.studies.study import Lab
 
 SHARE = "interrupted share"
@@ -37,13 +37,13 @@ def interrupted_share(lab: Lab) -> pd.DataFrame:
     return lens.join(reach.mean().rename(columns={"interrupted": SHARE}))
 
 
-def ranks_with_share(table: pd.DataFrame) -> pd.DataFrame:
-    """Spearman correlation of GSNR and of the gradient's size with the interrupted share.
+def orders_with_share(table: pd.DataFrame) -> pd.DataFrame:
+    """Pairs of generators that GSNR and the gradient's size order as the interrupted share does.
 
     Shares that are equal (say, 0) are told apart by the mean L2_mask, which they are counted from.
     """
     goal = pd.Series(rankdata(table[SHARE]) + rankdata(table["l2_mask"]) / 1e3, index=table.index)
-    return rank_correlations(table[["gsnr", "gradient of a face", "share left"]], goal)
+    return pair_orders(table[["gsnr", "gradient of a face", "share left"]], goal)
 
 
 @torch.no_grad()

@@ -9,7 +9,6 @@ from collections.abc import Mapping
 import numpy as np
 import pandas as pd
 import torch
-from scipy.stats import permutation_test, spearmanr
 from torch import Tensor
 
 from aef_core.errors import BadInput
@@ -138,22 +137,28 @@ def alignment(cosines: np.ndarray, models: list[str]) -> pd.Series:
     return pd.Series((mean.sum(axis=1) - mean.diagonal()) / max(1, k - 1), index=models)
 
 
-def rank_correlations(predictors: pd.DataFrame, target: pd.Series) -> pd.DataFrame:
-    """Spearman correlation of every column with a target, over generators, and its exact p-value.
+def pair_orders(predictors: pd.DataFrame, target: pd.Series) -> pd.DataFrame:
+    """How many pairs of generators each column puts in the target's order, and in the opposite one.
 
-    The p-value (two-sided) is over all orders of the target. Four generators have 24 orders, so
-    even a perfect correlation has p = 2 / 24 = 0.083: they can refute a predictor but never
-    establish one.
+    A count, no correlation: four generators are six pairs. Chance gets all six right in one of 24
+    orders, so they can refute a predictor but never establish one.
 
     Returns
     -------
-    DataFrame indexed by predictor, strongest first: rho, p. NaN for a constant column.
+    DataFrame indexed by predictor, the most decided first: `same`, `opposite`, `pairs`. A tie is
+    in neither.
     """
-    goal, rows = target.loc[predictors.index].to_numpy(float), {}
-    for name, column in predictors.astype(float).items():
-        rows[name] = {"rho": np.nan, "p": np.nan}
-        if column.nunique() > 1:
-            test = permutation_test((column,), lambda order: spearmanr(order, goal).statistic,
-                                    permutation_type="pairings", n_resamples=np.inf)  # fmt: skip
-            rows[name] = {"rho": test.statistic, "p": test.pvalue}
-    return pd.DataFrame(rows).T.sort_values("rho", key=abs, ascending=False)
+
+    def rises(values: pd.Series) -> np.ndarray:  # of each pair: 1 up, -1 down, 0 a tie
+        x = values.to_numpy(float)
+        return (x[later] > x[earlier]).astype(int) - (x[later] < x[earlier]).astype(int)
+
+    earlier, later = np.triu_indices(len(target), 1)
+    goal = rises(target.loc[predictors.index])
+    agreed = {name: rises(column) * goal for name, column in predictors.items()}
+    table = pd.DataFrame(
+        {name: {"same": sum(a > 0), "opposite": sum(a < 0), "pairs": len(a)}
+         for name, a in agreed.items()}
+    ).T  # fmt: skip
+    decided = table[["same", "opposite"]].max(axis=1).sort_values(ascending=False, kind="stable")
+    return table.loc[decided.index]
