@@ -9,7 +9,7 @@ from torch import Tensor
 
 from aef_core.errors import BadInput
 from aef_core.methods.base import OUTPUTS_ALONE, Method
-from aef_core.models import DeepfakeModel
+from aef_core.models import AttGAN, DeepfakeModel
 from aef_core.perturbation import PerturbationConfig, State, batch_rows, check_finite
 from aef_core.perturbation.objective import INTERRUPTION, Problem, Zoo, seeded
 from aef_core.registry import setting
@@ -125,4 +125,4 @@ def targets(name: str, model: DeepfakeModel) -> list[str | None]:
     """What the published driver asks of a generator: every edit; of AttGAN None, no edit, too."""
     if name == "HiSD":
         return ["Eyeglasses"] if "Eyeglasses" in model.edits else list(model.edits[:1])
-    return [None] * (name == "AttGAN") + list(model.edits)
+    return [None, *model.edits] if isinstance(model, AttGAN) else list(model.edits)
