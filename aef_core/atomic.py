@@ -1,7 +1,7 @@
 """Files and folders that appear whole or not at all, whatever stops the process that writes them.
 
-Whatever is written is made in a fresh private folder beside its place, so that nobody can have
-planted a link there and two writers never share a name; brought to the disk; and renamed.
+What is to be written is first made in a fresh private folder beside its place: nobody can have
+planted a link there, and two writers never share a name. It is synced to the disk, then renamed.
 """
 
 import os
@@ -21,10 +21,10 @@ ABANDONED = 86_400  # seconds; a writer needs its folder for a few
 
 @contextmanager
 def replacement(path: str | Path) -> Iterator[Path]:
-    """Where to make a file or folder that takes the place of `path` once the block has ended well.
+    """A temporary path for a file or folder; it replaces `path` when the block ends without error.
 
-    `with replacement(path) as temporary: table.to_csv(temporary)`. Missing parents are made; a
-    link at `path` is replaced, not followed; an error leaves `path` as it was.
+    `with replacement(path) as temporary: table.to_csv(temporary)`. Missing parents are made. A link
+    at `path` is replaced, not followed. An error in the block leaves `path` as it was.
 
     Raises
     ------
@@ -41,12 +41,12 @@ def replacement(path: str | Path) -> Iterator[Path]:
 
 
 def write_text(path: str | Path, text: str) -> None:
-    """The whole text at `path`, or what was there before; raises `NotWritable`."""
+    """Write a text to `path` as a whole; what was there stays if that fails (`NotWritable`)."""
     write_bytes(path, text.encode())
 
 
 def write_bytes(path: str | Path, content: bytes) -> None:
-    """The whole content at `path`, or what was there before; raises `NotWritable`."""
+    """Write bytes to `path` as a whole; what was there stays if that fails (`NotWritable`)."""
     with replacement(path) as temporary:
         temporary.write_bytes(content)
 
@@ -79,9 +79,9 @@ def _named(aside: Path, path: Path) -> bool:
 
 
 def check_writable(folder: Path) -> None:
-    """Write a file in a folder and take it away again: better now than after the work.
+    """Try to write a file in a folder, before work is done whose result would go there.
 
-    Raises `NotWritable` where the folder cannot be made or written, or is full.
+    Raises `NotWritable` where the folder cannot be made or written to, or the disk is full.
     """
     cure = "make room there, or name another"
     with _private_folder(folder, f"{folder} cannot take a file", cure) as private:
@@ -90,7 +90,7 @@ def check_writable(folder: Path) -> None:
 
 
 def remove_leaks(folder: Path) -> None:
-    """Remove what killed processes left a day ago in a folder and the folders in it."""
+    """Remove private folders that killed processes left, a day ago or more, here or one deeper."""
     for leak in [*folder.glob(f"{PREFIX}*"), *folder.glob(f"*/{PREFIX}*")]:
         with suppress(OSError):  # another process was first
             if time.time() - leak.lstat().st_mtime > ABANDONED:
@@ -99,7 +99,7 @@ def remove_leaks(folder: Path) -> None:
 
 @contextmanager
 def _private_folder(parent: Path, failure: str, cure: str) -> Iterator[Path]:
-    """A fresh folder, for a while; an `OSError` meanwhile becomes `NotWritable`."""
+    """A fresh folder that goes with the block; an `OSError` in it becomes `NotWritable`."""
     try:
         parent.mkdir(parents=True, exist_ok=True)
         folder = Path(tempfile.mkdtemp(prefix=PREFIX, dir=parent))

@@ -28,7 +28,7 @@ Done = tuple[Run, pd.DataFrame | None]
 
 
 class LostWorkers(AEFError, RuntimeError):
-    """Every worker that was given a run died on it; the message names the run."""
+    """A run brought down every worker that tried it; the message names the run."""
 
 
 @dataclass(frozen=True)
@@ -57,7 +57,7 @@ def map_runs(
     progress: bool = True,
     on_step: Callable[[State], None] | None = None,
 ) -> tuple[list[Run], list[pd.DataFrame]]:
-    """Make, or find, every run, and judge each where it was made.
+    """Make every run or find it in the store, and judge each where it was made.
 
     Parameters
     ----------
@@ -69,26 +69,24 @@ def map_runs(
     evaluator : Evaluator, optional
         Judges each run, on the job's generators; without it no run is judged.
     scheduler : str, optional
-        Address of a Dask scheduler, e.g. "tcp://head:8786"; `AEF_SCHEDULER` by default, and without
-        either this process, one run after the other. Workers have this package, and one thread
-        each: PyTorch brings its own. Where they share this `AEF_HOME`, the run of a worker that
-        died resumes, else it starts anew.
-    progress : bool
-        Show a progress bar.
-    on_step : callable, optional
-        As in `optimize`; not on a cluster.
+        Address of a Dask scheduler, e.g. "tcp://head:8786"; `AEF_SCHEDULER` by default. Without
+        either, this process makes one run after the other. Workers need this package, and one
+        thread each: PyTorch brings its own. Where they share this `AEF_HOME`, the run of a worker
+        that died resumes, else it starts anew.
+    progress, on_step
+        As in `optimize`; `on_step` is not called on a cluster.
 
     Returns
     -------
-    runs : list of Run, in the order of the jobs; each is also in this machine's store.
-    tables : list of DataFrame, their evaluations; empty without an evaluator.
+    runs : list of Run, in the order of the jobs; each is also in this machine's store
+    tables : list of DataFrame, their evaluations; empty without an evaluator
 
     Raises
     ------
     ValueError
         No scheduler answers at the address; or as in `optimize`.
     LostWorkers
-        A run brought down one worker after the other.
+        A run brought down every worker that tried it.
     """
     jobs, bench = list(jobs), _Bench(dict(zoo), faces, evaluator)
     address = os.environ.get("AEF_SCHEDULER") if scheduler is None else scheduler
@@ -125,7 +123,7 @@ class _Bench:
 
 
 def _on_cluster(bench: _Bench, jobs: list[Job], address: str, bar: tqdm) -> list[Done]:
-    """All jobs on the workers of a scheduler; Dask gives those of a lost worker to another."""
+    """Do all jobs on the workers of a scheduler; Dask gives those of a lost worker to another."""
     from dask import config
     from dask.distributed import Client, KilledWorker, as_completed, wait
 

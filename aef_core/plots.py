@@ -71,7 +71,7 @@ def model_colours(models: Iterable[str]) -> dict[str, str]:
 
 
 def model_lines(ax: "Axes", history: pd.DataFrame, column: str) -> None:
-    """One column of a history per step, one line per generator; says so where all are one line."""
+    """A column of a history over steps, a line per generator; a word where all lines coincide."""
     colours = model_colours(history["model"].unique())
     for model, part in history.groupby("model", sort=False):
         ax.plot(part["step"], part[column], color=colours[model], label=model, lw=1.6)

@@ -54,11 +54,10 @@ def setting(default: Any, allowed: str) -> Any:
 
 
 class Settings:
-    """A dataclass that refuses fields of another kind than they are for, or out of range.
+    """A dataclass that checks its fields; ValueError names the first that does not fit.
 
-    ValueError names the first: a word where a number belongs, 1.5 where a whole number does, a
-    number that float32 or int64 cannot hold, what a `setting` does not allow. Numbers of other
-    libraries become Python's.
+    Refused are a word for a number, 1.5 for a whole number, a number that float32 or int64 cannot
+    hold, and what a `setting` does not allow. Numbers of other libraries become Python's.
     """
 
     def __post_init__(self) -> None:
@@ -95,7 +94,8 @@ def short(value: Any) -> str:
     return repr(value)[:60]
 
 
-def check_count(name: str, value: Any) -> None:
-    """Refuse what is no whole number of at least 1."""
-    if not isinstance(value, int) or isinstance(value, bool) or not 1 <= value < 2**63:
-        raise BadInput(f"{name} must be at least 1, a whole number, got {short(value)}")
+def check_count(name: str, value: Any, most: int | None = None) -> None:
+    """Refuse, with a ValueError, what is no whole number from 1 to `most`."""
+    if type(value) is not int or not 1 <= value < 2**63 or value > (most or value):
+        span = f"from 1 to {most}" if most else "of at least 1"
+        raise BadInput(f"{name} must be a whole number {span}, got {short(value)}")

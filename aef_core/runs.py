@@ -71,7 +71,7 @@ def optimize(
     execution : Execution
         Memory, precision, layout; in the run's identity where it changes more than rounding.
     keep : bool
-        Store the run (and resume or reuse a stored one). False leaves no trace.
+        Store the run, and resume or reuse a stored one. With False nothing is read or written.
     progress : bool
         Show a progress bar.
     checkpoint_every : int
@@ -83,8 +83,8 @@ def optimize(
     Raises
     ------
     ValueError
-        Unknown method or setting, eps <= 0, faces of another size than the generators' and the
-        like: before anything is computed.
+        Unknown method or setting, a value out of range, faces of another size than the
+        generators': before anything is computed.
     Diverged
         A loss became NaN; the last saved state stays.
     DamagedRun
@@ -169,7 +169,7 @@ def run_identity(problem: Problem, method: Method, config: PerturbationConfig) -
 
 
 def find_run(identity: dict[str, Any]) -> tuple[Run | None, State | None, float]:
-    """What the store holds of a run: it finished, or the state it stopped in and its seconds."""
+    """What the store has: the finished run; or the last state of it, and its seconds so far."""
     folder = home() / run_hash(identity)
     with reading(folder, "take back the right to"):
         found = folder.exists() or folder.is_symlink()

@@ -20,10 +20,11 @@ from aef_core.faces import (
     sources,
     to_uint8,
 )
-from aef_core.faces.detection import NoFace, crop_face, detected
+from aef_core.faces.detection import NoFace, crop_face
 from aef_core.faces.pictures import open_picture
 from aef_core.faces.sources import split_of
 from aef_core.models import ATTRIBUTES
+from companion.studies.detection import detected
 from companion.training import embedded_faces
 from companion.training.embedded_faces import TORN
 from companion.training.face_pool import Candidate
@@ -229,7 +230,7 @@ def test_missing_or_empty_folders_are_named(tmp_path: Path) -> None:
     [
         ({"source": "imagenet"}, "unknown face source 'imagenet'; known: embedded, celeba"),
         ({"split": "val"}, "unknown split 'val'"),
-        ({"n": 0}, "n must be at least 1"),
+        ({"n": 0}, "n must be a whole number of at least 1"),
         ({"n": 10**6}, "1000000 were asked for"),
         ({"source": "lfw"}, "needs a root"),
     ],

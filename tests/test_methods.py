@@ -198,7 +198,7 @@ def test_cmua_attacks_every_edit_and_of_hisd_glasses_alone() -> None:
     assert asked["HiSD"] == ["Eyeglasses"]
     assert asked["AttGAN"] == [None, *zoo["AttGAN"].edits]
     faces = make_faces()
-    as_it_is = zoo["AttGAN"].conditions(faces.attributes, None)
+    as_it_is = zoo["AttGAN"].keep_condition(faces.images, faces.attributes)
     assert as_it_is.tolist() == (faces.attributes - 0.5).tolist()
     shares = run("cmua").history.set_index("model")["weight"].to_dict()
     assert shares == pytest.approx(

@@ -139,7 +139,7 @@ class Trojan:
     [
         (b"", "not a PyTorch checkpoint"),
         (b"<html>quota exceeded</html>", "not a PyTorch checkpoint"),
-        ({"something": torch.zeros(1)}, "has no 'G' entry"),
+        ({"something": torch.zeros(1)}, "it holds no weights under 'G'"),
         (Trojan(), "not a PyTorch checkpoint"),
         (None, "no such file: get it from github.com/elvisyjlin"),
     ],

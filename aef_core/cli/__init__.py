@@ -14,14 +14,14 @@ from aef_core.errors import AEFError
 
 
 def examples(*arguments: str, package: str = "aef_core") -> str:
-    """The epilog of a command: its examples, one a line."""
+    """The epilog of a command: its examples, one per line."""
     return "\n\n".join(["Examples:", *(f"python -m {package} {a}" for a in arguments)])
 
 
 def run(app: Callable[..., int | None]) -> None:
-    """Run a command line; what a user can mend is told in one line, not in a traceback.
+    """Run a command line; an `AEFError` ends it with one line instead of a traceback.
 
-    Every other error keeps its traceback; `AEF_DEBUG=1` shows all of them.
+    Other errors keep their traceback; with `AEF_DEBUG=1`, an `AEFError` does, too.
     """
     try:
         sys.exit(app(standalone_mode=False))

@@ -1,4 +1,4 @@
-"""The command for the generators: what is embedded, and which official checkpoints are there."""
+"""The command for the generators: which are there, and load."""
 
 import typer
 
@@ -10,22 +10,17 @@ app = typer.Typer()
 
 @app.command(epilog=examples("zoo", "zoo --official ~/official-weights"))
 def zoo(official: Official = None) -> None:
-    """List the embedded generators, or say of each official checkpoint if it is there and loads.
+    """Say of each embedded generator, or official checkpoint, whether its file is whole and loads.
 
-    Of the embedded ones: checksum on disk, size, and what was measured on held-out faces: share of
-    edits that a judge sees, and mean L2_mask of a perturbation made for this generator alone.
+    What was measured of the embedded ones is in aef_core/assets/zoo/MODEL_CARD.md.
     """
-    import pandas as pd
-
     from aef_core.models.weights import BadCheckpoint
-    from aef_core.models.zoo import OFFICIAL, listing, load_zoo
+    from aef_core.models.zoo import EMBEDDED, OFFICIAL, checkpoints, load_zoo
 
-    if official is None:
-        print(pd.DataFrame(listing()).set_index("model").to_string())
-        return
-    for name, entry in OFFICIAL.items():
+    kind, folder = ("official", official) if official else (None, EMBEDDED)
+    for name, entry in (OFFICIAL if official else checkpoints(EMBEDDED)).items():
         try:
-            load_zoo("official", official, name, "cpu")
-            print(f"{name}: {official / entry.file} is complete")
+            load_zoo(kind, folder, name, "cpu")
+            print(f"{name}: {folder / entry.file} is complete")
         except BadCheckpoint as error:
             print(f"{name}: {error}")

@@ -6,7 +6,6 @@ from typing import Annotated
 import typer
 
 from aef_core.cli import examples, shared
-from aef_core.errors import BadInput
 
 app = typer.Typer()
 LATE = {"strength": "S late", "weight": "weight", "grad_l1": "mean |gradient|"}
@@ -84,10 +83,9 @@ def evaluate(
     from aef_core.metrics.evaluation import evaluate_run
     from aef_core.perturbation.store import run_named
 
-    chosen, zoo = list(map(run_named, runs)), shared.open_zoo(official)
+    chosen = {run.path.name: run for run in map(run_named, runs)}.values()  # each run once
+    zoo = shared.open_zoo(official)
     for run in chosen:
-        if sum(run.path.name == other.path.name for other in chosen) > 1:
-            raise BadInput(f"run {run.path.name} is named twice: name it once")
         shared.check_run(run, zoo)
     evaluator = Evaluator(zoo, shared.open_faces(data, "test", n, root, zoo))
     tables = []

@@ -13,7 +13,7 @@ from aef_core.errors import BadInput
 from aef_core.faces.sources import LOADERS, SIDE
 from aef_core.models.base import ATTRIBUTES
 from aef_core.models.judge import predict_attributes
-from aef_core.registry import check_count, short
+from aef_core.registry import check_count
 
 SPLITS = ("train", "test")
 LARGEST = 1024  # pixels, of a side that generators could take
@@ -21,14 +21,14 @@ LARGEST = 1024  # pixels, of a side that generators could take
 
 @dataclass(frozen=True)
 class FaceBatch:
-    """Faces ready for the generators; `BadInput` says what does not fit.
+    """Faces for the generators. Making one raises `BadInput` that says what does not fit.
 
     Attributes
     ----------
     images : Tensor, shape [N, 3, S, S], float32 in [-1, 1]
     attributes : Tensor, shape [N, 13], uint8, 0 or 1, in the order of `ATTRIBUTES`
     names : tuple of str, no two alike
-    source : str, part of a run's identity
+    source : str, where they are from; part of a run's identity
     """
 
     images: Tensor
@@ -105,15 +105,15 @@ def load_faces(
     ----------
     source : {"embedded", "celeba", "lfw", "ffpp", "folder"}
         "celeba": folder or zip holding `img_align_celeba/` and `list_attr_celeba.txt`. "lfw":
-        folder or zip of `<Person>/<Person>_NNNN.jpg`. "ffpp": folder of frames in one folder a
-        video. "folder": any folder of face photos.
+        folder or zip of `<Person>/<Person>_NNNN.jpg`. "ffpp": a folder for each video, with its
+        frames. "folder": any folder of face photos.
     split : {"train", "test"}, which share no face
     n : int, optional
         How many, from the start of the split; all by default.
     root : path, optional
         Where the source lies; "embedded" needs none.
     size : int
-        Side of the square images in pixels, 1 to 1024; the embedded faces are resized from 128.
+        Side of the square images in pixels, 1 to 1024; embedded faces are resized from 128.
 
     Raises
     ------
@@ -127,8 +127,7 @@ def load_faces(
         raise BadInput(f"unknown split {split!r}; known: {', '.join(SPLITS)}")
     if n is not None:
         check_count("n", n)
-    if type(size) is not int or not 1 <= size <= LARGEST:
-        raise BadInput(f"size must be a whole number from 1 to {LARGEST}, got {short(size)}")
+    check_count("size", size, LARGEST)
     if source != "embedded" and root is None:
         raise BadInput(f"source {source!r} needs a root: the folder or zip with its images")
     images, attributes, names = LOADERS[source](root, split, n, size)

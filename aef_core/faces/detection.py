@@ -30,14 +30,14 @@ def detector() -> MTCNN:
 
 
 def find_faces(images: Tensor | Sequence[Image.Image]) -> list[tuple[Tensor, Tensor]]:
-    """The faces MTCNN finds in each image, on the CPU, the largest first.
+    """The faces that MTCNN finds in each of N images, on the CPU.
 
-    N pictures are searched as they are; a tensor, shape [N, 3, H, W] in [-1, 1], `enlarged`.
+    Pictures are searched as they are. A tensor, shape [N, 3, H, W] in [-1, 1], is `enlarged` first.
 
     Returns
     -------
-    list of N (boxes [k, 4], scores [k]), float64, k >= 0
-        Left, top, right, bottom in pixels of the (enlarged) picture.
+    list of N pairs (boxes [k, 4], scores [k]), float64, k >= 0, the largest face first
+        Left, top, right, bottom in pixels of the picture that was searched; probability of a face.
     """
     pictures = enlarged(images) if isinstance(images, Tensor) else list(images)
     found = []
@@ -53,15 +53,10 @@ def find_faces(images: Tensor | Sequence[Image.Image]) -> list[tuple[Tensor, Ten
     return found
 
 
-def enlarged(images: Tensor, side: int = SIDE) -> list[Image.Image]:
-    """Images in [-1, 1], shape [N, 3, H, W], as 8-bit pictures of side x side pixels, bicubic."""
+def enlarged(images: Tensor) -> list[Image.Image]:
+    """Images in [-1, 1], shape [N, 3, H, W], as 8-bit pictures of 256 x 256 pixels, bicubic."""
     pixels = to_uint8(images.detach()).permute(0, 2, 3, 1).cpu().numpy()
-    return [Image.fromarray(p).resize((side, side), Image.Resampling.BICUBIC) for p in pixels]
-
-
-def detected(images: Tensor) -> Tensor:
-    """Whether MTCNN finds a face in each image [B, 3, H, W] in [-1, 1], shape [B], bool."""
-    return torch.tensor([len(boxes) > 0 for boxes, _ in find_faces(images)]).bool()
+    return [Image.fromarray(p).resize((SIDE, SIDE), Image.Resampling.BICUBIC) for p in pixels]
 
 
 def crop_face(image: Image.Image) -> Image.Image:

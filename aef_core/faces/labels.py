@@ -1,21 +1,21 @@
-"""Attribute tables in CelebA's layout, read strictly: a label that is guessed is a wrong label."""
+"""CelebA's attribute table, read strictly: a label that is guessed is a wrong label."""
 
 from aef_core.errors import BadInput
 
-VALUES = {"1": 1, "-1": 0, "0": 0}
+VALUES = {"1": 1, "-1": 0}
 
 
 def read_labels(content: bytes, file: str) -> tuple[tuple[str, ...], dict[str, tuple[int, ...]]]:
-    """Attribute names, and image name -> labels 0 or 1, in the order of the file.
+    """Attribute names, and for each image's name its labels, 0 or 1, in the order of the file.
 
-    Layout: a line with the number of rows, a line with the attributes' names, then a row an image:
-    its name and one value an attribute, 1 or -1 throughout the file, or 1 or 0.
+    Layout: the number of rows; the names of the attributes; then one row per image, its name and
+    for each attribute 1 or -1.
 
     Raises
     ------
     BadInput
-        Another layout or value, a short or long row, a name given twice, rows missing, no UTF-8;
-        the message names file (as `file`), line and attribute.
+        Another layout or value, a short or long row, a name given twice, rows missing, no UTF-8.
+        The message names the file, as `file` has it, the line and the attribute.
     """
     try:
         lines = content.decode().splitlines()
@@ -28,7 +28,6 @@ def read_labels(content: bytes, file: str) -> tuple[tuple[str, ...], dict[str, t
         if header.count(name) > 1:
             raise BadInput(f"{file}, line 2: attribute {name} is named twice")
     rows: dict[str, tuple[int, ...]] = {}
-    known = set(VALUES)
     for number, line in enumerate(lines[2:], start=3):
         if not line.strip():
             continue
@@ -39,11 +38,8 @@ def read_labels(content: bytes, file: str) -> tuple[tuple[str, ...], dict[str, t
         if name in rows:
             raise BadInput(f"{where}: this image has labels already")
         for attribute, value in zip(header, values, strict=True):
-            if value not in known:
-                want = "1 or -1, or else 1 or 0, throughout the file"
-                raise BadInput(f"{where}: {attribute} is {value!r}, expected {want}")
-            if value != "1":
-                known = {"1", value}  # a 0 among -1s would be neither with nor without
+            if value not in VALUES:
+                raise BadInput(f"{where}: {attribute} is {value!r}, expected 1 or -1")
         rows[name] = tuple(VALUES[value] for value in values)
     said = lines[0].strip()
     if said != str(len(rows)):  # the splits follow the number of rows

@@ -29,13 +29,13 @@ STRONGEST = 4.0  # times a perturbation made to stay unseen: beyond it, the phot
 
 @dataclass(frozen=True)
 class Protected:
-    """One protected photo; its pixels, shape [H, W, 3], uint8, upright and without transparency."""
+    """A photo before and after: pixels [H, W, 3], uint8, upright and without transparency."""
 
     before: np.ndarray
     after: np.ndarray  # as whoever opens the written file sees them
     boxes: list[Box]  # where the perturbation lies, largest face first
     saved: Path  # the file that was written
-    remarks: tuple[str, ...] = ()  # what the copy lacks of the photo, or tells
+    remarks: tuple[str, ...] = ()  # see `encode_like`
 
     def psnr(self, box: Box) -> float:
         """Peak signal-to-noise ratio in dB of one square of the photo; inf if equal."""
@@ -56,7 +56,7 @@ def protect_photo(
     Parameters
     ----------
     path : path
-        A picture that `open_picture` takes; saved as `encode_like` says.
+        A picture that `read_picture` takes; saved as `encode_like` says.
     delta : Tensor, shape [1, 3, s, s]
         A universal perturbation, in [-1, 1] units.
     folder : path, optional
@@ -64,14 +64,14 @@ def protect_photo(
     strength : float, in (0, 4]
         Multiplies the perturbation, and with it the bound on every pixel's change.
     keep_exif : bool
-        Else date, place and camera are left out, and the pixels lie upright.
+        Keep date, place, camera and orientation; else the pixels are turned upright.
 
     Raises
     ------
     NotFound, NotWritable, NoFace
         No such photo; it cannot be written there; MTCNN finds no face in it.
     BadInput
-        Not a picture for `open_picture`; strength out of range, or so small that no pixel changes;
+        Not a picture for `read_picture`; strength out of range, or so small that no pixel changes;
         a perturbation that is not universal or not finite.
     """
     check_strength(strength)
@@ -100,7 +100,7 @@ def protect_photo(
 
 
 def check_strength(strength: float) -> None:
-    """Refuse what is not in (0, 4], NaN included, or is zero in float32."""
+    """Raise `BadInput` for what is not in (0, 4], for NaN, and for what is zero in float32."""
     if not SMALLEST <= strength <= STRONGEST:
         raise BadInput(f"strength must be positive, at most {STRONGEST:g}, got {strength}")
 

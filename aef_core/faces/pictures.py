@@ -1,8 +1,8 @@
-"""The one door for pictures: whatever a file holds, an 8-bit RGB still comes out, or one line.
+"""Reading pictures, for all of the package, and writing a changed photo like the original.
 
-And back: a changed photo goes into a file like its own. A JPEG stays one, at its own quality, laid
-out as it was, so that its blocks fall on the same places again; others become PNG.
-Pillow knows dozens of formats, some of which start other programs: only those named here are tried.
+Reading gives an 8-bit RGB still, or a one-line refusal. Pillow knows dozens of formats, some of
+which start other programs: only those in `FORMATS` are tried. A JPEG is written as a JPEG, with its
+own quality and orientation, so that its blocks lie where they lay; others become PNG.
 """
 
 import io
@@ -28,30 +28,29 @@ LONGEST_EXIF = 65_533  # bytes that a JPEG has room for
 BANDS = {"1": "black and white", "L": "grey", "C": "CMYK"}  # the first, where it is not RGB
 
 
-def open_picture(
-    source: str | Path | bytes, name: str | None = None, keep_alpha: bool = False
-) -> Image.Image:
-    """A picture in memory, `upright`, in mode RGB (or RGBA); see `read_picture`."""
-    return upright(read_picture(source, name), keep_alpha)
+def open_picture(source: str | Path | bytes, name: str | None = None) -> Image.Image:
+    """A picture, `upright`, in mode RGB; arguments and errors as of `read_picture`."""
+    return upright(read_picture(source, name))
 
 
 def read_picture(
     source: str | Path | bytes, name: str | None = None, decode: bool = True
 ) -> Image.Image:
-    """A picture as it lies in its file, with what Pillow read in the header; or that alone.
+    """A picture as its file stores it: not turned, in its own mode, with the header's metadata.
 
     Parameters
     ----------
     source : path or bytes
-        A file, or the content of one. One of `FORMATS`, at most `MAX_PIXELS` pixels.
+        A file, or the content of one, in one of `FORMATS`, at most `MAX_PIXELS` pixels.
     name : str, optional
         What a message calls it; the path by default.
+    decode : bool
+        Read the pixels; else the header alone.
 
     Raises
     ------
     NotFound, BadInput
-        No such file; not a regular one; another format; too many pixels; damaged; animated; float
-        or another odd mode.
+        No such file, or no regular one; another format or mode; too large, damaged, or animated.
     """
     if isinstance(source, bytes):
         file, name = io.BytesIO(source), name or "the picture"
@@ -78,7 +77,7 @@ def read_picture(
 
 
 def upright(image: Image.Image, keep_alpha: bool = False) -> Image.Image:
-    """A picture turned as its EXIF asks, in mode RGB, or RGBA if it has transparency to keep.
+    """A picture turned as its EXIF asks, in mode RGB, or RGBA to keep its transparency.
 
     Grey and palettes become RGB, 16 bits lose the lower 8, CMYK goes through its colour profile.
     """
@@ -108,11 +107,12 @@ def _refuse_odd(image: Image.Image, name: str) -> None:
 def encode_like(
     original: Image.Image, changed: Image.Image, keep_exif: bool = True
 ) -> tuple[bytes, str, tuple[str, ...]]:
-    """A file's content, its suffix, and remarks: what the copy lacks, or tells, of the photo.
+    """A changed photo as the content of a file like the original's.
 
-    `original` is from `read_picture`; `changed` is it, `upright`, with other pixels. Kept: a JPEG's
-    quantization tables and chroma subsampling; EXIF and with it the orientation, without the small
-    unprotected picture that cameras put in; a colour profile for RGB.
+    `original` is from `read_picture`, `changed` has the size of `upright(original)`. Kept are a
+    JPEG's quantization tables and chroma subsampling; EXIF with the orientation, but without the
+    small unprotected picture that cameras put in; a colour profile for RGB. Returns the content,
+    the suffix (".jpg" or ".png") and remarks: what the copy has lost, and if it tells the place.
     """
     exif, told = _exif(original) if keep_exif else (b"", "")
     turn = original.getexif().get(ExifTags.Base.Orientation)

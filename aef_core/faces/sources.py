@@ -57,7 +57,7 @@ def _celeba(root: str | Path, split: str, n: int | None, size: int) -> Loaded:
     for name in names:
         if name not in paths:
             raise BadInput(f"{root}: {name} has labels but no image in img_align_celeba")
-        images.append(_resized(_square(files.image(paths[name])), size))
+        images.append(_resized(_square(open_picture(files.read(paths[name]), paths[name])), size))
         # the label of *this* face: the peers read it two rows off
         labels.append([rows[name][i] for i in wanted])
     return images, labels, names
@@ -76,7 +76,8 @@ def _unlabelled(
     chosen = [p for p in files.images() if split_of(group(Path(p))) == split][:n]
     if not chosen:
         raise NotFound(f"{root}: none of its images falls into split {split!r}")
-    return [_resized(crop(files.image(p)), size) for p in chosen], None, chosen
+    images = [_resized(crop(open_picture(files.read(p), p)), size) for p in chosen]
+    return images, None, chosen
 
 
 def split_of(group: str) -> str:
@@ -105,7 +106,7 @@ def _resized(image: Image.Image, size: int) -> np.ndarray:
 
 
 class FileTree:
-    """A folder or zip, read only; what cannot be read is an `AEFError` that names the file."""
+    """The files of a folder or a zip, for reading; an `AEFError` names what cannot be read."""
 
     def __init__(self, root: str | Path) -> None:
         self.root, self._zip = Path(root), None
@@ -138,7 +139,7 @@ class FileTree:
         raise NotFound(f"{self.root}: {name} is missing")
 
     def read(self, path: str) -> bytes:
-        """Content of a file, at most `MAX_BYTES`."""
+        """Content of a file of at most `MAX_BYTES`."""
         file = self.root / path
         try:
             size = self._zip.getinfo(path).file_size if self._zip else file.stat().st_size
@@ -150,16 +151,12 @@ class FileTree:
         except Exception as error:  # cut, changed, encrypted, packed in an unknown way
             raise BadInput(f"{self.root}: {path} cannot be read ({error}): replace it") from None
 
-    def image(self, path: str) -> Image.Image:
-        """An RGB image, see `open_picture`."""
-        return open_picture(self.read(path), path)
-
 
 LOADERS: dict[str, Callable[..., Loaded]] = {
     "embedded": _embedded,
     "celeba": _celeba,
     "lfw": partial(_unlabelled, lambda path: path.parent.name, _lfw_face),
-    # frames are whole scenes, in one folder a video
+    # frames are whole scenes, in a folder for each video
     "ffpp": partial(_unlabelled, lambda path: path.parent.name, _found_face),
     "folder": partial(_unlabelled, lambda path: path.name, _square),
 }

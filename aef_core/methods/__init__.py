@@ -1,8 +1,9 @@
-"""Every method of the field, in the one loop: one registry from name to method.
+"""Every method of the field, by name, over the one loop.
 
-The paper's method is in `aef.py`. A bare weighting rule is a method, too: the loop as it is set.
+The paper's method is in `aef.py`. A weighting rule alone is a method, too; it leaves the loop's
+settings to the caller.
 
-To add a method, write a dataclass of `Method` in a file of its own and name it in
+To add a method, write a dataclass derived from `Method` in a file of its own and name it in
 `PUBLISHED`. Most only fix settings of the loop and name a weighting rule; DWT moves wavelet bands,
 TSDF runs the loop twice, CMUA has a loop of its own.
 """
@@ -30,9 +31,9 @@ METHODS: dict[str, type[Method] | type[Weighting]] = PUBLISHED | RULES | PUBLISH
 
 
 def make_method(name: str, **settings: Any) -> Method:
-    """A method by name, or a bare weighting rule as a method.
+    """A method by name, or a weighting rule as a method.
 
-    An unknown name or setting raises ValueError that lists the known ones; so does a bad value.
+    Raises ValueError for an unknown name or setting, which lists the known ones, or a bad value.
     """
     made = make(METHODS, name, settings)
     if isinstance(made, Weighting):

@@ -20,9 +20,9 @@ OUTPUTS_ALONE = {"feature_weight": 0.0, "feature_steps": 0, "universal": True}
 class Method(Settings):
     """A method: how it sets the loop, and which rule weighs the generators.
 
-    Its dataclass fields are its settings, with the paper's values as defaults; its rule takes those
-    it knows. One out of range raises ValueError. A method that the loop alone cannot express
-    overrides `steps`.
+    Its dataclass fields are its settings, with the paper's values as defaults; those that its rule
+    has, too, go to the rule. A value out of range raises ValueError. A method that the loop alone
+    cannot express overrides `steps`.
     """
 
     name: ClassVar[str]  # its key in `METHODS`
@@ -32,7 +32,7 @@ class Method(Settings):
     inner = diversity = feature_weight = None
 
     def cost(self, zoo: Zoo) -> float:
-        """Computation of one of its steps; 1 takes every generator once forward and backward."""
+        """What one of its steps costs; every generator once forward and backward costs 1."""
         return 1 + FEATURE_STEP * (self.inner or 0)
 
     def loop(self, config: PerturbationConfig, n: int, zoo: Zoo) -> PerturbationConfig:
@@ -55,7 +55,7 @@ class Method(Settings):
     def steps(
         self, problem: Problem, config: PerturbationConfig, state: State | None = None
     ) -> Iterator[State]:
-        """The state after every step; `config` is what `loop` returned, `state` where to go on."""
+        """The state after every step. `config` is from `loop`, `state` where to continue."""
         return perturb(problem, self.weighting(), config, state)
 
 
@@ -71,6 +71,6 @@ class RuleMethod(Method):
 
 
 def refuse_budget(name: str, problem: Problem) -> None:
-    """For a method that brings a budget of its own (ValueError if it is given another)."""
+    """Raise ValueError if a method that brings a budget of its own is given another."""
     if problem.budget != BOX:
         raise BadInput(f"{name} has a budget of its own: leave out budget {problem.budget.name!r}")

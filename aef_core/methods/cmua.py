@@ -27,7 +27,7 @@ class CMUA(Method):
     eta = mean over the batch of clip(s_k (X' - x), -eps, eps), u <- m u + (1 - m) eta (the very
     first time u = eta), X = clip(x + u, -1, 1).
     Source: Huang et al., AAAI 2022 (arXiv 2105.10872), github.com/VDIGPKU/CMUA-Watermark, whose
-    settings are the defaults: `tests/test_loop_traces.py` holds the loop to its own traces.
+    settings are the defaults; `tests/test_loop_traces.py` compares with traces of that code.
 
     A step is one batch through all targets of all generators, dozens of plain steps. History:
     `strength` is the output MSE at a generator's last inner step, `weight` its share of all inner
@@ -62,11 +62,11 @@ class CMUA(Method):
         u = state.delta.to(device) if state.step else None
         while state.step < config.steps:
             rows = batch_rows(len(faces), state.step, config)
-            x, patterns, records = images[rows], {}, {}
+            x, a, patterns, records = images[rows], attributes[rows], {}, {}
             with execution.applied(device):
                 for name, model in zoo.items():
                     for number, edit in enumerate(targets(name, model)):
-                        c = model.conditions(attributes[rows], edit)
+                        c = model.conditions(a, edit) if edit else model.keep_condition(x, a)
                         noise = self.noise(x, config, f"noise {state.step} {name} {number}")
                         u, (mse, grad_l1) = self._attack(problem, name, x, c, noise, u, config)
                     check_finite(state.step, name, mse, grad_l1)
@@ -92,7 +92,7 @@ class CMUA(Method):
         u: Tensor | None,
         config: PerturbationConfig,
     ) -> tuple[Tensor, tuple[Tensor, Tensor]]:
-        """One target, as published: u afterwards; MSE and mean|grad| of the last inner step."""
+        """Attack one target. Returns u, and MSE and mean|grad| of the last inner step."""
         model, budget, execution = problem.zoo[name], problem.budget, problem.execution
 
         def output(piece: Tensor, part: slice) -> Tensor:
@@ -116,13 +116,13 @@ class CMUA(Method):
         return u, (mse, gradient.abs().mean())
 
     def noise(self, x: Tensor, config: PerturbationConfig, purpose: str) -> Tensor:
-        """U(-eps, eps) where a target starts, from the seed and its purpose alone."""
+        """The random start of a target, U(-eps, eps), drawn from the seed and `purpose` alone."""
         draw = torch.rand(x.shape, generator=seeded(config.seed, purpose))
         return (config.eps * (2 * draw - 1)).to(x)
 
 
 def targets(name: str, model: DeepfakeModel) -> list[str | None]:
-    """What the published driver asks of a generator: every edit; AttGAN's None leaves the face."""
+    """What the published driver asks of a generator: every edit; of AttGAN None, no edit, too."""
     if name == "HiSD":
         return ["Eyeglasses"] if "Eyeglasses" in model.edits else list(model.edits[:1])
     return [None, *model.edits] if isinstance(model, AttGAN) else list(model.edits)

@@ -58,8 +58,8 @@ class MIFGSM(PGD):
     """PGD with momentum over L1-normalised gradients.
 
     Formula: m <- mu m + g / mean|g|, d <- clip(d + alpha sign(m), -eps, eps), mu = 1.
-    Source: Dong et al., CVPR 2018 (arXiv 1710.06081), their ensemble in losses. Paper settings: mu
-    1.0, 10 steps of eps / 10 per image (ours 2 eps / 10, since the start is random).
+    Source: Dong et al., CVPR 2018 (arXiv 1710.06081), as its ensemble of losses. Paper settings: mu
+    1.0, 10 steps of eps / 10 per image (here 2 eps / 10, since the start is random).
     """
 
     name = "mi-fgsm"

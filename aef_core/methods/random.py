@@ -1,4 +1,4 @@
-"""The floor: what any pattern of this budget does, aimed at nothing."""
+"""The floor: what a pattern of random signs does to generators."""
 
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
@@ -12,10 +12,10 @@ from aef_core.perturbation.objective import Problem, seeded
 
 @dataclass
 class Random(Method):
-    """Random signs, which no generator was asked about: what a method must clearly surpass.
+    """Random signs, made without any generator: what a method must clearly surpass.
 
-    Formula: delta = eps s, every s -1 or +1 with equal chance. The history has one step: what the
-    generators feel of the pattern on one batch.
+    Formula: delta = eps s, every s -1 or +1 with equal chance. The history has one step: how far
+    the pattern moves each generator on one batch.
     Source: the usual control, e.g. Fawzi et al., NeurIPS 2016 (arXiv 1608.08967).
     """
 
@@ -31,4 +31,4 @@ class Random(Method):
         delta = budget.project((config.eps * signs).to(images), config.eps)
         start = State(delta.clone(), torch.zeros_like(delta))
         for moved in super().steps(problem, config, start):
-            yield replace(moved, delta=delta)  # the record of the step, not its movement
+            yield replace(moved, delta=delta)  # the step is recorded, the signs stay

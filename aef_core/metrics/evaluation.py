@@ -14,7 +14,6 @@ from torch import Tensor
 from aef_core.atomic import check_writable
 from aef_core.faces import FaceBatch
 from aef_core.faces.pixels import protect, psnr, ssim
-from aef_core.models import DeepfakeModel
 from aef_core.models.base import attribute_index, check_size, fingerprint
 from aef_core.models.judge import predict_attributes
 from aef_core.perturbation.budgets import BOX, Budget
@@ -44,41 +43,6 @@ def l2_mask(forged: Tensor, disturbed: Tensor, original: Tensor) -> Tensor:
     mask = ((forged - original).abs().sum(dim=1, keepdim=True) > MASK_THRESHOLD).to(forged.dtype)
     squared = ((disturbed - forged).square() * mask).sum(dim=(1, 2, 3))
     return squared / (3 * mask.sum(dim=(1, 2, 3)))
-
-
-def shows_edit(model: DeepfakeModel, edit: str, attributes: Tensor, images: Tensor) -> np.ndarray:
-    """Whether the judge sees in each image [B, 3, H, W] what the edit asks for, shape [B], bool.
-
-    `attributes`, shape [B, 13], are the faces' before the edit: they decide what a flip asks for.
-    """
-    column = attribute_index(edit)
-    wanted = model.target_attributes(attributes, edit)[:, column]
-    return (predict_attributes(images)[:, column] == wanted).numpy()
-
-
-def edit_status(
-    model: DeepfakeModel, edit: str, attributes: Tensor, photos: Tensor, forged: Tensor
-) -> np.ndarray:
-    """Which edits work when nothing protects the photo: only those can be undone.
-
-    Parameters
-    ----------
-    attributes, photos : Tensor, shape [N, 13]
-        Of the faces before the edit, as labelled and as `predict_attributes` sees them.
-    forged : Tensor, shape [N, 3, H, W], values in [-1, 1]
-
-    Returns
-    -------
-    ndarray of str, shape [N]: "works" (the judge sees the edit in the forgery, and neither label
-    nor judge sees it in the photo), "already there" (one of them does), "never seen".
-    """
-    column = attribute_index(edit)
-    wanted = model.target_attributes(attributes, edit)[:, column]
-    asked = (attributes[:, column] != wanted) & (photos[:, column] != wanted)
-    status = np.full(len(attributes), "already there", dtype=object)
-    seen = shows_edit(model, edit, attributes[asked], forged[asked])
-    status[asked.numpy()] = np.where(seen, "works", "never seen")
-    return status
 
 
 class Evaluator:
@@ -111,14 +75,14 @@ class Evaluator:
         return [(name, edit) for name, model in self.zoo.items() for edit in model.edits]
 
     def forged(self, name: str, edit: str) -> Tensor:
-        """What the generator makes of the clean faces, made once; as of `forge`."""
+        """`forge` of the clean faces, kept for later calls."""
         if (name, edit) not in self._forged:
             self._forged[name, edit] = self.forge(self.faces.images, name, edit)
         return self._forged[name, edit]
 
     @torch.no_grad()
     def forge(self, images: Tensor, name: str, edit: str) -> Tensor:
-        """What generator `name` makes of images, shape [N, 3, H, W], on the CPU."""
+        """What generator `name` makes of N images of the faces, [N, 3, H, W], on the CPU."""
         model = self.zoo[name]
         device = next(model.parameters()).device
         parts = zip(images.split(self.batch), self.faces.attributes.split(self.batch), strict=True)
@@ -153,23 +117,33 @@ class Evaluator:
     def survival(
         self, name: str, edit: str, disturbed: Tensor, values: np.ndarray
     ) -> dict[str, np.ndarray]:
-        """What protection made of an edit, from the forgeries and their L2_mask, shape [N].
+        """Whether each edit still works on the protected photos, `disturbed` [N, 3, H, W].
 
-        `outcome`: "unaffected" (the judge still sees it), "changed" (so too, but L2_mask reaches
-        the threshold), "undone" (seen no longer), or why the edit does not count; `survives`: 1, 1,
-        0, or NaN where it does not count.
+        An edit counts if it works on the unprotected photo: the judge sees it in the forgery, and
+        neither judge nor label sees it in the photo. `values` are the L2_mask, shape [N].
+
+        Returns
+        -------
+        outcome : ndarray of str, shape [N]
+            "unaffected", "changed" (L2_mask reaches the threshold, the judge sees the edit all the
+            same), "undone" (it sees none); or why the edit does not count: "never seen" in the
+            forgery, "already there" in the photo, "empty mask".
+        survives : ndarray of float, shape [N]
+            1, 1, 0, or NaN where the edit does not count.
         """
-        model, labels = self.zoo[name], self.faces.attributes
+        column, labels = attribute_index(edit), self.faces.attributes
+        wanted = self.zoo[name].target_attributes(labels, edit)[:, column]
         if (name, edit) not in self._status:
-            forged = self.forged(name, edit)
-            self._status[name, edit] = edit_status(model, edit, labels, self._photos, forged)
-        status = np.where(np.isnan(values), "empty mask", self._status[name, edit])
-        works = status == "works"
-        shown = shows_edit(model, edit, labels[works], disturbed[works])
-        survives, outcome = np.full(len(status), np.nan), status.astype(object)
-        survives[works] = shown
-        seen = np.where(values[works] >= SUCCESS_THRESHOLD, "changed", "unaffected")
-        outcome[works] = np.where(shown, seen, "undone")
+            asked = (labels[:, column] != wanted) & (self._photos[:, column] != wanted)
+            seen = predict_attributes(self.forged(name, edit)[asked])[:, column] == wanted[asked]
+            status = np.full(len(labels), "already there", dtype=object)
+            status[asked.numpy()] = np.where(seen.numpy(), "works", "never seen")
+            self._status[name, edit] = status
+        outcome = np.where(np.isnan(values), "empty mask", self._status[name, edit])
+        works, survives = outcome == "works", np.full(len(outcome), np.nan)
+        shown = (predict_attributes(disturbed[works])[:, column] == wanted[works]).numpy()
+        moved = np.where(values[works] >= SUCCESS_THRESHOLD, "changed", "unaffected")
+        survives[works], outcome[works] = shown, np.where(shown, moved, "undone")
         return {"outcome": outcome, "survives": survives}
 
     @cached_property
@@ -183,9 +157,10 @@ def evaluate(zoo: Zoo, faces: FaceBatch, delta: Tensor, batch: int = 32) -> pd.D
 
 
 def evaluate_run(run: Run, evaluator: Evaluator, budget: Budget = BOX) -> pd.DataFrame:
-    """The evaluation of a run as of `Evaluator`, found again for the same delta, zoo and faces.
+    """What `Evaluator` says of a run; kept in the run's folder, and found again the next time.
 
-    `budget` is the one the run was made with: it decides what of delta a photo receives.
+    `budget` is the one the run was made with: it decides what of delta a photo receives. The kept
+    table is of one delta, zoo and set of faces.
 
     Raises
     ------

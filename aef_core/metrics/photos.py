@@ -39,16 +39,17 @@ COPIES: dict[str, Copy] = {
 def left_in_copies(
     zoo: Zoo, path: str | Path, photo: Protected, delta: Tensor, strength: float = 1.0
 ) -> pd.DataFrame:
-    """L2_mask of edits of a photo's largest face in `COPIES` of it, beside that of random signs.
+    """L2_mask of edits of a photo's largest face, in each of `COPIES`, beside that of random signs.
 
-    The forger's way: find the face in the copy ("same square": know the protected one), cut its
-    square out, shrink that to the generator's size, edit. The unprotected photo goes the same way:
-    a copy's own losses count for nothing. Random signs of the same bound lie on the same squares,
-    in a file of the same kind.
+    The forger finds the face in the copy (for "same square", knows the protected one), cuts its
+    square out, shrinks it to the generator's size, and edits. The unprotected photo is copied the
+    same way, so a copy's own losses do not count. Random signs of the same bound lie on the same
+    squares, in a file of the same kind.
 
     Returns
     -------
-    DataFrame, a row per model, edit and copy: these, protected, random (NaN: empty mask).
+    DataFrame with a row per model, edit and copy, and columns of these names; protected and
+    random: the L2_mask of each, NaN where the mask is empty.
     """
     signs = 2.0 * torch.randint(2, delta.shape, generator=seeded(0, "signs")) - 1
     floor = overlay(photo.before, delta.abs().max().cpu() * signs, photo.boxes, strength)
@@ -67,9 +68,10 @@ def left_in_copies(
 
 
 def _seen(shots: Sequence[Image.Image], box: Box, size: int, name: str, copy: Copy) -> Tensor:
-    """Generator input, [3, 3, s, s], from copies of three pictures, framed by the second one's.
+    """The face in copies of three pictures as generator input, [3, 3, s, s].
 
-    Copied and searched is the square with half of its side around it: the rest costs time alone.
+    The face is searched in the second picture. Only the square and half of its side around it are
+    copied and searched, to save time.
     """
     rim = (box[2] - box[0]) // 2
     around = (box[0] - rim, box[1] - rim, box[2] + rim, box[3] + rim)
@@ -83,10 +85,10 @@ def _seen(shots: Sequence[Image.Image], box: Box, size: int, name: str, copy: Co
 
 
 def in_words(tables: Sequence[pd.DataFrame]) -> str:
-    """Tables of `left_in_copies` as one of text: a row per copy, a column per generator.
+    """Tables of `left_in_copies` as text: a row per copy, a column per generator.
 
-    In a cell: mean L2_mask; share of edits interrupted; where the mean lies to random signs'; nan
-    where a generator changes no face.
+    A cell has the mean L2_mask, the share of edits interrupted, and whether the mean is above or
+    below that of random signs; nan where a generator changes no face.
     """
     table = pd.concat(tables)
     table["share"] = (table["protected"] > SUCCESS_THRESHOLD) + 0 * table["protected"]  # keeps nan

@@ -33,14 +33,14 @@ def bootstrap_means(
 ) -> pd.DataFrame:
     """Means of a column per group and seed, as measured and for resampled images.
 
-    Functions of a row (differences, ratios, the least of some columns) are paired on images and
-    seeds; `interval` then says how sure they are. Of a table from `evaluate`, rows with an empty
-    mask are left out; without a seed it is 0.
+    All groups share the draws. So a difference, ratio or minimum of columns is a paired one, and
+    `interval` applies to it, too. `table` is from `evaluate`: rows with an empty mask are left out,
+    and without a column seed it is 0.
 
     Returns
     -------
-    DataFrame, rows (draw, seed), a column per group of `by`. Draw 0 holds the means as measured,
-    draws 1 to n those of resampled images; NaN where a seed has no rows of a group.
+    DataFrame with rows (draw, seed) and a column per group of `by`. Draw 0 has the means as
+    measured, draws 1 to n those of resampled images; NaN where a seed has no rows of a group.
     """
     edited = with_seed(table[~table["excluded"]]).astype({column: float})
     grouped = edited.groupby(["image", "seed", *by], sort=False)[column]
@@ -62,8 +62,8 @@ def with_seed(table: pd.DataFrame) -> pd.DataFrame:
 def interval(draws: pd.DataFrame, within: tuple[float, float] | None = None) -> pd.DataFrame:
     """Value and 95 % interval of each column of `bootstrap_means` or of a function of its rows.
 
-    A row a column: value (the mean over seeds as measured), low and high, which are NaN where
-    there is one seed and one image. `within` are bounds of the quantity that no end passes.
+    For each column a row: value (the mean over seeds as measured), low and high, which are NaN
+    where there is one seed and one image. No end leaves `within`, the bounds of the quantity.
     """
     draws = draws.astype(float).replace([np.inf, -np.inf], np.nan)
     measured = draws.xs(0, level="draw")

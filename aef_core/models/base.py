@@ -53,7 +53,7 @@ def edit_attributes(attributes: Tensor, edit: str) -> Tensor:
 
 
 def check_size(zoo: Mapping[str, "DeepfakeModel"], images: Tensor) -> None:
-    """Refuse, with a ValueError, images [..., H, W] of another size than generators know."""
+    """Raise ValueError for images [..., H, W] of another size than a generator was trained on."""
     for name, model in zoo.items():
         side = getattr(model, "image_size", images.shape[-1])  # the classifiers of 11 have none
         if images.shape[-2:] != (side, side):
@@ -83,7 +83,8 @@ class DeepfakeModel(nn.Module, ABC):
     image_size : int
         Height and width of the images it was trained on, in pixels.
     attributes, edits : tuple of str
-        What a condition means, in order, if it means attributes; the edits offered. `ATTRIBUTES`.
+        Names from `ATTRIBUTES`: what the entries of a condition mean (where they do), in order; and
+        the edits it offers.
     """
 
     name: str
@@ -100,16 +101,16 @@ class DeepfakeModel(nn.Module, ABC):
         """From `encode`'s result to the edited images."""
 
     def conditions(self, attributes: Tensor, edit: str) -> Tensor:
-        """The condition that asks for an edit, one of `self.edits`, of faces with these attributes.
+        """The condition for an edit, one of `self.edits`, shape [B, condition size], float.
 
-        Shape [B, condition size], float; here the target's attributes as labels 0 and 1. A
-        ValueError if the model does not offer the edit. `attributes`: [B, 13], 0 or 1.
+        `attributes`, [B, 13], 0 or 1, are the faces' own. Here a condition is the target's
+        attributes as 0 and 1. Raises ValueError if the model does not offer the edit.
         """
         self._check_edit(edit)
         return columns(self.target_attributes(attributes, edit), self.attributes)
 
     def keep_condition(self, x: Tensor, attributes: Tensor) -> Tensor:
-        """The condition that asks of faces x for no edit: their own attributes, on x's device."""
+        """The condition that leaves faces x as they are: their own attributes, on x's device."""
         return columns(attributes, self.attributes).to(x)
 
     def target_attributes(self, attributes: Tensor, edit: str) -> Tensor:

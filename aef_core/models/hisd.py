@@ -78,7 +78,7 @@ class UpBlock(_Block):
 
 
 class AdaptiveBlock(_Block):
-    """Keeps the size; the style brings the parameters of its norms, 4 a channel."""
+    """Keeps the size; the style gives the parameters of its norms, four per channel."""
 
     def forward(self, x: Tensor, params: Tensor) -> Tensor:
         bias1, weight1, bias2, weight2 = params[:, :, None, None].chunk(4, dim=1)
@@ -219,7 +219,7 @@ class HiSD(DeepfakeModel):
         return self.condition(tag, style.expand(len(attributes), -1))
 
     def condition(self, tag: int | Tensor, style: Tensor) -> Tensor:
-        """Condition from a tag's index, or one a face, and styles, shape [B, style_dim]."""
+        """Condition from a tag's index (one, or one per face) and styles, [B, style_dim]."""
         index = torch.as_tensor(tag, device=style.device).expand(len(style))
         return torch.cat([F.one_hot(index, len(self.tags)).to(style.dtype), style], dim=1)
 

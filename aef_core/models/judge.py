@@ -1,6 +1,7 @@
 """An independent attribute classifier: judges edits, and labels faces that come without labels.
 
-It shares the photographs with the zoo's critic, but no network: fooling that is not fooling this.
+It was trained on the photographs of the zoo's critic but shares no network with it, so an edit
+that fools the critic need not fool the judge.
 """
 
 import json

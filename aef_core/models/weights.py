@@ -1,6 +1,6 @@
-"""Weights from files that may be anything: finite tensors of the right keys and shapes, or a line.
+"""Weights from a file that may hold anything: those that fit the network, or a one-line refusal.
 
-No code that a file brings is ever run.
+Finite tensors fit, under the network's own keys and in its shapes. No code in a file is ever run.
 """
 
 import hashlib
@@ -37,14 +37,16 @@ def load_weights(
     Parameters
     ----------
     path : Path
-        Of safetensors, by its suffix, else of a PyTorch checkpoint.
-    cure, key, sha256 : str
-        What a refusal advises; where in a larger checkpoint the weights lie; the checksum to match.
+        A `.safetensors` file, or a PyTorch checkpoint.
+    cure : str
+        What a refusal advises.
+    key, sha256 : str, optional
+        Where the weights lie in a larger checkpoint; the checksum that the file must have.
 
     Raises
     ------
     BadCheckpoint
-        One line: missing, damaged, another checksum, code to run, or the keys that do not fit.
+        The file is missing or damaged, has another checksum, holds code to run or other weights.
     """
     try:
         must_be_file(path, cure)
@@ -55,11 +57,10 @@ def load_weights(
         raise BadCheckpoint(f"{path} does not match its SHA-256: {cure}")
     stored, name = _read(path, cure), type(model).__name__
     if key is not None:
-        if not isinstance(stored, Mapping) or key not in stored:
-            raise BadCheckpoint(f"{path} has no {key!r} entry: not {name}'s checkpoint")
-        stored = stored[key]
+        stored = stored.get(key) if isinstance(stored, Mapping) else None
     if not isinstance(stored, Mapping):
-        raise BadCheckpoint(f"{path} holds a {type(stored).__name__}, not {name}'s weights")
+        place = "" if key is None else f" under {key!r}"
+        raise BadCheckpoint(f"{path} is not {name}'s checkpoint: it holds no weights{place}")
     if faults := _faults(model.state_dict(), stored):
         raise BadCheckpoint(f"{path} is not {name}'s checkpoint: keys {'; '.join(faults)}")
     model.load_state_dict(stored)
@@ -115,12 +116,8 @@ def _fault(ours: Tensor | None, theirs: object) -> str:
     """What keeps a stored value from taking the place of ours; empty if nothing does."""
     if ours is None:
         return "foreign"
-    if (
-        not isinstance(theirs, Tensor)
-        or theirs.layout != torch.strided
-        or theirs.is_quantized
-        or theirs.is_meta
-    ):
+    strided = isinstance(theirs, Tensor) and theirs.layout == torch.strided
+    if not strided or theirs.is_quantized or theirs.is_meta:
         return "that hold no plain tensor"
     if theirs.shape != ours.shape:
         return "of another shape"

@@ -11,16 +11,16 @@ import torch
 from aef_core.config import ASSETS, default_device
 from aef_core.errors import BadInput
 from aef_core.models import ARCHITECTURES, DeepfakeModel
-from aef_core.models.weights import REINSTALL, load_weights, sha256_of
+from aef_core.models.weights import REINSTALL, load_weights
 
 EMBEDDED = ASSETS / "zoo"
-# what this session has loaded, for figures to name: zoo to generator to 8 digits of its SHA-256
+# Loaded by this process, for the JSON beside a figure: zoo -> generator -> 8 digits of its SHA-256
 LOADED: dict[str, dict[str, str]] = {}
 
 
 @dataclass(frozen=True)
 class Checkpoint:
-    """A row of a `zoo.json`: a generator's network, its file, and how to get that."""
+    """A row of a `zoo.json`: a generator's network, its file, and how to get the file."""
 
     architecture: str
     settings: Mapping[str, Any]
@@ -71,19 +71,6 @@ def load_zoo(
     return {m: read_model(folder, m, table[m], origin).to(device) for m in wanted}
 
 
-def listing() -> list[dict[str, object]]:
-    """The embedded generators: image size, checksum on disk, and the bars of `bars.json`."""
-    kept, rows = json.loads((EMBEDDED / "bars.json").read_text()), []
-    for model, entry in checkpoints(EMBEDDED).items():
-        file, bars = EMBEDDED / entry.file, kept.get(model, {})
-        digest = sha256_of(file) if file.exists() else "missing"
-        state = "as shipped" if digest == entry.sha256 else "CHANGED: reinstall"
-        about = {"model": model, "pixels": entry.settings["image_size"], "sha256": digest[:12]}
-        shown = {bar: bars.get(bar) for bar in ("edit success", "L2_mask")}
-        rows.append(about | {"file": state} | shown)
-    return rows
-
-
 def checkpoints(folder: Path) -> dict[str, Checkpoint]:
     """The generators that the `zoo.json` of a folder lists."""
     table = json.loads((folder / "zoo.json").read_text())
@@ -96,7 +83,7 @@ OFFICIAL = checkpoints(ASSETS / "official")
 def read_model(
     folder: Path, name: str, entry: Checkpoint, zoo: str, known: Mapping[str, type] = ARCHITECTURES
 ) -> DeepfakeModel:
-    """A frozen generator on the CPU, as a row of the folder's zoo says; else a `BadCheckpoint`."""
+    """The frozen generator of one row of a folder's `zoo.json`, on the CPU; or `BadCheckpoint`."""
     model = known[entry.architecture](**entry.settings)
     digest = load_weights(model, folder / entry.file, entry.cure, entry.key, entry.sha256)
     model.origin = (zoo, name, digest[:8])

@@ -1,4 +1,4 @@
-"""Where a perturbation lives: in the plain box, in wavelet bands, in the room another one leaves.
+"""Bounds of a perturbation: the plain box, wavelet bands, or what another perturbation leaves.
 
 The loop moves a parameter theta. A budget says which thetas are allowed (`project`), what they
 stand for (`decode`) and what of that a photo receives (`added`); so a method with another

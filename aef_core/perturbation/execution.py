@@ -20,12 +20,12 @@ from aef_core.registry import Settings, setting
 
 
 class OutOfMemory(AEFError, RuntimeError):
-    """Memory ran out; the message names the settings that need less."""
+    """Memory ran out; the message names settings that need less."""
 
 
 @dataclass(frozen=True)
 class Execution(Settings):
-    """Settings of speed and memory (ValueError for others). None pays everywhere: measure them."""
+    """Settings of speed and memory; ValueError for an unknown value. Measure which one pays."""
 
     micro_batch: int = setting(0, "0 or more")  # images per pass; 0: the whole batch at once
     cache: str = setting("float32", "one of float32, float16, cpu")  # of clean outputs and features
@@ -34,7 +34,7 @@ class Execution(Settings):
     channels_last: bool = False
 
     def identity(self) -> dict[str, Any]:
-        """What a run's config says: the settings that change more than rounding, mostly none."""
+        """The settings that change results by more than rounding, for a run's config."""
         changed = {"precision": self.precision} if self.precision != "float32" else {}
         changed |= {"cache": "float16"} if self.cache == "float16" else {}
         return {"execution": changed} if changed else {}
@@ -66,9 +66,9 @@ class Execution(Settings):
         return clean.half() if self.cache == "float16" else clean.cpu()
 
     def prepared(self, zoo: Mapping[str, DeepfakeModel]) -> dict[str, DeepfakeModel]:
-        """The generators in the layout and precision asked for; the given ones stay untouched.
+        """The generators, copied where these settings change their layout or precision.
 
-        So do other targets, such as a face detector.
+        Other targets, such as a face detector, are never changed.
         """
         if not (self.channels_last or self.precision == "bf16"):
             return dict(zoo)
@@ -91,9 +91,9 @@ class Execution(Settings):
 
     @contextmanager
     def applied(self, device: torch.device) -> Iterator[None]:
-        """CUDA multiplies in IEEE float32 unless asked for "tf32"; afterwards as before.
+        """Inside, CUDA multiplies in IEEE float32, or in TF32 if that is asked for.
 
-        Memory that runs out is told in one line that names the settings to change.
+        Memory that runs out becomes an `OutOfMemory`.
         """
         cuda = device.type == "cuda"
         switches = (torch.backends.cuda.matmul, torch.backends.cudnn.conv) if cuda else ()

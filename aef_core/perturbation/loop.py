@@ -25,7 +25,7 @@ class Diverged(AEFError, RuntimeError):
 def perturb(
     problem: Problem, rule: Weighting, config: PerturbationConfig, state: State | None = None
 ) -> Iterator[State]:
-    """Optimise a perturbation; yields its state after every step, to watch, save or stop it.
+    """Optimise a perturbation; yields the state after every step.
 
     Per step: S_k = (1 - lam) MSE(G_k(T(x + d)), G_k(x)) + lam MSE(phi_k(T(x + d)), phi_k(x)) on a
     batch, g_k = dS_k/dd, weights from the rule, g = sum_k w_k g_k, then
@@ -40,7 +40,7 @@ def perturb(
     ValueError
         Faces of another size than the perturbation.
     OutOfMemory
-        The machine gave up; the message says what to do.
+        Memory ran out; the message says what to do.
     """
     work, execution = _Work(problem, config), problem.execution
     state = _start(state, work, rule)
@@ -58,7 +58,7 @@ def perturb(
             x, d = work.model_input(state.delta[own], rows, f"diversity {state.step}")
             pairs = [work.gradient(partial(work.strength, rows, name), x, d) for name in work.zoo]
             gradients, terms = map(torch.stack, zip(*pairs, strict=True))  # [K, 1 or B, 3, H, W]
-            feedback, feature_mse = _feedback(gradients, terms)
+            feedback = _feedback(gradients, terms)
             for name, *pair in zip(work.zoo, feedback.strength, feedback.grad_l1, strict=True):
                 check_finite(state.step, name, *pair)
             weights = rule(feedback)
@@ -73,12 +73,12 @@ def perturb(
             moved = state.delta[own] + config.step_size * state.velocity[own].sign()
             state.delta[own] = problem.budget.project(moved, config.eps)
 
-            _record(state, list(work.zoo), feedback, feature_mse, weights, rule)
+            _record(state, list(work.zoo), feedback, weights, rule)
         yield state
 
 
 def _start(state: State | None, work: "_Work", rule: Weighting) -> State:
-    """A random start, or the given state, moved to the generators' device; the rule likewise."""
+    """A random start or the given state, on the generators' device; the rule gets its memory."""
     images, budget = work.images, work.problem.budget
     if state is None:
         state = initial_state(images, work.config, budget)
@@ -136,8 +136,8 @@ class _Work:
         return torch.autograd.grad(x, d, upstream, retain_graph=True)[0], total
 
 
-def _feedback(gradients: Tensor, terms: Tensor) -> tuple[Feedback, Tensor]:
-    """What the rule sees, and the feature terms; on the host in one transfer: a GPU waits for each.
+def _feedback(gradients: Tensor, terms: Tensor) -> Feedback:
+    """What the rule sees, brought to the host in one transfer: a GPU waits for each.
 
     `terms`, shape [K, 3], are strength, output term and feature term of every generator.
     """
@@ -145,7 +145,7 @@ def _feedback(gradients: Tensor, terms: Tensor) -> tuple[Feedback, Tensor]:
     grad_l1 = gradients.abs().flatten(1).mean(dim=1, keepdim=True).double()
     numbers = torch.cat([terms, grad_l1, flat @ flat.T], dim=1).cpu()
     strength, output_mse, feature_mse, grad_l1 = numbers[:, :4].T.contiguous()
-    return Feedback(strength, grad_l1, numbers[:, 4:].contiguous(), output_mse), feature_mse
+    return Feedback(strength, grad_l1, numbers[:, 4:].contiguous(), output_mse, feature_mse)
 
 
 def check_finite(step: int, name: str, loss: Tensor, gradient: Tensor) -> None:
@@ -162,21 +162,16 @@ def _check_weights(rule: Weighting, step: int, weights: Tensor) -> None:
         said = ", ".join(f"{name}={value}" for name, value in rule.settings().items())
         raise Diverged(
             f"step {step}: rule {rule.name!r} ({said or 'no settings'}) returned weights that are "
-            f"not finite, {[round(w, 4) for w in weights.tolist()]}; try other settings of it"
+            f"not finite, {weights.tolist()}; try other settings of it"
         )
 
 
 def _record(
-    state: State,
-    names: list[str],
-    feedback: Feedback,
-    feature_mse: Tensor,
-    weights: Tensor,
-    rule: Weighting,
+    state: State, names: list[str], feedback: Feedback, weights: Tensor, rule: Weighting
 ) -> None:
-    """The step's rows and cosines, the rule's memory; and the step is counted."""
+    """Add the step's rows, its cosines and the rule's memory to the state, and count the step."""
     columns = {"strength": feedback.strength, "output_mse": feedback.output_mse,
-               "feature_mse": feature_mse, "weight": weights,
+               "feature_mse": feedback.feature_mse, "weight": weights,
                "grad_l1": feedback.grad_l1}  # fmt: skip
     for k, name in enumerate(names):
         row = {"step": state.step, "model": name}

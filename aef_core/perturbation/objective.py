@@ -1,4 +1,4 @@
-"""What is maximised: how far a generator's output and feature move from what they were."""
+"""What is maximised: how far the perturbation moves a generator's output and its feature."""
 
 import zlib
 from collections.abc import Callable, Iterable, Mapping
@@ -21,21 +21,21 @@ FEATURE_SIDE = 32  # pixels to which TSDF's code resizes the features of its 256
 
 @dataclass(frozen=True)
 class References:
-    """What one generator makes of the clean faces, one random edit each; independent of delta."""
+    """What one generator makes of the clean faces, with one random edit for each face."""
 
     conditions: Tensor  # [N, c]
     outputs: Tensor  # [N, 3, H, W]
     features: Tensor  # [N, C, h, w]
 
     def at(self, rows: Tensor) -> "References":
-        """The references of some rows, on the device and in the precision of the conditions."""
+        """The references of some faces, on the device and in the precision of the conditions."""
         c = self.conditions
         return References(c[rows], self.outputs[rows].to(c), self.features[rows].to(c))
 
 
 @torch.no_grad()
 def clean_references(zoo: Zoo, faces: FaceBatch, seed: int, batch: int) -> dict[str, References]:
-    """What every generator makes of the clean faces, `batch` at a time."""
+    """The `References` of every generator, made `batch` faces at a time."""
     references = {}
     for name, model in zoo.items():
         device = next(model.parameters()).device
@@ -70,7 +70,7 @@ def interruption(
 
 @dataclass(frozen=True)
 class Objective:
-    """What the loop maximises; another one (a detector's failure) brings two such functions."""
+    """What the loop maximises, as two functions: clean references, and strength against them."""
 
     name: str = "interruption"
     references: Callable[[Zoo, FaceBatch, int, int], dict[str, References]] = clean_references
@@ -82,9 +82,9 @@ INTERRUPTION = Objective()
 
 @dataclass(frozen=True)
 class Problem:
-    """What a method is to solve, whom to disturb on which faces within which bounds, and how.
+    """What a method has to solve: the generators to disturb, the faces, the bounds, the loss.
 
-    A transformation is differentiable, a fresh random one each step (expectation over
+    A transformation is differentiable and draws anew at each step (expectation over
     transformations); its `name` identifies it in a run's config.
     """
 
@@ -105,7 +105,7 @@ class Problem:
         return next(next(iter(self.zoo.values())).parameters()).device
 
     def identity(self) -> dict[str, Any]:
-        """What a run's config says of all but zoo and faces, where it is not the default."""
+        """Whatever differs from the defaults, zoo and faces apart, for a run's config."""
         said = self.execution.identity()
         if self.budget != BOX:
             said |= {"budget": self.budget.identity()}
@@ -163,5 +163,5 @@ def diversified(x: Tensor, chance: float, generator: torch.Generator) -> Tensor:
 
 
 def seeded(seed: int, purpose: str) -> torch.Generator:
-    """Randomness from the seed and its purpose alone, so that a resumed run draws the same."""
+    """A generator seeded by `seed` and `purpose` alone, so that a resumed run draws the same."""
     return torch.Generator().manual_seed(zlib.crc32(f"{seed} {purpose}".encode()))

@@ -22,7 +22,7 @@ class PerturbationConfig(Settings):
     eps: float = setting(0.05, "in (0, 2]")  # bound on |delta|; 0.05 here is 6.4 of 255
     step_size: float = setting(1e-3, "positive")
     momentum: float = setting(0.8, "in [0, 1]")
-    steps: int = setting(480, "1 or more")  # plain ones; of a costlier method as many as cost that
+    steps: int = setting(480, "1 or more")  # of cost 1: a costlier method makes fewer
     batch: int = setting(8, "1 or more")
     feature_weight: float = setting(0.3, "in [0, 1]")  # lam: share of the feature term in S_k
     feature_steps: int = setting(0, "0 or more")  # on features alone before each step (TSDF: 3)

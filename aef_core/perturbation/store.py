@@ -2,7 +2,7 @@
 
 A finished run is `<home>/<hash>/` with `run.json` (config, versions, checksums), `history.csv`,
 `cosines.npy` and `delta.safetensors`. While it is being made, `<home>/<hash>.partial` holds the
-state it would resume from. The hash is that of the config: what is read is what its name says.
+state it would resume from. The hash is that of the config, and is checked when a run is read.
 """
 
 import hashlib
@@ -34,7 +34,7 @@ ROUNDING = 1e-5  # of eps: what float32 may add to a bound
 
 
 class DamagedRun(AEFError, RuntimeError):
-    """Something stored is not whole or not what its name says; the message names file and cure."""
+    """A stored file is damaged or not what its name says; the message names file and cure."""
 
 
 @dataclass(frozen=True)
@@ -142,7 +142,7 @@ def save_run(folder: Path, run: Run) -> None:
 
 
 def save_state(path: Path, state: State, seconds: float) -> None:
-    """Keep where a run stands, and the seconds it took so far; atomic."""
+    """Keep the state of an unfinished run and the seconds it took so far; atomic."""
     content = io.BytesIO()
     torch.save(asdict(state) | {"seconds": seconds}, content)
     write_sealed(path, content.getvalue())
@@ -200,7 +200,7 @@ def sha256(content: bytes) -> str:
 
 @contextmanager
 def damage_at(path: Path, culprit: Path | str = "it") -> Iterator[None]:
-    """Whatever is wrong with stored content, as `DamagedRun` in one line that names the cure."""
+    """Turn whatever reading stored content raises into a one-line `DamagedRun`."""
     try:
         yield
     except (ArithmeticError, AttributeError, EOFError, LookupError, OSError, RuntimeError,

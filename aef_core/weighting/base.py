@@ -18,6 +18,7 @@ class Feedback:
     grad_l1: Tensor  # [K], >= 0: mean |g_k|, g_k the gradient of S_k in the perturbation
     gramian: Tensor | None = None  # [K, K]: <g_i, g_j>, which only rules of `gradients.py` need
     output_mse: Tensor | None = None  # [K], >= 0: output term of S_k, which is what metrics judge
+    feature_mse: Tensor | None = None  # [K], >= 0: feature term of S_k
 
 
 @dataclass

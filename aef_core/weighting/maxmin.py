@@ -30,8 +30,8 @@ class MaxMin(Weighting):
     rate 0 this is AEF on log strengths, with gain 0 Hedge.
 
     - B_k is what `balance` names, the output MSE or S_k; delta ascends S_k in both cases.
-    - p is the adversary's strategy. At rest, all u_k are equal whose p_k is above share / K, to
-      which a generator sinks that stays ahead (fixed share, Herbster & Warmuth 1998).
+    - p is the adversary's strategy. A generator that stays ahead sinks to p_k = share / K (fixed
+      share, Herbster & Warmuth 1998). At rest, u_k is equal for all the others.
     - 1 / N_k spares p from learning the scales of the gradients; the equilibrium is the same. A
       generator without gradient gets weight 0.
     - c_k is `single_model`, in units of B_k. Empty: the largest N_k so far, exact where S_k is

@@ -18,7 +18,7 @@ from tqdm.auto import tqdm
 
 from aef_core.atomic import replacement
 from aef_core.config import REPOSITORY, home
-from aef_core.faces.pictures import open_picture
+from aef_core.faces.pictures import read_picture, upright
 from companion.config import get_profile
 
 FIRST_EXTENSION = 6  # notebooks below are the tour, from here on the extensions
@@ -159,7 +159,7 @@ def _lasts(data: dict) -> bool:
 
 def _lighter(png: str) -> str:
     """A picture in base64, without transparency and at most a page wide."""
-    picture = open_picture(base64.b64decode(png), keep_alpha=True).convert("RGBA")
+    picture = upright(read_picture(base64.b64decode(png)), keep_alpha=True).convert("RGBA")
     paper = Image.new("RGBA", picture.size, "white")
     paper.alpha_composite(picture)
     flat = paper.convert("RGB")

@@ -12,7 +12,7 @@ import torch
 from PIL import Image
 
 from aef_core.faces import load_faces
-from aef_core.faces.pictures import open_picture
+from aef_core.faces.pictures import open_picture, read_picture, upright
 from aef_core.models.base import ATTRIBUTES
 
 from . import Case
@@ -52,9 +52,9 @@ def encoded(image: Image.Image, kind: str, **options: object) -> bytes:
 def as_photo(content: bytes, whole: bytes | None, scratch: Path) -> bool:
     """Read it; if it comes from a whole file, pixels must be those of the whole."""
     (scratch / "photo.jpg").write_bytes(content)
-    photo = open_picture(scratch / "photo.jpg", keep_alpha=True)
+    photo = upright(read_picture(scratch / "photo.jpg"), keep_alpha=True)
     if whole is not None:
-        return np.array_equal(photo, open_picture(whole, "whole", keep_alpha=True))
+        return np.array_equal(photo, upright(read_picture(whole, "whole"), keep_alpha=True))
     return photo.mode in ("RGB", "RGBA") and min(photo.size) >= 1
 
 

@@ -30,7 +30,7 @@ def reproduce(
 def faces() -> None:
     """Measure the embedded faces: how many, and in how many MTCNN finds a face."""
     from aef_core.faces import SPLITS, load_faces
-    from aef_core.faces.detection import detected
+    from companion.studies.detection import detected
 
     for split in SPLITS:
         images = load_faces(split=split).images

@@ -19,6 +19,7 @@ from aef_core.atomic import replacement
 from aef_core.config import home
 from aef_core.errors import BadInput
 from aef_core.faces import FaceBatch, load_faces, to_uint8
+from aef_core.faces.pictures import open_picture
 from aef_core.faces.sources import SIDE, FileTree
 from aef_core.models import ATTRIBUTES, DeepfakeModel
 from aef_core.models.zoo import load_zoo
@@ -140,7 +141,7 @@ def celeba_people(
     paths = {Path(p).name: p for p in files.images()}
     images = []
     for name in chosen:
-        image = files.image(paths[name])
+        image = open_picture(files.read(paths[name]), paths[name])
         top = (image.height - image.width) // 2
         square = image.crop((0, top, image.width, top + image.width)).resize((size, size), 3)
         images.append(torch.from_numpy(np.array(square)).permute(2, 0, 1))

@@ -21,6 +21,11 @@ def detect_boxes(images: Tensor) -> list[tuple[Tensor, Tensor]]:
     return found
 
 
+def detected(images: Tensor) -> Tensor:
+    """Whether MTCNN finds a face in each image [B, 3, H, W] in [-1, 1], shape [B], bool."""
+    return torch.tensor([len(boxes) > 0 for boxes, _ in find_faces(images)]).bool()
+
+
 def matches(before: Tensor, after: Tensor, threshold: float = IOU_THRESHOLD) -> int:
     """How many boxes of before [k, 4] are found again in after [m, 4], each used once, best first.
 

@@ -8,7 +8,7 @@ from scipy.stats import rankdata
 from torch import Tensor
 from torch.nn import functional as F
 
-from aef_core.metrics import protect
+from aef_core.metrics import nonempty_mean, protect
 from companion.studies.references import evaluate_each, single_model
 from companion.studies.resistance import gradient_table, pair_orders, pixel_gradients
 from companion.studies.study import Lab
@@ -25,7 +25,7 @@ class Scores(Protocol):
 
 
 def interrupted_share(lab: Lab) -> pd.DataFrame:
-    """One row a generator: the gradient lenses at the start, and what its specialist interrupts.
+    """A row per generator: gradient lenses at the start, and what its own perturbation interrupts.
 
     Columns of `gradient_table`, `l2_mask` (mean on unseen faces, empty masks left out) and
     `interrupted share` (of forgeries with an L2_mask above the threshold).
@@ -33,8 +33,8 @@ def interrupted_share(lab: Lab) -> pd.DataFrame:
     lens = gradient_table(pixel_gradients(lab.zoo, lab.train, lab.config), lab.config.batch)
     alone = single_model(lab.zoo, lab.train, lab.config)
     table = evaluate_each(alone, lab.evaluator)
-    reach = table[~table["excluded"]].groupby("model", sort=False)[["l2_mask", "interrupted"]]
-    return lens.join(reach.mean().rename(columns={"interrupted": SHARE}))
+    reach = nonempty_mean(table, "model", ["l2_mask", "interrupted"])
+    return lens.join(reach.rename(columns={"interrupted": SHARE}))
 
 
 def orders_with_share(table: pd.DataFrame) -> pd.DataFrame:

@@ -19,12 +19,12 @@ from tqdm.auto import tqdm
 
 from aef_core.atomic import replacement
 from aef_core.faces import FaceBatch, load_faces
-from aef_core.faces.detection import detected
 from aef_core.metrics import psnr
 from aef_core.models import DeepfakeModel
 from aef_core.models.base import attribute_index
 from aef_core.models.judge import predict_attributes
 from companion.config import ASSETS
+from companion.studies.detection import detected
 from companion.studies.unseen import VAE
 from companion.training.export import save_half, save_table
 

@@ -8,6 +8,8 @@ from PIL import Image
 from torch import Tensor
 
 from aef_core.atomic import replacement
+from aef_core.faces import to_uint8
+from aef_core.metrics import SUCCESS_THRESHOLD, l2_mask
 from aef_core.models import DeepfakeModel
 from aef_core.models.base import attribute_index
 from aef_core.models.judge import predict_attributes
@@ -49,7 +51,7 @@ def look(model: DeepfakeModel, photos: Photos, picture: Path, n: int = 120) -> d
 def fragility(model: DeepfakeModel, photos: Photos) -> tuple[float, float]:
     """Mean L2_mask, and share above 0.05, of a single-model perturbation on unseen faces."""
     values = disturbed(model, photos, single_model_perturbation(model, photos))
-    return values.mean().item(), (values > 0.05).float().mean().item()
+    return values.mean().item(), (values > SUCCESS_THRESHOLD).float().mean().item()
 
 
 def single_model_perturbation(
@@ -89,10 +91,9 @@ def disturbed(model: DeepfakeModel, photos: Photos, delta: Tensor, n: int = 40) 
     for edit in model.edits:
         c = model.conditions(photos.attributes[rows], edit).to(device)
         clean, moved = model(x, c), model((x + delta).clamp(-1, 1), c)
-        mask = ((clean - x).abs().sum(1, keepdim=True) > 0.5).float()
-        off = ((moved - clean).square() * mask).sum((1, 2, 3)) / (3 * mask.sum((1, 2, 3)))
-        found.append(off[mask.sum((1, 2, 3)) > 0])
-    return torch.cat(found)
+        found.append(l2_mask(clean, moved, x))
+    values = torch.cat(found)
+    return values[~values.isnan()]
 
 
 def _save_grid(model: DeepfakeModel, photos: Photos, path: Path) -> None:
@@ -101,8 +102,8 @@ def _save_grid(model: DeepfakeModel, photos: Photos, path: Path) -> None:
     x, attributes = photos.faces(rows).to(device), photos.attributes[rows]
     shown = [x, model(x, model.keep_condition(x, attributes))]
     shown += [model(x, model.conditions(attributes, edit).to(device)) for edit in model.edits]
-    grid = torch.cat([torch.cat(list(faces), 2) for faces in shown], 1).clamp(-1, 1)
-    pixels = ((grid + 1) * 127.5).byte().permute(1, 2, 0).cpu().numpy()
+    grid = torch.cat([torch.cat(list(faces), 2) for faces in shown], 1)
+    pixels = to_uint8(grid).permute(1, 2, 0).cpu().numpy()
     image = Image.fromarray(pixels)
     large = image.resize((image.width * 2, image.height * 2), Image.Resampling.BICUBIC)
     with replacement(path) as temporary:

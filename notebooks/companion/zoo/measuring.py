@@ -7,10 +7,11 @@ import torch
 from torch import Tensor
 
 from aef_core.errors import BadInput
-from aef_core.faces.detection import detected
+from aef_core.metrics import SUCCESS_THRESHOLD
 from aef_core.models import DeepfakeModel
 from aef_core.models.base import attribute_index
 from aef_core.models.judge import predict_attributes
+from companion.studies.detection import detected
 from companion.training.backdrop import head_mask
 from companion.zoo.looks import EPS, disturbed, single_model_perturbation
 from companion.zoo.looks_judge import LooksJudge
@@ -93,7 +94,7 @@ def measure(model: DeepfakeModel, photos: Photos, looks: LooksJudge, n: int = 24
             "background change": sum(background) / len(background),
             "same person": same_person(model, x, attributes),
             "L2_mask": interrupted.mean().item(),
-            "SR_mask": (interrupted > 0.05).float().mean().item(),
+            "SR_mask": (interrupted > SUCCESS_THRESHOLD).float().mean().item(),
             "random L2_mask": floor.mean().item(),
             "L2_mask over random": (interrupted.mean() / floor.mean()).item(),
             **{f"success {edit}": value for edit, value in hits.items()},
