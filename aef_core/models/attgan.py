@@ -68,9 +68,7 @@ class AttGAN(DeepfakeModel):
         self.dec_layers.append(_layer(nn.ConvTranspose2d(ins[-1], 3, 4, 2, 1), nn.Tanh()))
 
     def encode(self, x: Tensor, c: Tensor) -> tuple[Tensor, ...]:
-        maps = []
-        for layer in self.enc_layers:
-            maps.append(x := layer(x))
+        maps = [x := layer(x) for layer in self.enc_layers]
         return tuple(maps[: -self.shortcuts - 2 : -1])
 
     def decode(self, codes: tuple[Tensor, ...], x: Tensor, c: Tensor) -> Tensor:
