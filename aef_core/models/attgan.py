@@ -8,7 +8,7 @@ from collections import OrderedDict
 import torch
 from torch import Tensor, nn
 
-from aef_core.models.base import ATTRIBUTES, DeepfakeModel, columns
+from aef_core.models.base import ATTRIBUTES, DeepfakeModel
 
 CONDITION_SCALE = 0.5  # attributes enter as -0.5 and +0.5 in training (`thres_int`)
 EDIT_INTENSITY = 2.0  # the edited one is pushed to -1 or +1 (`test_int / thres_int`)
@@ -80,10 +80,8 @@ class AttGAN(DeepfakeModel):
                 out = torch.cat([out, shortcuts[i]], dim=1)
         return out
 
-    def conditions(self, attributes: Tensor, edit: str | None) -> Tensor:
-        """See `DeepfakeModel.conditions`; without an edit, the face as it is."""
-        if edit is None:
-            return self._scaled(columns(attributes, self.attributes))
+    def conditions(self, attributes: Tensor, edit: str) -> Tensor:
+        """See `DeepfakeModel.conditions`; the edited attribute at -1 or +1."""
         c = self._scaled(super().conditions(attributes, edit))
         c[:, self.attributes.index(edit)] *= EDIT_INTENSITY
         return c
