@@ -75,6 +75,7 @@ RECIPES = {
         "AttGAN",
         {"attributes": ATTGAN_EDITS, "width": 40, "layers": 4, "shortcuts": 2, "image_size": SIZE},
         {0: Weights(adversarial=1.0, attribute=1.0, cycle=10.0, reconstruction=2.0)},
+        ATTGAN_TEACHERS,
         copies=0,
     ),
     "HiSD": Recipe(
@@ -91,6 +92,7 @@ RECIPES = {
             "image_size": SIZE,
         },
         {0: Weights(adversarial=1.0, attribute=0.5, cycle=10.0, reconstruction=0.5)},
+        HISD_TEACHERS,
         copies=0,
     ),
 }
