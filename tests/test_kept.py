@@ -16,6 +16,7 @@ from aef_core.metrics import Evaluator, evaluate
 from aef_core.models import judge as judge_module
 from aef_core.perturbation.store import load_run
 from companion import kept
+from companion.config import get_profile
 from companion.kept import published
 from companion.kept.store import HISTORIES, PATTERNS, RECORDS, Kept, decode, encode
 from companion.plots.kept import convergence
@@ -133,9 +134,7 @@ def test_a_make_that_was_stopped_ends_like_one_that_was_not(
     assert [r.config for r in again.values()] == [r.config for r in straight.values()]
 
 
-def test_the_judged_table_is_that_of_the_kept_deltas(
-    made, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_the_judged_table_is_that_of_the_kept_deltas(made, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(judge_module, "load_classifier", BrightnessJudge)  # sees edits of noise
     runs, _, _ = made
     judge = Evaluator(small_zoo(), make_faces(4, seed=1))
@@ -193,6 +192,12 @@ def test_the_schedule_is_told(made) -> None:
     assert words.startswith("11 kept runs, schedules reduced to 3 of 480 steps, 6 optimising faces")
     table = kept.listing(runs)
     assert table.loc["AEF", ["seeds", "steps", "feature steps"]].tolist() == [2, STEPS, 3]
+    zoo, faces = small_zoo(), make_faces()
+    lab = study.Lab(get_profile("smoke"), zoo, faces, faces[:4], Evaluator(zoo, faces[:4]), None)
+    strip = kept.strip(runs, lab, minutes=7)
+    assert strip.index.tolist() == ["AEF"]
+    told = ["smoke", "32 pixels", 6, 4, "3 of 480", 0.1, "0, 1", 7]
+    assert strip.iloc[0].tolist() == told
 
 
 def line(slope: float) -> pd.DataFrame:

@@ -67,3 +67,18 @@ def test_two_questions_have_folded_answers(path: Path) -> None:
     (asked,) = [text for text in sources(path) if text.startswith("## Predict, then check")]
     folds = re.findall(r"<details><summary>Answer</summary>\n\n(.+?)\n\n</details>", asked, re.S)
     assert len(folds) == len(re.findall(r"^\*\*\d\. .*\*\*$", asked, re.M)) == 2
+
+
+@pytest.mark.parametrize("path", NOTEBOOKS[:4], ids=lambda path: path.name[:2])
+def test_the_first_cell_tells_the_setting_and_the_readmes_minutes(path: Path) -> None:
+    code = [text for text in sources(path) if text.startswith(("import ", "from "))]
+    (told,) = re.findall(r"^kept\.strip\(.+, lab, minutes=(\d+)\)$", code[0], re.M)
+    assert code[0].endswith(f"minutes={told})")
+    assert re.search(rf"^\[{path.name[:2]}\].* \| {told}$", README, re.M)
+
+
+def test_the_method_is_written_out_and_held_against_the_library() -> None:
+    text = "\n".join(sources(NOTEBOOKS[1]))
+    (loop,) = [cell for cell in sources(NOTEBOOKS[1]) if "torch.softmax(-E / tau" in cell]
+    assert len(loop.splitlines()) <= 20
+    assert "assert_close(delta, same.delta" in text
