@@ -51,7 +51,7 @@ def test_a_method_per_image_has_a_perturbation_for_each(made) -> None:
 def test_max_min_balances_against_what_the_references_reached(made) -> None:
     runs, _ = made
     levels = runs["max-min (ours)", 1].config["settings"]["single_model"]
-    alone = [runs[f"specialists: {name}", 0].history["output_mse"].iloc[-1] for name in small_zoo()]
+    alone = [runs[f"single-model: {name}", 0].history["output_mse"].iloc[-1] for name in small_zoo()]
     assert list(levels) == pytest.approx(alone, rel=1e-4)
 
 

@@ -3,7 +3,6 @@
 from typing import Any
 
 import pandas as pd
-from IPython.display import HTML
 
 
 def significant(table: pd.DataFrame | pd.Series, digits: int = 4) -> pd.DataFrame:
@@ -12,10 +11,18 @@ def significant(table: pd.DataFrame | pd.Series, digits: int = 4) -> pd.DataFram
     return frame.map(lambda value: _text(value, digits))
 
 
-def folded(title: str, *tables: pd.DataFrame | pd.Series) -> HTML:
-    """Tables behind a click on their title, in Jupyter and on the site."""
-    body = "\n".join(significant(table).to_html() for table in tables)
-    return HTML(f"<details><summary>{title}</summary>\n{body}\n</details>")
+class Folded:
+    """Tables behind a click on their title, in Jupyter and on the site; plain text elsewhere."""
+
+    def __init__(self, title: str, *tables: pd.DataFrame | pd.Series) -> None:
+        self.title, self.tables = title, [significant(table) for table in tables]
+
+    def __repr__(self) -> str:
+        return "\n\n".join([self.title, *(table.to_string() for table in self.tables)])
+
+    def _repr_html_(self) -> str:
+        body = "\n".join(table.to_html() for table in self.tables)
+        return f"<details><summary>{self.title}</summary>\n{body}\n</details>"
 
 
 def _text(value: Any, digits: int) -> Any:
