@@ -176,7 +176,7 @@ def test_being_as_visible_as_the_rivals_is_no_merit(tmp_path, ssim, word) -> Non
         for m in ("AEF", *evidence.RIVALS)
         for k, x in (("SSIM", ssim), ("PSNR", 33.0))
     ]
-    write(tmp_path, "06_strength_and_balance", rows)
+    write(tmp_path, "06_methods", rows)
     assert v.invisible(Evidence("quick", tmp_path)).word == word
 
 
@@ -310,7 +310,7 @@ def test_an_identity_loss_is_judged_after_as_many_images(tmp_path, without, word
     ]
     if without:
         rows.append({"model": "A", "arm": "without identity", "images": 100, "L2_mask": without})
-    write(tmp_path, "09_curves", rows)
+    write(tmp_path, "09_fragility", rows)
     e = Evidence("quick", tmp_path)
     if without:
         assert s.identity_protects(e) == (word, f"A 0.100 with, {without:.3f} without")

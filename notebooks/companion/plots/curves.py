@@ -38,17 +38,15 @@ def forest(rows: pd.DataFrame) -> Figure:
     ax.axvline(SUCCESS_THRESHOLD, color="0.3", lw=1, ls=(0, (4, 3)), zorder=0)
     ax.annotate("interrupted", (SUCCESS_THRESHOLD, 1), (3, 2), fontsize=8, color="0.3",
                 xycoords=("data", "axes fraction"), textcoords="offset points")  # fmt: skip
-    for y, title in ((places[0], "as shipped"), (places[split] if along.ngroups else None,
-                                                 "along training")):  # fmt: skip
-        if y is not None:
-            ax.annotate(title, (0, y - 0.62), (-4, 0), xycoords=("axes fraction", "data"), ha="right",
-                        va="center", textcoords="offset points", fontsize=9,
-                        fontweight="bold")  # fmt: skip
+    for y, title in zip((places[0], *places[split : split + 1]), (SHIPPED, ALONG), strict=False):
+        ax.annotate(title, (0, y - 0.62), (-4, 0), xycoords=("axes fraction", "data"), ha="right",
+                    va="center", textcoords="offset points", fontsize=9,
+                    fontweight="bold")  # fmt: skip
     ax.set_yticks(places, names)
     ax.set(xscale="log", ylim=(places[-1] + 0.6, -0.95),
            xlabel="L2_mask of a perturbation made for this generator alone")  # fmt: skip
     ax.plot([], [], "D", ms=5, color="0.7", label="random signs")
-    ax.legend(loc="lower right", bbox_to_anchor=(1, 1.0), fontsize=8, borderpad=0)
+    ax.legend(loc="lower left", bbox_to_anchor=(0, 1.0), fontsize=8, borderpad=0)
     ax.grid(axis="y", color="0.94", lw=0.8)
     ax.tick_params(axis="y", length=0)
     sns.despine(ax=ax, left=True)
@@ -61,5 +59,5 @@ def _checkpoints(ax: Axes, y: float, part: pd.DataFrame, colour: str) -> None:
     ax.plot(part["L2_mask"], [y] * len(part), "-", lw=1, color=colour, alpha=0.3, zorder=1)
     ax.scatter(part["L2_mask"], [y] * len(part), s=26, color=shades, zorder=3)
     last = part.iloc[-1]
-    ax.annotate(f"{last['images']:,.0f} images", (part["L2_mask"].max(), y), (7, 0), va="center",
-                textcoords="offset points", fontsize=8, color="0.4")  # fmt: skip
+    ax.annotate(f"{last['images']:,.0f} images", (1.02, y), xycoords=("axes fraction", "data"),
+                va="center", fontsize=8, color="0.4")  # fmt: skip

@@ -10,7 +10,7 @@ from matplotlib.figure import Figure
 from matplotlib.patches import Patch, Rectangle
 from matplotlib.ticker import PercentFormatter
 
-from companion.plots.style import is_aef, method_colour, method_label, method_rows
+from companion.plots.style import is_aef, method_colour, method_rows
 from companion.studies.differences import ABOVE_NOTHING, RANDOM, REFERENCE
 from companion.studies.judgement import OVER, SHARE
 
@@ -89,8 +89,10 @@ def intervals(numbers: pd.DataFrame) -> Figure:
     axes[0].xaxis.set_major_formatter(PercentFormatter(1))
     method_rows(axes[0], list(rows.values()), order)
     axes[0].set_ylim(max(rows.values()) + 0.6, -0.6)
-    lines = [plt.Line2D([], [], color="0.75", lw=1.2, ls=style, label=label)
-             for label, style in (("random signs", "-"), ("single-model", (0, (4, 3))))]  # fmt: skip
+    lines = [
+        plt.Line2D([], [], color="0.75", lw=1.2, ls=style, label=label)
+        for label, style in (("random signs", "-"), (REFERENCE, (0, (4, 3))))
+    ]
     fig.legend(handles=lines, loc="outside upper right", ncols=2, fontsize=8)
     return fig
 

@@ -67,7 +67,8 @@ def finding(rows: pd.DataFrame) -> str:
 def arms_compared(curves: pd.DataFrame) -> pd.DataFrame:
     """Generators that were trained in both arms: L2_mask with and without, and their ratio.
 
-    Rows of no arm are passed over. Of either arm the checkpoint nearest to the last number of images that both have seen.
+    Rows of no arm are passed over. Of either arm the checkpoint nearest to the last number of
+    images that both have seen.
     """
     rows = {}
     trained = curves[curves["arm"].isin([WITH, WITHOUT])]

@@ -174,8 +174,8 @@ def interrupting(
     """
     table = survival(evaluator, deltas, {"8-bit": publish}, edits)
     most = table.groupby("method", sort=False)["l2_mask"].max()
-    worth = most.index[most > SUCCESS_THRESHOLD]
-    return {m: d for m, d in deltas.items() if m in worth or not len(worth) and m == most.idxmax()}
+    worth = list(most.index[most > SUCCESS_THRESHOLD]) or [most.idxmax()]
+    return {label: delta for label, delta in deltas.items() if label in worth}
 
 
 @dataclass(frozen=True)
