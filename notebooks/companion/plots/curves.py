@@ -31,7 +31,7 @@ def forest(rows: pd.DataFrame) -> Figure:
     fig, ax = plt.subplots(figsize=(7.2, 0.36 * len(names) + 1.9))
     for y, row in zip(places, shipped.itertuples(), strict=False):
         arms = [[max(0.0, row.L2_mask - row.low)], [max(0.0, row.high - row.L2_mask)]]
-        ax.errorbar(row.L2_mask, y, xerr=arms, fmt="o", ms=8, lw=2, color=colours[row.model])
+        ax.errorbar(row.L2_mask, y, xerr=arms, fmt="o", ms=7, lw=2, color=colours[row.model])
         ax.plot(floor[row.model], y, "D", ms=5, color="0.7")
     for y, ((model, _), part) in zip(places[split:], along, strict=True):
         _checkpoints(ax, y, part, colours[model])
@@ -57,7 +57,7 @@ def _checkpoints(ax: Axes, y: float, part: pd.DataFrame, colour: str) -> None:
     """One training on one line: paler dots are earlier, the last has its number of images."""
     shades = [to_rgba(colour, 0.25 + 0.75 * (i + 1) / len(part)) for i in range(len(part))]
     ax.plot(part["L2_mask"], [y] * len(part), "-", lw=1, color=colour, alpha=0.3, zorder=1)
-    ax.scatter(part["L2_mask"], [y] * len(part), s=26, color=shades, zorder=3)
+    ax.scatter(part["L2_mask"], [y] * len(part), s=26, lw=0, color=shades, zorder=3)
     last = part.iloc[-1]
     ax.annotate(f"{last['images']:,.0f} images", (1.02, y), xycoords=("axes fraction", "data"),
                 va="center", fontsize=8, color="0.4")  # fmt: skip
