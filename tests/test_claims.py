@@ -93,7 +93,7 @@ def test_numbers_of_another_profile_do_not_count(tmp_path) -> None:
     [((0.9, 0.2, 0.3, 0.4), w.HOLDS), ((0.9, 0.6, 0.8, 0.8), w.PART), ((0.9,) * 4, w.NOT)],
 )
 def test_imbalance_is_measured_against_references(tmp_path, uniform, word) -> None:
-    write(tmp_path, "01_imbalance", levels(specialists=(1,) * 4, random=(0,) * 4, uniform=uniform))
+    write(tmp_path, "01_imbalance", levels(single_model=(1,) * 4, random=(0,) * 4, uniform=uniform))
     found = v.imbalance(Evidence("quick", tmp_path))
     assert found.word == word
     assert "A reaches 90% of its reference" in found.numbers
@@ -147,7 +147,7 @@ def test_a_worst_generator_at_the_floor_is_never_better(tmp_path) -> None:
 
 def test_shares_of_a_reference_are_taken_above_random(tmp_path) -> None:
     """0.2 of 1 under random: a generator at 0.3 is pushed to an eighth, not to a third."""
-    table = levels(specialists=(1,) * 4, random=(0.2,) * 4, uniform=(0.9, 0.9, 0.9, 0.3))
+    table = levels(single_model=(1,) * 4, random=(0.2,) * 4, uniform=(0.9, 0.9, 0.9, 0.3))
     write(tmp_path, "01_imbalance", table)
     found = v.imbalance(Evidence("quick", tmp_path))
     assert "A reaches 87% of its reference, D 12%" in found.numbers
@@ -176,7 +176,7 @@ def test_being_as_visible_as_the_rivals_is_no_merit(tmp_path, ssim, word) -> Non
         for m in ("AEF", *evidence.RIVALS)
         for k, x in (("SSIM", ssim), ("PSNR", 33.0))
     ]
-    write(tmp_path, "06_strength_and_balance", rows)
+    write(tmp_path, "06_methods", rows)
     assert v.invisible(Evidence("quick", tmp_path)).word == word
 
 
@@ -223,7 +223,7 @@ def test_other_faces_are_judged_paired_and_not_by_a_bare_comparison(tmp_path, mo
         rows += [
             {"method": "AEF", "measure": "L2_mask over random", "model": "min", "low": 0.1},
             {"method": "AEF", "measure": "L2_mask", "model": "min", "value": 0.3},
-            {"method": "specialists", "measure": SMALLEST, "model": "min", "value": 0.01},
+            {"method": "single-model", "measure": SMALLEST, "model": "min", "value": 0.01},
         ]
         for data in ("celeba", "lfw"):
             save_results(pd.DataFrame(rows), tmp_path / f"{data}.csv")
@@ -310,7 +310,7 @@ def test_an_identity_loss_is_judged_after_as_many_images(tmp_path, without, word
     ]
     if without:
         rows.append({"model": "A", "arm": "without identity", "images": 100, "L2_mask": without})
-    write(tmp_path, "09_curves", rows)
+    write(tmp_path, "09_fragility", rows)
     e = Evidence("quick", tmp_path)
     if without:
         assert s.identity_protects(e) == (word, f"A 0.100 with, {without:.3f} without")

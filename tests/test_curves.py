@@ -10,7 +10,15 @@ from matplotlib import pyplot as plt
 from aef_core.errors import BadInput
 from companion import plots
 from companion.plots.style import MODEL_COLOURS
-from companion.studies.curves import WITH, WITHOUT, arms_compared, load_curves
+from companion.studies.curves import (
+    SHIPPED,
+    WITH,
+    WITHOUT,
+    arms_compared,
+    finding,
+    forest,
+    load_curves,
+)
 from companion.zoo.curves import main, read_log
 from companion.zoo.recipes import RECIPES
 
@@ -46,12 +54,32 @@ def test_arms_are_compared_after_as_many_images() -> None:
     assert arms_compared(curves(("HiSD", WITH, 100, 0.1))).empty
 
 
-def test_the_figure_has_a_line_a_generator_and_arm() -> None:
-    stored = load_curves()
-    (ax,) = plots.curves.fragility(stored).axes
-    lines = stored.groupby(["model", "arm"]).ngroups
-    assert len(ax.get_legend().get_texts()) == lines
-    assert len(ax.lines) == lines + 1  # the threshold
+def judged() -> pd.DataFrame:
+    levels = {"single-model": {"StarGAN": 0.2, "HiSD": 0.02}, "random": {"StarGAN": 0.01,
+              "HiSD": 0.001}}  # fmt: skip
+    return pd.DataFrame(
+        [{"method": m, "seed": 0, "image": i, "model": k, "l2_mask": v * (1 + i / 10),
+          "excluded": False} for m, of in levels.items() for k, v in of.items() for i in (0, 1, 2)]
+    )  # fmt: skip
+
+
+def test_the_forest_has_a_row_a_generator_and_a_row_a_training() -> None:
+    stored = curves(("StarGAN", WITH, 100, 0.02), ("StarGAN", WITHOUT, 100, 0.2))
+    rows = forest(judged(), stored)
+    shipped = rows[rows["kind"] == SHIPPED]
+    assert list(shipped["model"]) == ["StarGAN", "HiSD"], "the most fragile first"
+    assert (shipped["low"] < shipped["L2_mask"]).all()
+    assert (shipped["L2_mask"] < shipped["high"]).all()
+    assert finding(rows) == (
+        "StarGAN is 10 times as fragile as HiSD; the identity term multiplies StarGAN's by 0.1"
+    )
+    (ax,) = plots.curves.forest(rows).axes
+    named = [text.get_text() for text in ax.get_yticklabels()]
+    assert named == ["StarGAN", "HiSD", f"StarGAN, {WITH}", f"StarGAN, {WITHOUT}"]
+    assert ax.get_xscale() == "log"
+    alone = forest(judged(), stored.iloc[:0])
+    assert finding(alone) == "StarGAN is 10 times as fragile as HiSD"
+    assert len(plots.curves.forest(alone).axes[0].get_yticklabels()) == 2
     plt.close("all")
 
 

@@ -58,18 +58,36 @@ def test_a_variant_of_a_method_wears_its_colour() -> None:
     assert len(set(every)) == len(every)
 
 
-def test_aef_is_the_strong_line_of_the_convergence() -> None:
-    curves = pd.DataFrame(
-        [{"label": m, "seed": 0, "step": s, "worst": 0.1, "mean": 0.2}
-         for m in ("uniform", "AEF", "TSDF") for s in range(3)]
-    )  # fmt: skip
-    settled = pd.DataFrame({"settled": [True, True, False]}, index=["uniform", "AEF", "TSDF"])
-    left, right = plots.kept.convergence(curves, settled).axes
-    lines = {line.get_label(): line for line in left.lines}
-    assert lines["AEF"].get_color() == style.METHOD_COLOURS["aef"]
-    assert lines["AEF"].get_linewidth() > lines["TSDF"].get_linewidth()
-    said = [text.get_text() for text in right.get_legend().get_texts()]
-    assert said == ["averaging", "AEF", "TSDF", "dashed: still moving"]
+def main_table_numbers() -> pd.DataFrame:
+    """PGD does nothing to HiSD; a pattern per photo is best of all."""
+    told = {"PGD": (1.6, -0.1), "AEF": (0.8, 0.4), "PGD per image": (1.0, 0.9)}
+    rows = []
+    for method, shares in told.items():
+        for measure in ("share", "L2_mask over random"):
+            cells = zip(("StarGAN", "HiSD", "min"), (*shares, min(shares)), strict=True)
+            rows += [(method, measure, k, v, v - 0.05, v + 0.05) for k, v in cells]
+        rows += [(method, "L2_mask", "mean", 0.1, 0.09, 0.11), (method, "SSIM", "", 0.9, 0.8, 1.0)]
+    rows += [("single-model", "L2_mask", k, 0.2, 0.1, 0.3) for k in ("StarGAN", "HiSD", "mean")]
+    return pd.DataFrame(rows, columns=["method", "measure", "model", "value", "low", "high"])
+
+
+def test_the_map_of_shares_hatches_what_is_not_above_random() -> None:
+    (ax,) = plots.methods.share_map(main_table_numbers()).axes
+    assert [t.get_text() for t in ax.get_yticklabels()] == ["AEF", "PGD", "PGD per image"]
+    assert ax.get_yticklabels()[0].get_color() == style.METHOD_COLOURS["aef"]
+    assert [bool(p.get_hatch()) for p in ax.patches] == [*[False] * 4, True, True, *[False] * 3]
+    said = [t.get_text() for t in ax.texts if "L2_mask" not in t.get_text()]
+    assert said == ["80%", "40%", "40%", "160%", "100%", "90%", "90%"]
+    assert ax.patches[3].get_facecolor() == ax.patches[6].get_facecolor(), "full is full"
+
+
+def test_dots_of_methods_have_intervals_and_the_levels_of_the_references() -> None:
+    first, mean, _ = plots.methods.intervals(main_table_numbers()).axes
+    arms = first.collections[0].get_segments()[0]
+    assert arms[:, 0].tolist() == pytest.approx([0.35, 0.45])
+    assert arms[0, 1] == 0, "AEF has the best worst share"
+    assert [line.get_xdata()[0] for line in first.lines][:1] == [1.0]
+    assert [line.get_xdata()[0] for line in mean.lines][:1] == [0.2]
 
 
 def test_logarithmic_panels_have_dots_and_no_bars() -> None:

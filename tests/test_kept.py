@@ -7,7 +7,6 @@ import numpy as np
 import pandas as pd
 import pytest
 import torch
-from matplotlib import pyplot as plt
 
 from aef_core.errors import AEFError
 from aef_core.faces import load_faces
@@ -19,7 +18,6 @@ from companion import kept
 from companion.config import get_profile
 from companion.kept import published
 from companion.kept.store import HISTORIES, PATTERNS, RECORDS, Kept, decode, encode
-from companion.plots.kept import convergence
 from companion.studies import main_table, study, temperature
 from companion.studies.differences import REFERENCE
 
@@ -212,9 +210,6 @@ def test_a_run_has_settled_when_a_fifth_of_it_changes_nothing(made) -> None:
     assert found["settled"].to_dict() == {"flat": True, "rising": False}
     rise = 1e-4 * 96 / (0.1 + 1e-4 * (480 - 1.5 * 96))
     assert found.loc["rising", "worst"] == pytest.approx(rise, rel=0.1)
-    figure = convergence(both, found)
-    assert {line.get_linestyle() for line in figure.axes[0].lines} == {"-", "--"}
-    plt.close("all")
     runs, _, _ = made
     lines = kept.curves(runs)
     assert set(lines["label"]) == set(LABELS) - {"random"}

@@ -11,7 +11,7 @@ from aef_core.models import judge as classifier
 from aef_core.perturbation import PerturbationConfig
 from companion import kept
 from companion.config import get_profile
-from companion.plots.methods import strength_and_balance
+from companion.plots import methods as figures
 from companion.studies import main_table as mt
 from companion.studies import protocol
 from companion.studies.differences import REFERENCE
@@ -51,7 +51,8 @@ def test_a_method_per_image_has_a_perturbation_for_each(made) -> None:
 def test_max_min_balances_against_what_the_references_reached(made) -> None:
     runs, _ = made
     levels = runs["max-min (ours)", 1].config["settings"]["single_model"]
-    alone = [runs[f"specialists: {name}", 0].history["output_mse"].iloc[-1] for name in small_zoo()]
+    references = [runs[f"{REFERENCE}: {name}", 0] for name in small_zoo()]
+    alone = [run.history["output_mse"].iloc[-1] for run in references]
     assert list(levels) == pytest.approx(alone, rel=1e-4)
 
 
@@ -105,7 +106,11 @@ def test_the_summary_holds_the_plain_numbers(made, tmp_path) -> None:
     assert against.loc["max-min (ours)", "min"].split("] ")[1] in (
         "better", "worse", "no detectable effect", "not above random",
     )  # fmt: skip
-    assert len(strength_and_balance(numbers).axes) == 2
+    order = figures.ranking(numbers)
+    assert set(order) == {*METHODS, PER_IMAGE} - {"random"}
+    assert order[-1] == PER_IMAGE
+    for fig in (figures.share_map(numbers), figures.intervals(numbers)):
+        assert [text.get_text() for text in fig.axes[0].get_yticklabels()] == order
     plt.close("all")
     mt.save_results(numbers, tmp_path / "methods-x.csv", judged_on="x test", steps=2)
     about, again = mt.load_results(tmp_path / "methods-x.csv")

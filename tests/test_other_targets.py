@@ -72,10 +72,10 @@ def test_the_comparison_runs_every_rule_and_pairs_on_faces() -> None:
     runs, table = other_targets.compare_rules(
         tiny(), faces64(), faces64(4, seed=1), CONFIG, (0, 1), ("uniform", "aef", "max-min")
     )
-    assert ("specialists: ViT", 0) in runs
+    assert ("single-model: ViT", 0) in runs
     assert ("max-min", 1) in runs
     levels = runs["max-min", 0].config["settings"]["single_model"]
-    alone = [runs[f"specialists: {n}", 0].history["strength"].iloc[-1] for n in tiny()]
+    alone = [runs[f"single-model: {n}", 0].history["strength"].iloc[-1] for n in tiny()]
     assert list(levels) == pytest.approx(alone)
     assert runs["aef", 0].config["objective"] == "doubt"
     success = other_targets.success(table)

@@ -7,7 +7,7 @@ import torch
 from torch import Tensor
 
 from aef_core.methods import make_method
-from aef_core.metrics import Evaluator, per_model, psnr
+from aef_core.metrics import SUCCESS_THRESHOLD, Evaluator, per_model, psnr
 from aef_core.models import DeepfakeModel
 from aef_core.models.base import fingerprint
 from aef_core.perturbation import PerturbationConfig
@@ -83,6 +83,17 @@ def test_survival_agrees_with_the_evaluator_and_a_zero_delta_survives_as_zero(
     # the evaluator's reference is the forgery of the float photo, survival's of the 8-bit one
     expected = per_model(evaluator(delta))["l2_mask"]
     assert rows.set_index("model")["l2_mask"].to_numpy() == pytest.approx(expected, rel=0.2)
+
+
+def test_only_what_interrupts_somebody_is_stressed(zoo: dict[str, DeepfakeModel]) -> None:
+    few = Evaluator(zoo, make_faces(3, seed=1))
+    pattern = make_faces(1, seed=2).images
+    deltas = {"strong": pattern, "nothing": 0 * pattern, "less": 0.9 * pattern}
+    levels = R.survival(few, deltas, {"8-bit": R.publish}).groupby("method")["l2_mask"].max()
+    assert levels["less"] > SUCCESS_THRESHOLD > levels["nothing"]
+    assert list(R.interrupting(few, deltas)) == ["strong", "less"]
+    faint = {"none": 0 * pattern, "faint": 0.001 * pattern}
+    assert list(R.interrupting(few, faint)) == ["faint"], "the strongest, where none interrupts"
 
 
 def test_expectation_is_differentiable_seeded_and_named() -> None:

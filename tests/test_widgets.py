@@ -136,7 +136,7 @@ def results(edits: tuple[str, ...] = ("Male", "Young")) -> pd.DataFrame:
             ("random", 0.001),
             ("uniform", 0.02),
             ("aef", 0.06),
-            ("specialists", 0.08),
+            ("single-model", 0.08),
         )
         for seed in (0, 1)
         for i in range(6)

@@ -140,7 +140,7 @@ def maxmin_best(e: Evidence) -> Verdict:
 def identity_protects(e: Evidence) -> Verdict:
     """A generator trained with a loss on unedited faces has at most half the L2_mask, after as many
     images, of itself trained without (in part: less, by a twentieth or more)."""
-    rows = arms_compared(e.table("09_curves"))
+    rows = arms_compared(e.table("09_fragility"))
     if rows.empty:
         raise NotMeasured("no generator was trained in both arms")
     ratio = rows["ratio"]

@@ -140,7 +140,7 @@ def uniform_success(e: Evidence) -> Verdict:
 
 
 def _measure(e: Evidence, measure: str) -> pd.DataFrame:
-    table = e.table("06_strength_and_balance")
+    table = e.table("06_methods")
     rows = table[table["measure"] == measure]
     return rows.pivot(index="method", columns="model", values="value")
 
@@ -210,7 +210,7 @@ def free_weights(e: Evidence) -> Verdict:
 def invisible(e: Evidence) -> Verdict:
     """AEF's SSIM is at least 0.90, the paper's (in part: 0.85). That it is like its rivals' is no
     criterion: all fill the same bound."""
-    rows = e.table("06_strength_and_balance")
+    rows = e.table("06_methods")
     value = rows[rows["measure"].isin(["SSIM", "PSNR"])]
     value = value.pivot(index="method", columns="measure", values="value")
     ssim = value["SSIM"]

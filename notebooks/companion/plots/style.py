@@ -24,7 +24,7 @@ from companion.provenance import weights
 
 # AEF is the one strong colour; the others are muted, and no generator has any of them
 METHOD_COLOURS = {
-    "aef": "#a5008c", "random": "#bdbdbd", "specialists": "#1a1a1a", "averaging": "#8a8a8a",
+    "aef": "#a5008c", "random": "#bdbdbd", "single-model": "#1a1a1a", "averaging": "#8a8a8a",
     "uniform": "#8a8a8a", "grad-norm": "#555a66", "tsdf": "#332288", "max-min": "#44aa99",
     "found": "#999933", "cmua": "#b8a9d9", "dwt": "#7d9db5", "pgd": "#cc6677",
     "mi-fgsm": "#6b4226",

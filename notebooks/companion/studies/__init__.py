@@ -14,7 +14,7 @@ How a notebook gets its tables, beside the lab and the comparison all share (`st
   `protocol.contrast`; the same table on other faces from `python -m companion kept --judge`
 - 07 robustness: `robustness.survival`, `attackers.subtraction_attack`
 - 08 resistance: `resistance.gradient_table`, `.pair_orders`; `visibility.under_budgets`
-- 09 fragility: `curves.load_curves`, `.arms_compared`, of stored measurements
+- 09 fragility: kept runs and stored checkpoints, put together by `curves.forest`
 - 10 transfer: `transfer.leave_one_out`, and `unseen.load_unseen` for another family
 - 11 other targets: `other_targets.compare_rules`, on the classifiers of `ensemble`
 

@@ -18,7 +18,7 @@ from aef_core.metrics import balance, nonempty_mean
 from aef_core.metrics.statistics import bootstrap_means, interval
 
 RANDOM = "random"  # label and method of the floor
-REFERENCE = "specialists"  # how stored tables label the single-model references
+REFERENCE = "single-model"  # how tables label what a perturbation for one generator alone reaches
 SMALLEST_EFFECT = 0.05
 """Share of the single-model reference (above the floor) that a difference must reach to be named.
 

@@ -165,6 +165,19 @@ def _means(table: pd.DataFrame) -> pd.DataFrame:
     return rows.reset_index()
 
 
+def interrupting(
+    evaluator: Evaluator, deltas: Mapping[str, Tensor], edits: int | None = None
+) -> dict[str, Tensor]:
+    """Those whose published photo interrupts at least one generator; if none does, the strongest.
+
+    To interrupt is a mean L2_mask above `SUCCESS_THRESHOLD`. Parameters as of `survival`.
+    """
+    table = survival(evaluator, deltas, {"8-bit": publish}, edits)
+    most = table.groupby("method", sort=False)["l2_mask"].max()
+    worth = list(most.index[most > SUCCESS_THRESHOLD]) or [most.idxmax()]
+    return {label: delta for label, delta in deltas.items() if label in worth}
+
+
 @dataclass(frozen=True)
 class Expectation:
     """Expectation over transformations (Athalye et al., ICML 2018), one random channel a step.
