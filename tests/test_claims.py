@@ -25,10 +25,11 @@ from .conftest import make_faces, tiny_zoo
 MODELS = ("A", "B", "C", "D")
 
 
-def write(folder, name: str, data, profile: str = "quick") -> None:
+def write(folder, name: str, data, profile: str = "quick", **sidecar) -> None:
     if isinstance(data, pd.DataFrame):
         data = data.to_dict("records")
-    (folder / f"{name}.json").write_text(json.dumps({"config": {"profile": profile}, "data": data}))
+    sidecar = {"config": {"profile": profile}, "weights": {}, "data": data} | sidecar
+    (folder / f"{name}.json").write_text(json.dumps(sidecar))
 
 
 def levels(**methods: tuple[float, ...]) -> pd.DataFrame:
@@ -68,6 +69,18 @@ def test_every_claim_is_complete() -> None:
         if f.__module__ == module.__name__ and not name.startswith("_") and name != "grade"
     ]
     assert set(judges) == set(public), "a judge without a claim"
+
+
+def test_figures_of_another_zoo_are_no_evidence(tmp_path) -> None:
+    ours = evidence.shipped()
+    e = Evidence("quick", tmp_path)
+    write(tmp_path, "01_now", [1], weights={"embedded": {"HiSD": ours["HiSD"]}})
+    assert e.data("01_now") == [1]
+    write(tmp_path, "01_then", [1], weights={"embedded": ours | {"HiSD": "00000000"}})
+    (tmp_path / "01_old.json").write_text(json.dumps({"config": {"profile": "quick"}, "data": [1]}))
+    for name in ("01_then", "01_old"):
+        with pytest.raises(NotMeasured, match="earlier zoo: run notebook 01"):
+            e.data(name)
 
 
 def test_without_measurements_nothing_is_claimed(tmp_path, monkeypatch) -> None:
@@ -261,9 +274,7 @@ def test_the_page_opens_with_a_tally_and_what_decides(tmp_path) -> None:
         assert page.count(f"| {claim.text} |") == 1, claim.text
         place = page.index(f"| {claim.text} |")
         assert claim.decisive == (first < place < page.index("\n## ", first + 1))
-        assert (claim.source == claims.REVIEW) == (
-            review < place < page.index("\n## ", review + 1)
-        )
+        assert (claim.source == claims.REVIEW) == (review < place < page.index("\n## ", review + 1))
     criteria = rows.loc[rows["criterion"] != "", "criterion"]
     assert all(f"| {text} |" in page for text in criteria)
     assert claims.keep(rows, "smoke").read_text() == claims.markdown(rows, "smoke")

@@ -12,8 +12,10 @@ from typing import Any
 import pandas as pd
 from torch import Tensor
 
+from aef_core.config import ASSETS
 from aef_core.errors import AEFError
 from aef_core.metrics.statistics import last_quarter
+from aef_core.models.zoo import checkpoints
 from companion import kept
 from companion.config import figures_dir
 from companion.kept import published
@@ -23,6 +25,11 @@ from companion.studies.equilibrium import maxmin_gap
 from companion.studies.study import Lab, Runs, method_balance
 
 RIVALS = ("CMUA", "FOUND", "DWT", "TSDF")
+
+
+def shipped() -> dict[str, str]:
+    """Embedded generator to the first eight digits of its file's SHA-256, as sidecars name it."""
+    return {name: row.sha256[:8] for name, row in checkpoints(ASSETS / "zoo").items()}
 
 
 class NotMeasured(AEFError, LookupError):
@@ -53,7 +60,8 @@ class Evidence:
         Raises
         ------
         NotMeasured
-            There is no such sidecar, or it is of another profile.
+            There is no such sidecar, or it is of another profile or of generators that the embedded
+            zoo had before.
         """
         path = self.folder / f"{name}.json"
         if not path.exists():
@@ -61,6 +69,10 @@ class Evidence:
         sidecar = json.loads(path.read_text())
         if sidecar["config"].get("profile") != self.profile:
             raise NotMeasured(f"{path.name} is of another profile: run notebook {name[:2]}")
+        # one that names no weights at all is older than this zoo, too
+        shown = sidecar.get("weights", {"embedded": {"?": "?"}}).get("embedded", {})
+        if not shown.items() <= shipped().items():
+            raise NotMeasured(f"{path.name} is of an earlier zoo: run notebook {name[:2]}")
         return sidecar["data"]
 
     def table(self, name: str) -> pd.DataFrame:
