@@ -257,10 +257,17 @@ def test_transfer_needs_the_held_out_to_fare_alike(tmp_path) -> None:
 
 
 def test_retraining_and_poison() -> None:
-    share = pd.DataFrame({"share": {"AEF": 0.2, "CMUA": 0.7, "TSDF": 0.3}})
-    found = Evidence("quick", measured={"retraining": share})
-    assert s.retraining_undoes(found).word == w.PART
-    assert s.tsdf_persists(found).word == w.PART
+    share = {"AEF": 0.2, "CMUA": 0.7, "TSDF": 0.3}
+    for before, undone, lasts in ((0.1, w.PART, w.PART), (0.001, w.HOLDS, w.HOLDS)):
+        effects = {
+            "AEF": 0.1,
+            "CMUA": before,
+            "TSDF": 0.1,
+        }  # one without an effect has none to lose
+        table = pd.DataFrame({"before": effects, "share": share})
+        found = Evidence("quick", measured={"retraining": table})
+        assert s.retraining_undoes(found).word == undone
+        assert s.tsdf_persists(found).word == lasts
     recall = pd.DataFrame({"recall": {"AEF": 0.9, "TSDF": 0.3}})
     assert s.poison_works(Evidence("quick", measured={"detection": recall})).word == w.HOLDS
 

@@ -3,6 +3,8 @@
 As in `verdicts`, each function's docstring is its criterion.
 """
 
+import pandas as pd
+
 from companion.claims.evidence import Evidence, NotMeasured
 from companion.claims.words import Verdict, grade, grade_all
 from companion.studies.curves import WITH, WITHOUT, arms_compared
@@ -89,19 +91,24 @@ def gsnr_predicts(e: Evidence) -> Verdict:
     return Verdict(grade(row["same"] == row["pairs"], row["same"] == row["pairs"] - 1), numbers)
 
 
+def _left_of_effects(e: Evidence) -> pd.Series:
+    table = e.table("retraining")[["before", "share"]].astype(float)
+    return table.loc[table["before"] >= table["before"].max() / 10, "share"]
+
+
 def retraining_undoes(e: Evidence) -> Verdict:
-    """After retraining on protected faces every pure interruption method keeps less than half of
-    its effect on the generator (in part: some do)."""
-    share = e.table("retraining")["share"].drop("TSDF").astype(float)
+    """After retraining on protected faces every pure interruption method that had a tenth of the
+    largest effect on the generator keeps less than half of its own (in part: some do)."""
+    share = _left_of_effects(e).drop("TSDF")
     gone = share < 0.5
     numbers = ", ".join(f"{m} keeps {v:.0%}" for m, v in share.items())
     return Verdict(grade(gone.all(), gone.any()), numbers)
 
 
 def tsdf_persists(e: Evidence) -> Verdict:
-    """TSDF's pattern keeps more of its effect through retraining than every other, by 0.05 (in
-    part: than some), on faces the forger could still use."""
-    share = e.table("retraining")["share"].astype(float)
+    """TSDF's pattern keeps more of its effect through retraining than every other that had a tenth
+    of the largest, by 0.05 (in part: than some), on faces the forger could still use."""
+    share = _left_of_effects(e)
     below = share["TSDF"] - share.drop("TSDF") >= SMALLEST_EFFECT
     numbers = f"TSDF keeps {share['TSDF']:.0%}, others up to {share.drop('TSDF').max():.0%}"
     return Verdict(grade(below.all(), below.any()), numbers)
