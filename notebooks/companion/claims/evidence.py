@@ -69,9 +69,8 @@ class Evidence:
         sidecar = json.loads(path.read_text())
         if sidecar["config"].get("profile") != self.profile:
             raise NotMeasured(f"{path.name} is of another profile: run notebook {name[:2]}")
-        # one that names no weights at all is older than this zoo, too
-        shown = sidecar.get("weights", {"embedded": {"?": "?"}}).get("embedded", {})
-        if not shown.items() <= shipped().items():
+        shown = sidecar.get("weights")  # old sidecars name none
+        if shown is None or not shown.get("embedded", {}).items() <= shipped().items():
             raise NotMeasured(f"{path.name} is of an earlier zoo: run notebook {name[:2]}")
         return sidecar["data"]
 

@@ -26,11 +26,11 @@ from aef_core.models.base import attribute_index
 from aef_core.models.weights import load_weights
 from companion.training.export import save_half
 from companion.zoo.critic import Backbone
-from companion.zoo.games import mirrored
+from companion.zoo.games import LabelGame, mirrored
 from companion.zoo.looks import look
 from companion.zoo.photos import Photos, load_photos
 from companion.zoo.recipes import RECIPES
-from companion.zoo.styles import GAMES
+from companion.zoo.styles import GAMES, HiSDGame
 from companion.zoo.training import follow
 
 PIXELS = 10.0  # weight of the L1 of pixels beside that of features
@@ -43,14 +43,16 @@ class Lessons:
 
     Parameters
     ----------
-    game : a class of `GAMES`
+    game : one of `GAMES`
         The pupil's.
     teachers : mapping of edit to DeepfakeModel
         Frozen, in eval mode.
     photos : Photos
     """
 
-    def __init__(self, game: object, teachers: Mapping[str, DeepfakeModel], photos: Photos) -> None:
+    def __init__(
+        self, game: LabelGame | HiSDGame, teachers: Mapping[str, DeepfakeModel], photos: Photos
+    ) -> None:
         self.game, self.teachers, self.photos = game, teachers, photos
 
     def draw(self, n: int) -> tuple[Tensor, Tensor, Tensor]:
@@ -80,9 +82,10 @@ class Lessons:
 
 def distance(backbone: nn.Module, y: Tensor, target: Tensor) -> Tensor:
     """L1 of pixels, and of frozen features relative to their size, summed over four strides."""
-    features = backbone(torch.cat([y, target]))
-    halves = [f.float().chunk(2) for f in features]
-    relative = [F.l1_loss(ours, theirs) / theirs.abs().mean() for ours, theirs in halves]
+    with torch.no_grad():  # nothing flows back into what is wanted
+        wanted = backbone(target)
+    pairs = zip(backbone(y), wanted, strict=True)
+    relative = [F.l1_loss(a.float(), b.float()) / b.float().abs().mean() for a, b in pairs]
     return PIXELS * F.l1_loss(y.float(), target) + sum(relative)
 
 
@@ -112,7 +115,7 @@ def learn(
         optimizer.zero_grad(set_to_none=True)
         loss.backward()
         optimizer.step()
-        follow(average, pupil, min(0.998, 1 - 1 / (step / 4 + 2)))
+        follow(average, pupil, step)
         step += 1
         if step % 50 == 0:
             print(json.dumps({"step": step, "distance": round(loss.item(), 4)}), flush=True)

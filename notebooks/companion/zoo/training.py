@@ -115,7 +115,7 @@ class Training:
         waits = terms["critic"].detach() < recipe.critic_floor
         learnt = torch.where(waits, 0.0, terms["critic"]) + terms["critic_attribute"]
         self._descend(learnt, "heads", "attributes")
-        follow(self.average, self.model, min(recipe.average, 1 - 1 / (at / 4 + 2)))
+        follow(self.average, self.model, at, recipe.average)
         self.iteration += 1
         self.images += recipe.batch
         return {name: term.detach() for name, term in terms.items()}
@@ -178,8 +178,12 @@ class Training:
 
 
 @torch.no_grad()
-def follow(average: nn.Module, model: nn.Module, decay: float) -> None:
-    """Move averaged weights towards a model's; buffers are copied."""
+def follow(average: nn.Module, model: nn.Module, step: int, most: float = 0.998) -> None:
+    """Move averaged weights towards a model's, less and less, to a decay of `most` a step.
+
+    Buffers are copied.
+    """
+    decay = min(most, 1 - 1 / (step / 4 + 2))
     torch._foreach_lerp_(list(average.parameters()), list(model.parameters()), 1 - decay)
     for kept, now in zip(average.buffers(), model.buffers(), strict=True):
         kept.copy_(now)
