@@ -207,7 +207,7 @@ def test_the_floor_is_not_counted_as_transfer(tmp_path) -> None:
     """Half of the reference's level, nearly all of it what random signs do as well."""
     rows = [
         {"method": "AEF", "value": 0.5},
-        {"method": "specialist of the VAE", "value": 1.0, "over_floor": 0.55},
+        {"method": "made for the VAE", "value": 1.0, "over_floor": 0.55},
         {"method": "random", "value": 0.45, "over_floor": 0.0},
     ]  # fmt: skip
     for over, word in ((0.05, w.PART), (0.01, w.NO_EFFECT), (0.4, w.HOLDS)):

@@ -13,6 +13,7 @@ from matplotlib import pyplot as plt
 
 from aef_core.faces import load_faces
 from aef_core.metrics import Evaluator
+from aef_core.metrics.evaluation import evaluate_run
 from aef_core.perturbation import PerturbationConfig
 from aef_core.runs import optimize
 from companion import plots
@@ -48,13 +49,22 @@ def folds(tmp_path_factory: pytest.TempPathFactory) -> tuple:
             )
             for left in zoo
         }  # fmt: skip
-        random = transfer.random_table(judge, train_faces, CONFIG, (0, 1))
-    return judge, whole, pd.concat([table, random], ignore_index=True), left_out
+        coins = {
+            (transfer.RANDOM, seed): optimize(
+                zoo, train_faces, transfer.RANDOM, replace(CONFIG, seed=seed), progress=False
+            )
+            for seed in (0, 1)
+        }
+        random = pd.concat(
+            evaluate_run(run, judge).assign(method=method, seed=seed, role=transfer.OUTSIDE)
+            for (method, seed), run in coins.items()
+        )
+    return judge, whole | coins, pd.concat([table, random], ignore_index=True), left_out
 
 
 def test_a_fold_never_sees_the_generator_it_is_judged_on(folds) -> None:
     judge, whole, table, left_out = folds
-    assert set(whole) == {(m, s) for m in ENTRIES for s in (0, 1)}
+    assert set(whole) == {(m, s) for m in (*ENTRIES, transfer.RANDOM) for s in (0, 1)}
     for left, run in left_out.items():
         assert list(run.config["zoo"]) == [k for k in judge.zoo if k != left]
         expected = judge(run.delta).query("model == @left")["l2_mask"].to_numpy()
@@ -100,14 +110,13 @@ def test_shares_and_balance_are_the_plain_ratios(folds) -> None:
 
 def test_the_floor_is_a_coin_at_the_bound(folds) -> None:
     judge, whole, table, _ = folds
-    pattern = optimize(judge.zoo, make_faces(), "random", CONFIG, progress=False).delta
+    pattern = whole[transfer.RANDOM, 0].delta
     assert pattern.shape == (1, 3, 32, 32)
     assert pattern.unique().tolist() == pytest.approx([-0.05, 0.05])
     assert abs(pattern.mean()) < 0.005
-    floor = transfer.random_table(judge, make_faces(), CONFIG, (0, 1))
-    assert floor["seed"].unique().tolist() == [0, 1]
+    floor = table[table["method"] == transfer.RANDOM]
     assert floor["l2_mask"].dropna().gt(0).all()
-    levels = transfer.unseen_levels(whole, judge, floor)
+    levels = transfer.unseen_levels(whole, judge)
     random = levels[levels["method"] == transfer.RANDOM]
     assert random["over_floor"].abs().max() == 0
     assert transfer.RANDOM not in transfer.clearly_above(levels)

@@ -108,7 +108,7 @@ CLAIMS: tuple[Claim, ...] = (
           REVIEW, "10, section 1", s.new_family, smallest=OF_REFERENCE),
     Claim("The weighting extends to ensembles of image classifiers",
           REVIEW, "11, section 3", s.other_targets, smallest=OF_CLASSIFIER),
-    Claim("Constraints on visibility keep the balance", REVIEW, "08, section 6", s.stealth,
+    Claim("Constraints on visibility keep the balance", REVIEW, "08, section 5", s.stealth,
           smallest="0.05 of worst / best"),
     Claim("Interruption alone degrades sharply when a forger retrains",
           TSDF, "12, section 2", s.retraining_undoes, smallest="half of the effect"),
@@ -136,7 +136,7 @@ CLAIMS: tuple[Claim, ...] = (
     Claim("CS-DFD takes about 2 % more time", CSDFD, "13, section 4", d.little_time,
           smallest="5% of a step"),
     Claim("A gradient's signal-to-noise ratio predicts how far one can go",
-          CORIT, "08, sections 1 and 5", s.gsnr_predicts, smallest="one pair of generators"),
+          CORIT, "08, sections 1 and 4", s.gsnr_predicts, smallest="one pair of generators"),
     Claim("Trained by SAM, detectors of forgeries without semantics fall to chance past a narrow "
           "radius", CORIT, "14, section 2", d.sam_collapses, smallest=A_RADIUS),
     Claim("A semantic prior makes them collapse", CORIT, "14, section 2", d.prior_collapses,

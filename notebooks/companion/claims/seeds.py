@@ -34,7 +34,7 @@ def new_family(e: Evidence) -> Verdict:
     """Above random, AEF interrupts the VAE, a family it never saw, at least half as much as the
     VAE's single-model reference (in part: clearly, and by 0.05 of the reference)."""
     rows = e.table("10_unseen").set_index("method")
-    aef, alone = rows.loc["AEF"], rows.loc["specialist of the VAE"]
+    aef, alone = rows.loc["AEF"], rows.loc["made for the VAE"]
     share = aef["over_floor"] / alone["over_floor"]
     numbers = (
         f"L2_mask {aef['value']:.5f}; random {rows.loc[RANDOM, 'value']:.5f}, reference "

@@ -1,7 +1,7 @@
 """Figures of what a perturbation survives (notebook 07) and why a generator resists (08)."""
 
-from collections.abc import Mapping, Sequence
-from itertools import combinations, product
+from collections.abc import Sequence
+from itertools import product
 
 import matplotlib.pyplot as plt
 import numpy as np
@@ -125,31 +125,6 @@ def predictors(table: pd.DataFrame, columns: Sequence[str]) -> Figure:
             ax.set_yscale("log")
         else:
             ax.set_ylim(min(0, 1.1 * values.min()), 1.1 * max(0, values.max()))
-    return fig
-
-
-def cosines_over_time(cosines: Mapping[str, np.ndarray], models: Sequence[str]) -> Figure:
-    """Pairwise cosines of the generators' gradients per step, one panel a method.
-
-    A pair's line wears the colours of both its generators.
-
-    Parameters
-    ----------
-    cosines : mapping of method to ndarray, shape [steps, K, K]
-    """
-    fig, axes = plt.subplots(
-        1, len(cosines), figsize=(3.4 * len(cosines) + 1.6, 2.9), squeeze=False, sharey=True
-    )
-    pairs, colours = list(combinations(range(len(models)), 2)), model_colours(models)
-    for ax, (method, values) in zip(axes[0], cosines.items(), strict=True):
-        for i, j in pairs:
-            one, other = colours[models[i]], colours[models[j]]
-            ax.plot(values[:, i, j], lw=1.8, ls=(0, (4, 4)), color=one, gapcolor=other,
-                    label=f"{models[i]}, {models[j]}")  # fmt: skip
-        ax.axhline(0, color="0.3", lw=0.8, ls=(0, (4, 3)))
-        ax.set(title=method_label(method), xlabel="step")
-    axes[0, 0].set_ylabel("cosine of gradients")
-    axes[0, -1].legend(loc="upper left", bbox_to_anchor=(1.02, 1), fontsize=8)
     return fig
 
 

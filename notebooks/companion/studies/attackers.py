@@ -39,7 +39,12 @@ def estimate_universal(protected: Tensor, clean: Tensor, smooth: Transform | Non
 
 
 def subtraction_attack(
-    evaluator: Evaluator, delta: Tensor, photos: Tensor, clean: Tensor, counts: list[int]
+    evaluator: Evaluator,
+    delta: Tensor,
+    photos: Tensor,
+    clean: Tensor,
+    counts: list[int],
+    edits: int | None = None,
 ) -> pd.DataFrame:
     """Interruption left after the attacker averaged n published photos and subtracted.
 
@@ -59,6 +64,8 @@ def subtraction_attack(
         Photos nobody protected.
     counts : list of int
         How many protected photos were collected; 0 is no attack.
+    edits : int, optional
+        Only the first so many edits of each generator; all by default.
 
     Returns
     -------
@@ -75,7 +82,7 @@ def subtraction_attack(
             values = torch.cat(
                 [
                     l2_mask(evaluator.forged(model, e), evaluator.forge(attacked, model, e), images)
-                    for e in generator.edits
+                    for e in generator.edits[:edits]
                 ]
             )
             rows.append(

@@ -167,15 +167,18 @@ def _means(table: pd.DataFrame) -> pd.DataFrame:
 
 def interrupting(
     evaluator: Evaluator, deltas: Mapping[str, Tensor], edits: int | None = None
-) -> dict[str, Tensor]:
-    """Those whose published photo interrupts at least one generator; if none does, the strongest.
+) -> tuple[dict[str, Tensor], list[str]]:
+    """What has something to lose: perturbations that interrupt a generator, and those generators.
 
-    To interrupt is a mean L2_mask above `SUCCESS_THRESHOLD`. Parameters as of `survival`.
+    To interrupt is a mean L2_mask of the published photo above `SUCCESS_THRESHOLD`. Where none
+    does, the strongest perturbation and the generator that it moves most. Parameters as of
+    `survival`.
     """
     table = survival(evaluator, deltas, {"8-bit": publish}, edits)
-    most = table.groupby("method", sort=False)["l2_mask"].max()
-    worth = list(most.index[most > SUCCESS_THRESHOLD]) or [most.idxmax()]
-    return {label: delta for label, delta in deltas.items() if label in worth}
+    strong = table[table["l2_mask"] > SUCCESS_THRESHOLD]
+    worth = table.loc[[table["l2_mask"].idxmax()]] if strong.empty else strong
+    stressed = {label: d for label, d in deltas.items() if label in set(worth["method"])}
+    return stressed, [name for name in evaluator.zoo if name in set(worth["model"])]
 
 
 @dataclass(frozen=True)

@@ -36,7 +36,10 @@ ENTRIES: dict[str, Entry] = {
     "AEF": ("aef", {}),
     "max-min (ours)": ("max-min", {}),
 }
-STEPS = {"smoke": 2, "quick": 40, "paper": 480}  # plain steps of a method, by profile
+# left out in turn, by profile: what is compared, and plain steps of a method
+FEW = ("averaging", "AEF", "max-min (ours)")
+COMPARED = {"smoke": FEW[:2], "quick": FEW, "paper": tuple(ENTRIES)}
+STEPS = {"smoke": 2, "quick": 12, "paper": 480}
 INSIDE, OUTSIDE = "optimised on", "left out"
 
 
@@ -112,25 +115,14 @@ def leave_one_out(
     return table[["method", "role", *(c for c in table if c not in ("method", "role"))]]
 
 
-def random_table(
-    evaluator: Evaluator, train: FaceBatch, config: PerturbationConfig, seeds: Iterable[int]
-) -> pd.DataFrame:
-    """The method `random`, judged: the floor; role "left out", since it looked at no generator."""
-    tables = []
-    for seed in seeds:
-        run = optimize(evaluator.zoo, train, RANDOM, replace(config, seed=seed))
-        judged = evaluate_run(run, evaluator)
-        tables.append(judged.assign(method=RANDOM, role=OUTSIDE, seed=seed))
-    return pd.concat(tables, ignore_index=True)
-
-
 def shares_left(table: pd.DataFrame) -> pd.DataFrame:
     """How much of a method's interruption of a generator is left when it was left out.
 
-    Paired on images; `table` holds the rows of `leave_one_out` and of `random_table`. One row per
-    method and generator: `inside` and `outside` (mean L2_mask), `low_out` and `high_out` (interval
-    of outside), `above` (outside is clearly above random) and, above the floor, `share` =
-    (outside - random) / (inside - random) with `low` and `high`; NaN where inside is not above it.
+    Paired on images; `table` holds the rows of `leave_one_out` and of random patterns (role "left
+    out"). One row per method and generator: `inside` and `outside` (mean L2_mask), `low_out` and
+    `high_out` (interval of outside), `above` (outside is clearly above random) and, above the
+    floor, `share` = (outside - random) / (inside - random) with `low` and `high`; NaN where inside
+    is not above it.
     """
     draws = bootstrap_means(table, ["method", "role", "model"])
     floor = draws[RANDOM][OUTSIDE]
@@ -160,7 +152,7 @@ def balance_in_and_out(table: pd.DataFrame) -> pd.DataFrame:
     Parameters
     ----------
     table : DataFrame
-        Rows of `leave_one_out` and of `random_table`.
+        Rows of `leave_one_out` and of random patterns (role "left out").
 
     Returns
     -------
@@ -185,25 +177,24 @@ def balance_in_and_out(table: pd.DataFrame) -> pd.DataFrame:
     return pd.DataFrame(rows).T.rename_axis(["method", "role"])
 
 
-def unseen_levels(
-    runs: Mapping[tuple[str, int], Run], evaluator: Evaluator, floor: pd.DataFrame
-) -> pd.DataFrame:
+def unseen_levels(runs: Mapping[tuple[str, int], Run], evaluator: Evaluator) -> pd.DataFrame:
     """Interruption of generators that no run has seen: method, model, value, low, high, SR_mask.
+
+    `over_floor` is the paired difference to the random runs, `over_low` and `over_high` its
+    interval.
 
     Parameters
     ----------
     runs : mapping of (label, seed) to Run
+        "random" among the labels.
     evaluator : Evaluator
         Of the unseen generators.
-    floor : DataFrame
-        Of random signs on the same generators, from `random_table`; `over_floor` is the paired
-        difference to it, `over_low` and `over_high` its interval.
     """
     parts = [
         evaluate_run(run, evaluator).assign(method=label, seed=seed)
         for (label, seed), run in runs.items()
     ]
-    table = pd.concat([*parts, floor], ignore_index=True)
+    table = pd.concat(parts, ignore_index=True)
     draws = bootstrap_means(table, ["method", "model"])
     success = nonempty_mean(table, ["method", "model"], "interrupted")
     rows = []
