@@ -74,7 +74,8 @@ SCHEDULES: dict[str, Schedule] = {
     **{TAUS[tau]: Schedule("aef", {"inner": 3, "tau": tau}) for tau in TAUS if TAUS[tau] != AEF},
     BETAS[0.0]: Schedule("aef", {"inner": 3, "beta": 0.0}),
 }
-METHODS = (RANDOM, "PGD", "MI-FGSM", "CMUA", "FOUND", "DWT", TSDF, AEF, MAXMIN)  # the main table
+# the main table
+METHODS = (RANDOM, AVERAGING, "PGD", "MI-FGSM", "CMUA", "FOUND", "DWT", TSDF, AEF, MAXMIN)
 RULES = (RANDOM, AVERAGING, STATIC, AEF)
 
 
