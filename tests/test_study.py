@@ -8,7 +8,7 @@ from aef_core.models import judge as judge_module
 from aef_core.perturbation import PerturbationConfig
 from companion import plots
 from companion.config import get_profile
-from companion.studies import study
+from companion.studies import qualitative, study
 from companion.studies.references import evaluate_each, single_model
 
 from .conftest import BrightnessJudge, make_faces, tiny_zoo
@@ -106,4 +106,27 @@ def test_the_story_shows_four_pictures_a_generator(compared) -> None:
     runs, _, _ = compared
     told = study.story(tiny_zoo(), make_faces(2, seed=1), runs["aef", 0].delta, "Black_Hair")
     assert all(part.shape == (2, 3, 32, 32) for parts in told.values() for part in parts)
-    assert len(plots.before_after(told).axes) == 4 * 8
+    fig = plots.before_after(told, {name: f"{name}?" for name in told})
+    assert len(fig.axes) == 4 * 4
+    assert [text.get_text() for ax in fig.axes[3::4] for text in ax.texts] == [
+        f"{name}?" for name in told
+    ]
+
+
+def test_the_contrast_is_the_typical_face_on_which_the_judge_agrees() -> None:
+    levels = {"a": (0.9, 0.010), "b": (0.2, 0.011), "c": (0.1, 0.012), "d": (0.3, 0.5)}
+    undone = {"a": 0.0, "b": 1.0, "c": 0.0, "d": 0.0}  # on b the edit survives in spite of all
+    rows = [
+        {"model": model, "image": image, "edit": "Black_Hair", "excluded": False,
+         "l2_mask": value, "survives": undone[image] if model == "StarGAN" else 1.0}
+        for image, pair in levels.items()
+        for model, value in zip(("StarGAN", "HiSD"), pair, strict=True)
+    ]  # fmt: skip
+    rows += [r | {"model": "AttGAN", "survives": 0.5, "l2_mask": 0.1} for r in rows[::2]]
+    rows += [r | {"image": r["image"] + ", dark", "survives": float("nan")} for r in rows]
+    face, survives = qualitative.contrast(pd.DataFrame(rows), "Black_Hair")
+    assert face == "c"  # b is nearer to both medians (0.25, 0.0115), d far from HiSD's
+    assert survives == {"StarGAN": False, "HiSD": True}
+    assert list(survives) == ["StarGAN", "HiSD"]
+    unseen = pd.DataFrame(rows).assign(survives=float("nan"))  # untrained generators: no verdicts
+    assert len(qualitative.contrast(unseen, "Black_Hair")[1]) == 2

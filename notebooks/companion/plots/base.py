@@ -48,29 +48,32 @@ def face_grid(
     return fig
 
 
-def before_after(story: Mapping[str, Sequence[Tensor]], faces: Sequence[int] = (0, 1)) -> Figure:
-    """Original, forged, protected, forged after protection: one row a generator, one block a face.
+def before_after(
+    story: Mapping[str, Sequence[Tensor]],
+    captions: Mapping[str, str] | None = None,
+    tile: float = 0.95,
+) -> Figure:
+    """Photo, forged, protected, forged after protection: one row a generator, the first face.
 
     Parameters
     ----------
     story : mapping of generator to four tensors, each of shape [N, 3, H, W], from `study.story`
-    faces : sequence of int
-        Which of the N faces to show.
+    captions : mapping of generator to str, optional
+        What to write on its last picture.
+    tile : float
+        Side of one picture in inches.
     """
-    titles = ["original", "forged", "protected", "forged after\nprotection"]
-    rows = {
-        name: torch.stack([images[i] for i in faces for images in parts])
-        for name, parts in story.items()
-    }
-    fig = face_grid(rows, titles * len(faces))
-    for ax in fig.axes:
-        column = ax.get_subplotspec().colspan.start
-        if column % 4 == 0 and column:  # air between two people
-            for other in fig.axes:
-                if other.get_subplotspec().colspan.start >= column:
-                    box = other.get_position()
-                    other.set_position([box.x0 + 0.006, box.y0, box.width, box.height])
-            break
+    titles = ["photo", "forged", "protected photo", "forged after protection"]
+    if tile < 1.5:  # titles as wide as their picture
+        titles = ["photo", "forged", "protected", "forged after\nprotection"]
+    rows = {name: torch.stack([images[0] for images in parts]) for name, parts in story.items()}
+    fig = face_grid(rows, titles, tile)
+    last = (ax for ax in fig.axes if ax.get_subplotspec().is_last_col())
+    for ax, name in zip(last, rows, strict=True):
+        if captions:
+            ax.text(0.5, 0.035, captions[name], transform=ax.transAxes, ha="center", va="bottom",
+                    color="white", fontsize=11, fontweight="bold",
+                    bbox={"fc": "0.1", "ec": "none", "pad": 3})  # fmt: skip
     return fig
 
 

@@ -5,6 +5,7 @@ For any `FaceBatch`: the embedded faces, CelebA, LFW, FF++ frames or a folder, a
 
 from collections.abc import Mapping
 
+import numpy as np
 import pandas as pd
 from torch import Tensor
 
@@ -55,3 +56,36 @@ def picture_numbers(blocks: Blocks) -> pd.DataFrame:
             values = l2_mask(forged, pictures[label], original)
             rows.append({"model": name, "method": label, "l2_mask": values.nanmean().item()})
     return pd.DataFrame(rows)
+
+
+def contrast(table: pd.DataFrame, edit: str) -> tuple[str, dict[str, bool]]:
+    """A generator whose edit a pattern undoes, one that resists, and a face typical of both.
+
+    The generators: those whose edits survive least and most. The face: of those on which the judge
+    of edits agrees with that, the one whose two L2_masks lie nearest to its generators' medians.
+
+    Parameters
+    ----------
+    table : DataFrame
+        One run, judged by an `Evaluator`.
+    edit : str
+        Only pairs count in which the judge sees this edit without the pattern, if there are any.
+
+    Returns
+    -------
+    face : str
+    survives : dict of generator to bool
+        Whether the judge still sees the edit on this face; the undone generator comes first.
+    """
+    rows = table[(table["edit"] == edit) & ~table["excluded"]]
+    seen = rows[rows["survives"].notna()]
+    rows = rows.assign(survives=0.0) if seen.empty else seen.astype({"survives": float})
+    means = rows.groupby("model")[["survives", "l2_mask"]].mean()
+    order = means.sort_values(["survives", "l2_mask"], ascending=[True, False]).index
+    wide = rows.pivot(index="image", columns="model", values=["survives", "l2_mask"])
+    pair = wide.loc[:, (slice(None), [order[0], order[-1]])].dropna()
+    survives, levels = pair["survives"], pair["l2_mask"].clip(lower=1e-12)
+    agreed = (survives[order[0]] == 0) & (survives[order[-1]] == 1)
+    distance = np.log(levels / levels.median()).abs().sum(axis=1)
+    face = distance[agreed if agreed.any() else slice(None)].idxmin()
+    return str(face), {m: bool(survives.at[face, m]) for m in (order[0], order[-1])}
