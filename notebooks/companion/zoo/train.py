@@ -24,6 +24,8 @@ from companion.zoo.photos import load_photos
 from companion.zoo.recipes import RECIPES
 from companion.zoo.training import Training
 
+SOFT_FROM = 128  # pixels above which photographs of half size are too soft to learn from
+
 
 def read_average(path: Path) -> DeepfakeModel:
     """The averaged generator of a checkpoint, frozen, in eval mode, on the CPU."""
@@ -61,7 +63,8 @@ def main(
     )
     out.mkdir(parents=True, exist_ok=True)
     features = FrozenFeatures(Backbone()).to(default_device(), memory_format=torch.channels_last)
-    training = Training(recipe, load_photos(photos, "train", size), features)
+    known = load_photos(photos, "train", size, half=size <= SOFT_FROM)
+    training = Training(recipe, known, features)
     held_out, path = load_photos(photos, "test", size), out / f"{model}.ckpt"
     training.choose_execution()
     if path.exists():
