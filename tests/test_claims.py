@@ -2,6 +2,7 @@
 
 import inspect
 import json
+from functools import partial
 
 import pandas as pd
 import pytest
@@ -16,8 +17,8 @@ from companion.claims import seeds as s
 from companion.claims import verdicts as v
 from companion.claims import words as w
 from companion.claims.evidence import Evidence, NotMeasured
+from companion.kept import photographs
 from companion.studies.judgement import SMALLEST
-from companion.studies.main_table import save_results
 from companion.training.persistence import persistence
 
 from .conftest import make_faces, tiny_zoo
@@ -84,7 +85,7 @@ def test_figures_of_another_zoo_are_no_evidence(tmp_path) -> None:
 
 
 def test_without_measurements_nothing_is_claimed(tmp_path, monkeypatch) -> None:
-    monkeypatch.setattr(v, "results_path", lambda data: tmp_path / data)  # not the shipped ones
+    monkeypatch.setattr(v.photographs, "load_judged", partial(photographs.load_judged, tmp_path))
     monkeypatch.setattr(d, "KEPT", tmp_path)
     rows = claims.ledger(Evidence("quick", tmp_path))
     words = set(rows["verdict"])
@@ -227,7 +228,6 @@ def test_a_poison_costs_nothing_only_where_there_is_something_to_lose() -> None:
 
 
 def test_other_faces_are_judged_paired_and_not_by_a_bare_comparison(tmp_path, monkeypatch) -> None:
-    monkeypatch.setattr(v, "results_path", lambda data: tmp_path / f"{data}.csv")
     for lead, low, word in ((5e-5, 4e-5, w.NO_EFFECT), (0.02, 0.01, w.HOLDS), (-0.02, 0.01, w.NOT)):
         ends = {"low": lead - 0.001, "high": lead + 0.001} if abs(lead) > 0.01 else {
             "low": low, "high": 2 * lead}  # fmt: skip
@@ -238,9 +238,11 @@ def test_other_faces_are_judged_paired_and_not_by_a_bare_comparison(tmp_path, mo
             {"method": "AEF", "measure": "L2_mask", "model": "min", "value": 0.3},
             {"method": "single-model", "measure": SMALLEST, "model": "min", "value": 0.01},
         ]
-        for data in ("celeba", "lfw"):
-            save_results(pd.DataFrame(rows), tmp_path / f"{data}.csv")
-        assert v.other_faces(Evidence("quick", tmp_path)).word == word
+        numbers = pd.concat([pd.DataFrame(rows).assign(data=data) for data in photographs.SETS])
+        monkeypatch.setattr(v.photographs, "load_judged", lambda found=numbers: ({}, found))
+        found = v.other_faces(Evidence("quick", tmp_path))
+        assert found.word == word
+        assert all(data in found.numbers for data in photographs.SETS)
 
 
 def test_transfer_needs_the_held_out_to_fare_alike(tmp_path) -> None:

@@ -23,7 +23,7 @@ def test_steps_on_resized_photos_are_no_part_of_a_curve(
     config = PerturbationConfig(steps=40, step_size=2e-4, batch=3, seed=1)
     run = optimize(zoo, faces, "found", config, progress=False)  # 10 of its dearer steps
     loss = run.history.groupby("step")["output_mse"].mean()
-    drawn = [step for step in loss.index if kept.convergence.resized(run, step)]
+    drawn = [step for step in loss.index if kept.convergence.resized(run.config["loop"], step)]
     assert 0 < len(drawn) < 10
     assert loss[drawn].min() > loss.drop(drawn).max(), "a resize outdoes the pattern"
     line = kept.curves({("FOUND", 1): run})

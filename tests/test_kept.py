@@ -231,23 +231,6 @@ def test_ranks_that_differ_are_said() -> None:
     ]
 
 
-def test_numbers_on_other_faces_are_written_with_their_schedule(
-    made, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    runs, _, _ = made
-    monkeypatch.setattr(main_table, "ASSETS", tmp_path)
-    path = kept.judging.write_judged(runs, small_zoo(), "embedded", None, 3)
-    about, numbers = main_table.load_results(path)
-    assert path == tmp_path / "results" / "methods-embedded.csv"
-    assert about["judged_on"] == "embedded test, 3 faces"
-    assert "schedules reduced to 3 of 480 steps" in about["schedule"]
-    assert set(numbers["method"]) == {REFERENCE, *LABELS}
-    test = load_faces("embedded", "test", n=3, size=32)
-    level = evaluate(small_zoo(), test, runs["PGD", 0].delta)
-    level = level[~level["excluded"]].groupby("model")["l2_mask"].mean()
-    assert main_table.levels(numbers).loc["PGD", "min"] == pytest.approx(level.min(), rel=1e-4)
-
-
 def tiny_lab() -> study.Lab:
     """A smoke lab whose generators and faces are small."""
     zoo, faces = small_zoo(), make_faces()

@@ -119,8 +119,8 @@ def test_the_summary_holds_the_plain_numbers(made, tmp_path) -> None:
 
 
 def test_numbers_not_measured_are_told_how_to(tmp_path) -> None:
-    with pytest.raises(FileNotFoundError, match=r"python -m companion kept --judge lfw"):
-        mt.load_results(tmp_path / "methods-lfw.csv")
+    with pytest.raises(FileNotFoundError, match=r"python -m companion kept --judge FOLDER"):
+        mt.load_results(tmp_path / "photographs.csv")
 
 
 def test_sloppy_choices_change_what_they_say() -> None:

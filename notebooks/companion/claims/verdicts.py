@@ -7,8 +7,10 @@ of `differences.verdict`; numbers without an interval must differ by `SMALLEST_E
 import numpy as np
 import pandas as pd
 
+from aef_core.errors import NotFound
 from companion.claims.evidence import RIVALS, Evidence, NotMeasured
 from companion.claims.words import CANNOT, OPEN, Verdict, grade, grade_all
+from companion.kept import photographs
 from companion.studies.differences import (
     ABOVE_NOTHING,
     NO_EFFECT,
@@ -18,7 +20,6 @@ from companion.studies.differences import (
     verdict,
 )
 from companion.studies.judgement import AHEAD, OVER, SMALLEST
-from companion.studies.main_table import load_results, results_path
 
 
 def _shares(e: Evidence, method: str) -> tuple[pd.Series, pd.Series]:
@@ -225,14 +226,13 @@ def invisible(e: Evidence) -> Verdict:
 def other_faces(e: Evidence) -> Verdict:
     """On CelebA and on LFW AEF's worst generator is above random and higher than each rival's, by a
     difference worth naming (in part: on one set, or than some)."""
+    try:
+        numbers = photographs.load_judged()[1]
+    except NotFound as error:
+        return Verdict(OPEN, str(error))
     words, said = {}, []
-    for data in ("celeba", "lfw"):
-        if not (path := results_path(data)).exists():
-            return Verdict(OPEN, f"python -m companion kept --judge {data} --data PATH")
-        numbers = load_results(path)[1]
-        least = numbers[numbers["model"] == "min"].set_index(["measure", "method"])
-        if AHEAD not in least.index.get_level_values("measure"):
-            raise NotMeasured(f"{path.name} is of an older protocol: measure it again")
+    for data, part in numbers[numbers["model"] == "min"].groupby("data"):
+        least = part.set_index(["measure", "method"])
         known = {"smallest": least.loc[(SMALLEST, REFERENCE), "value"],
                  "above": least.loc[(OVER, "AEF"), "low"] > 0}  # fmt: skip
         for m in RIVALS:

@@ -17,8 +17,8 @@ app = typer.Typer()
         "kept",
         "kept --make",
         "kept --make --steps 40 --faces 32 --seeds 1",
-        "kept --judge celeba --data celeba.zip",
-        "kept --judge lfw --data lfw.zip --faces 500",
+        "kept --judge FOLDER",
+        "kept --judge FOLDER --faces 48",
     )
 )
 def kept(
@@ -30,11 +30,14 @@ def kept(
     ] = 480,
     seeds: Annotated[int, typer.Option(min=1, help="with --make: at most so many each")] = 3,
     judge: Annotated[
-        str | None, typer.Option(help="celeba or lfw: judge on its test faces, keep the numbers")
+        Path | None,
+        typer.Option(
+            help="folder with the archives of CelebA and LFW: judge on people that no generator "
+            "has seen, keep the numbers"
+        ),
     ] = None,
-    data: Annotated[Path | None, typer.Option(help="with --judge: folder or zip of it")] = None,
     faces: Annotated[
-        int | None, typer.Option(min=1, help="to optimise on (128), or to judge on (256)")
+        int | None, typer.Option(min=1, help="to optimise on (128), or to judge on (8 a set)")
     ] = None,
     scheduler: Scheduler = None,
 ) -> None:
@@ -45,7 +48,8 @@ def kept(
     """
     from aef_core.models.zoo import load_zoo
     from companion import kept as k
-    from companion.kept.judging import write_judged
+    from companion.kept.photographs import FACES as TO_JUDGE
+    from companion.kept.photographs import write_judged
     from companion.kept.published import FACES
 
     if make and judge:
@@ -62,7 +66,7 @@ def kept(
     else:
         runs = k.load(zoo)
     if judge:
-        print(f"numbers in {write_judged(runs, zoo, judge, data, faces or 256)}")
+        print(f"numbers in {write_judged(runs, zoo, judge, faces or TO_JUDGE)}")
         return
     print(k.schedule_words(runs))
     print(k.listing(runs).to_string())

@@ -27,14 +27,13 @@ from companion.detectors.blending import blend_pairs
 from companion.detectors.faces import FAKE, REAL, FaceSet, faces_of, join
 from companion.detectors.landmarks import find_landmarks, stored_landmarks
 from companion.provenance import weights
+from companion.zoo.photos import HELD_OUT_PEOPLE, SHARP
 
 VERSION = 1  # of the recipe, part of the kept demo sets' names
 SIZE = 64  # pixels both detectors see
 SPLITS = ("train", "val", "test")
 DEMO_FACES = {"train": 256, "val": 96, "test": 96}
-SHARP = "celeba_5400_178x218.zip"  # 180 people with 30 photographs each
 LFW = "lfw_deepfunneled_250.zip"
-HELD_OUT = 20  # people of each of val and test; test are those no generator was trained on
 
 
 def demo_set(split: str, size: int = SIZE, n: int | None = None, seed: int = 0) -> FaceSet:
@@ -117,22 +116,22 @@ def _check(split: str, n: int | None) -> None:
 def split_people(people: Mapping[str, str], split: str) -> list[str]:
     """Photographs of the people of a split, by identity: the last 20 are "test", 20 before "val".
 
-    `people` maps photographs to identities.
+    `people` maps photographs to identities. No generator was trained on the people of "test".
     """
     ids = sorted(set(people.values()), key=int)
-    parts = np.split(ids, [len(ids) - 2 * HELD_OUT, len(ids) - HELD_OUT])
+    parts = np.split(ids, [len(ids) - 2 * HELD_OUT_PEOPLE, len(ids) - HELD_OUT_PEOPLE])
     own = set(dict(zip(SPLITS, parts, strict=True))[split].tolist())
     return [name for name, who in people.items() if who in own]
 
 
 def celeba_people(
-    root: str | Path, split: str, n: int, size: int, seed: int
+    root: str | Path, split: str, n: int | None, size: int, seed: int
 ) -> tuple[FaceBatch, list[str]]:
-    """`n` photographs of a split's people, and who is on them."""
+    """`n` photographs of a split's people, drawn by `seed`, or all; and who is on them."""
     files = FileTree(Path(root) / SHARP)
     people = dict(line.split() for line in _lines(files, "identity_CelebA.txt"))
     names = split_people(people, split)
-    if n > len(names):
+    if n is not None and n > len(names):
         raise BadInput(f"{SHARP}/{split} has {len(names)} photographs, {n} were asked for")
     chosen = [names[i] for i in np.random.default_rng(seed).permutation(len(names))[:n]]
     _, header, *rows = _lines(files, "list_attr_celeba.txt")

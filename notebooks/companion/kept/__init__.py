@@ -1,8 +1,9 @@
 """Perturbations made once at their published schedules and kept: notebooks judge them anew.
 
 `published` lists what is kept and every constant, `store` is the file format, `making` makes the
-set, `judging` judges it on whatever faces, `convergence` asks which run has settled, `setting` says
-on top of a notebook which it shows.
+set, `stopping` ends a run at rest, `judging` judges it on whatever faces, `photographs` on CelebA
+and LFW, `convergence` asks which run has settled, `setting` says on top of a notebook which it
+shows.
 """
 
 from companion.kept.convergence import curves, settled

@@ -7,11 +7,14 @@ generator's), TSDF's steps against the face detector, and CMUA, whose rows measu
 for each generator.
 """
 
+from collections.abc import Mapping
+from typing import Any
+
 import pandas as pd
 import torch
 
 from aef_core.perturbation.objective import seeded
-from companion.kept.store import Kept, KeptRun
+from companion.kept.store import Kept
 from companion.studies.differences import RANDOM, REFERENCE
 
 SETTLED = 0.01  # relative change that counts as none
@@ -33,9 +36,7 @@ def curves(runs: Kept) -> pd.DataFrame:
         one_or_none = label == RANDOM or label.startswith(REFERENCE)
         if one_or_none or run.config["method"] == IN_TURN:
             continue
-        wide = run.history.pivot(index="step", columns="model", values="output_mse")
-        wide = wide[[name for name in wide if name in run.config["zoo"]]].dropna(how="all")
-        wide = wide[[not resized(run, step) for step in wide.index]]
+        wide = levels(run.history, run.config)
         if wide.empty:
             continue
         smooth = wide.rolling(max(1, len(wide) // 10), min_periods=1).mean()
@@ -45,9 +46,18 @@ def curves(runs: Kept) -> pd.DataFrame:
     return table[["label", "seed", "step", "worst", "mean"]]
 
 
-def resized(run: KeptRun, step: int) -> bool:
+def levels(history: pd.DataFrame, config: Mapping[str, Any]) -> pd.DataFrame:
+    """Output MSE, a column for each generator, of the steps that count.
+
+    `history` and `config` as of `Run`; indexed by step, empty if no step counts.
+    """
+    wide = history.pivot(index="step", columns="model", values="output_mse")
+    wide = wide[[name for name in wide if name in config["zoo"]]].dropna(how="all")
+    return wide[[not resized(config["loop"], step) for step in wide.index]]
+
+
+def resized(loop: Mapping[str, Any], step: int) -> bool:
     """Whether the loop showed generators resized photos in this step: its draw, repeated."""
-    loop = run.config["loop"]
     draw = torch.rand((), generator=seeded(loop["seed"], f"diversity {step}"))
     return draw.item() < loop["diversity"]
 

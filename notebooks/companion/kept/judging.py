@@ -2,22 +2,17 @@
 
 from collections.abc import Sequence
 from itertools import combinations
-from pathlib import Path
 
 import pandas as pd
 from tqdm.auto import tqdm
 
-from aef_core.faces import load_faces
 from aef_core.jobs import Job, map_runs
 from aef_core.metrics import Evaluator
 from aef_core.metrics.evaluation import evaluate_run
 from aef_core.metrics.statistics import method_balance
-from aef_core.models.base import fingerprint
-from aef_core.perturbation.objective import Zoo
 from companion.kept import published
 from companion.kept.store import Kept
 from companion.studies.differences import REFERENCE
-from companion.studies.main_table import results_path, save_results, summary
 from companion.studies.references import evaluate_each
 from companion.studies.study import Lab, Runs, labelled, refuse_overlap
 
@@ -103,25 +98,6 @@ def disagreements(quick: pd.DataFrame, kept: pd.DataFrame) -> list[str]:
                 said.append(f"{words}: {above} is above {below} in the short run, below in the "
                             "kept one")  # fmt: skip
     return said or [f"short and kept runs rank {', '.join(common)} alike"]
-
-
-def write_judged(runs: Kept, zoo: Zoo, data: str, root: Path | None, n: int) -> Path:
-    """Judge the main table's runs on `n` test faces of a data set; keep the numbers, no images.
-
-    Notebooks 06 and 12 show what lies at the path returned.
-    """
-    side = next(iter(zoo.values())).image_size
-    evaluator = Evaluator(zoo, load_faces(data, "test", n, root, side))
-    shown = chosen(runs, published.METHODS)
-    table = judged(shown, evaluator)
-    path = results_path(data)
-    save_results(
-        summary(table, shown), path, judged_on=f"{data} test, {len(evaluator.faces)} faces",
-        schedule=schedule_words(shown),
-        zoo=", ".join(f"{name} {fingerprint(model)}" for name, model in zoo.items()),
-        excluded=f"{table['excluded'].mean():.1%} of pairs have an empty mask",
-    )  # fmt: skip
-    return path
 
 
 def schedule_words(runs: Kept) -> str:

@@ -1,8 +1,11 @@
 """Making the kept set, once: on a GPU minutes, on two cores a night. A stopped call goes on."""
 
+import os
 from collections.abc import Callable, Sequence
 from dataclasses import replace
 from pathlib import Path
+
+from tqdm.auto import tqdm
 
 from aef_core.config import home
 from aef_core.errors import AEFError, BadInput
@@ -13,6 +16,7 @@ from aef_core.perturbation.execution import PLAIN, Execution
 from aef_core.perturbation.objective import Zoo
 from aef_core.perturbation.store import Run
 from companion.kept import published
+from companion.kept.stopping import until_rest
 from companion.kept.store import KEPT, Kept, load, save
 from companion.studies.differences import REFERENCE
 from companion.studies.references import levels_reached, single_model
@@ -33,6 +37,9 @@ def make(
     on_step: Callable[[State], None] | None = None,
 ) -> Kept:
     """Make every run of `published` and write the set; finished runs are found again.
+
+    A run ends before its schedule once it is at rest (see `stopping`; the set says which and when),
+    but for the references, which the others are measured by, and on a cluster.
 
     Parameters
     ----------
@@ -56,12 +63,17 @@ def make(
     alone = single_model(zoo, faces, config, published.REFERENCES, execution=execution, **shared)
     planned = published.jobs(zoo, len(faces), steps, seeds, levels_reached(alone), labels)
     jobs = [replace(job, options={"execution": execution}) for job in planned]
-    made, _ = map_runs(zoo, faces, jobs, on_step=on_step, **shared)
     runs: dict[tuple[str, int], Run] = {
         (f"{REFERENCE}: {name}", config.seed): run for name, run in alone.items()
     }
-    runs |= {(job.label, job.config.seed): run for job, run in zip(jobs, made, strict=True)}
-    save(runs, steps, folder)
+    keys, why = [(job.label, job.config.seed) for job in jobs], {}
+    if scheduler or os.environ.get("AEF_SCHEDULER"):
+        runs |= zip(keys, map_runs(zoo, faces, jobs, **shared)[0], strict=True)
+    else:
+        bar = tqdm(jobs, desc="runs", unit="run", leave=False, disable=not progress)
+        for key, job in zip(keys, bar, strict=True):
+            runs[key], why[key] = until_rest(zoo, faces, job, progress=progress, on_step=on_step)
+    save(runs, steps, folder, why)
     return load(zoo, faces, folder)
 
 

@@ -33,6 +33,7 @@ KEPT = ASSETS / "kept"
 LEVELS = 127  # int8 codes of +-eps
 ROWS = 48  # steps of a run that its history keeps, about
 PATTERNS, HISTORIES, RECORDS = "perturbations.safetensors.gz", "histories.csv.gz", "runs.json"
+ENDED = "schedule ended"
 AGAIN = "make them with `python -m companion kept --make`"
 
 
@@ -75,19 +76,27 @@ def decode(codes: Tensor, eps: float) -> Tensor:
     return codes[None].float() * (eps / LEVELS)
 
 
-def save(runs: Mapping[tuple[str, int], Run], steps: int, folder: Path = KEPT) -> None:
+def save(
+    runs: Mapping[tuple[str, int], Run],
+    steps: int,
+    folder: Path = KEPT,
+    why: Mapping[tuple[str, int], str] | None = None,
+) -> None:
     """Write runs, by label and seed, with the `steps` their schedules were reduced to.
+
+    `why` says what ended a run, where that was not its schedule.
 
     Raises
     ------
     NotWritable
         See `aef_core.atomic`; what was there before is whole, or refused by `load`.
     """
-    codes, records, histories = {}, [], []
+    codes, records, histories, why = {}, [], [], why or {}
     for (label, seed), run in runs.items():
         codes[f"{label}/{seed}"] = encode(run.delta, run.config["loop"]["eps"]).contiguous()
         histories.append(thinned(run.history).assign(label=label, seed=seed))
-        records.append({"label": label, "seconds": round(run.seconds, 3), "stop": "schedule ended",
+        records.append({"label": label, "seconds": round(run.seconds, 3),
+                        "stop": why.get((label, seed), ENDED),
                         "cosines": run.cosines.mean(axis=0).round(4).tolist(),
                         "config": run.config})  # fmt: skip
     rows = pd.concat(histories, ignore_index=True).to_csv(index=False, float_format="%.5g")
@@ -147,9 +156,10 @@ def load(zoo: Zoo, faces: FaceBatch | None = None, folder: Path = KEPT) -> Kept:
 def listing(runs: Kept) -> pd.DataFrame:
     """The records as a table, a row a label: seeds, schedule, mean seconds, device, what ended."""
     table = pd.DataFrame([run.record for run in runs.values()])
-    kept = ["method", "steps", "feature steps", "batch", "step size", "faces", "device", "stop"]
+    kept = ["method", "steps", "feature steps", "batch", "step size", "faces", "device"]
     groups = table.groupby("label", sort=False)
     rows = groups[kept].first().round({"step size": 4})
+    rows["stop"] = groups["stop"].agg(lambda why: "; ".join(dict.fromkeys(why)))
     rows.insert(1, "seeds", groups.size())
     return rows.assign(seconds=groups["seconds"].mean().round(1))
 

@@ -11,7 +11,7 @@ How a notebook gets its tables, beside the lab and the comparison all share (`st
 - 03 qualitative: kept runs, `qualitative.forgeries`, `visibility.radii`
 - 05 dynamics: kept runs, two short ones
 - 06 methods: kept runs, summed up by `main_table`, read by `judgement`; the protocol's price from
-  `protocol.contrast`; the same table on other faces from `python -m companion kept --judge`
+  `protocol.contrast`; the same patterns on CelebA and LFW by `kept.photographs.beside`
 - 07 robustness: `robustness.survival`, `attackers.subtraction_attack`
 - 08 resistance: `resistance.gradient_table`, `.pair_orders`; `visibility.under_budgets`
 - 09 fragility: kept runs and stored checkpoints, put together by `curves.forest`

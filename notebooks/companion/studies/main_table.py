@@ -13,16 +13,16 @@ import pandas as pd
 from aef_core.atomic import write_text
 from aef_core.errors import NotFound
 from aef_core.metrics.statistics import ZERO_TO_ONE, bootstrap_means, interval
-from companion.config import ASSETS
 from companion.studies.differences import ABOVE_NOTHING, balance_draws, over_seeds
 from companion.studies.judgement import OVER, SHARE, judgement, paired, ranked, shares, tidy
 from companion.studies.study import Runs
 
-__all__ = ["levels", "load_results", "paired", "ranked", "results_path", "save_results",
-           "shares", "summary", "view"]  # fmt: skip
+__all__ = ["levels", "load_results", "paired", "ranked", "save_results", "shares", "summary",
+           "view"]  # fmt: skip
 
 MEASURES = {"l2_mask": "L2_mask", "interrupted": "SR_mask"}
 BOUNDS = {"SR_mask": ZERO_TO_ONE}
+AGAIN = "`python -m companion kept --judge FOLDER`"  # with the archives of CelebA and LFW in it
 
 
 def summary(table: pd.DataFrame, runs: Runs) -> pd.DataFrame:
@@ -102,11 +102,6 @@ def levels(numbers: pd.DataFrame, measure: str = "L2_mask") -> pd.DataFrame:
     return wide.loc[list(dict.fromkeys(rows["method"])), list(dict.fromkeys(rows["model"]))]
 
 
-def results_path(data: str) -> Path:
-    """Where the numbers measured on a data set are kept in the package."""
-    return ASSETS / "results" / f"methods-{data}.csv"
-
-
 def save_results(numbers: pd.DataFrame, path: Path, **provenance: Any) -> None:
     """Write the numbers, and above them what they were measured on, one `# key: value` a line."""
     head = "".join(f"# {key}: {value}\n" for key, value in provenance.items())
@@ -122,11 +117,7 @@ def load_results(path: Path) -> tuple[dict[str, str], pd.DataFrame]:
         Not measured yet; the message says how.
     """
     if not path.exists():
-        data = path.stem.removeprefix("methods-")
-        raise NotFound(
-            f"{path.name} is not there: measure it with "
-            f"`python -m companion kept --judge {data} --data PATH`"
-        )
+        raise NotFound(f"{path.name} is not there: {AGAIN}")
     lines = path.read_text().splitlines()
     head = [line[2:].split(": ", 1) for line in lines if line.startswith("# ")]
     numbers = pd.read_csv(path, comment="#", keep_default_na=True)
