@@ -19,11 +19,12 @@ from aef_core.config import home
 from aef_core.models.zoo import load_zoo
 from companion.detectors.corit import bench as benches
 from companion.detectors.corit import study as corit
-from companion.detectors.data import SHARP, demo_set, lfw_set, research_set
+from companion.detectors.data import demo_set, lfw_set, research_set
 from companion.detectors.faces import FaceSet
 from companion.detectors.leave_one_out import TABLE, leave_one_out
 from companion.detectors.study import KEPT, compare
 from companion.provenance import weights
+from companion.zoo.photos import SHARP
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
