@@ -68,7 +68,12 @@ def cs_dfd_left_out(args: argparse.Namespace, config: dict, work: Path) -> None:
 
 
 def corit_grid(args: argparse.Namespace, config: dict, work: Path) -> None:
-    """CoRIT's trainings and what is measured after them, on CelebA's official split."""
+    """CoRIT's trainings and what is measured after them, on CelebA's official split.
+
+    Its settings are written last.
+    """
+    if (work / "corit.json").exists():
+        return
     source = ("celeba", args.data / SHARP) if args.data else ("embedded", None)
     size = benches.SIZES[args.size]
     bench = benches.open_bench(size, *source)
