@@ -22,16 +22,40 @@ E = Evidence("quick")
 NOISY = f"{TRACE}, 50% noise"
 
 
-@pytest.fixture
-def lit(monkeypatch: pytest.MonkeyPatch) -> FaceSet:
-    """Fakes that are brighter, but for HiSD's, which are darker; seen by the random backbone."""
-    monkeypatch.setattr(backbone, "open_backbone", lambda: (RandomBackbone(), False))
+def bright_fakes() -> FaceSet:
+    """Fakes that are brighter, but for HiSD's, which are darker."""
     light = dict.fromkeys((*scores.GENERATORS, "SBI"), 55) | {"real": 0, "SBI real": 0, "HiSD": -45}
     sets = []
     for i, (kind, shift) in enumerate(light.items()):
         images = (photographs(16, 32, seed=i).int() // 2 + 60 + shift).clamp(0, 255).byte()
         sets.append(faces_of(images, int(shift != 0), kind, [str(k) for k in range(16)]))
     return join(*sets)
+
+
+@pytest.fixture
+def lit(monkeypatch: pytest.MonkeyPatch) -> FaceSet:
+    """`bright_fakes`, seen by the random backbone."""
+    monkeypatch.setattr(backbone, "open_backbone", lambda: (RandomBackbone(), False))
+    return bright_fakes()
+
+
+def long_run(folder: Path, patch: pytest.MonkeyPatch) -> None:
+    """The one command in miniature, from the home and to the folder `out` in `folder`."""
+    lit = bright_fakes()
+    patch.setenv("AEF_HOME", str(folder / "home"))
+    patch.setattr(backbone, "open_backbone", lambda: (RandomBackbone(), False))
+    patch.setattr(long_runs, "face_sets", lambda args: (lit, {"val": lit, "test": lit}))
+    command = ["--steps", "1", "--seeds", "1", "--size", "smoke", "--out", str(folder / "out")]
+    long_runs.main(command)
+
+
+@pytest.fixture(scope="module")
+def made(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The folder of a long run."""
+    folder = tmp_path_factory.mktemp("long")
+    with pytest.MonkeyPatch.context() as patch:
+        long_run(folder, patch)
+    return folder
 
 
 def test_each_generator_is_scored_by_a_detector_that_never_saw_it(
@@ -55,21 +79,17 @@ def test_each_generator_is_scored_by_a_detector_that_never_saw_it(
 
 
 def test_one_command_makes_all_that_ships_and_goes_on_where_it_stopped(
-    lit: FaceSet, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+    made: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setenv("AEF_HOME", str(tmp_path / "home"))
-    monkeypatch.setattr(long_runs, "face_sets", lambda args: (lit, {"val": lit, "test": lit}))
-    command = ["--steps", "1", "--seeds", "1", "--size", "smoke", "--out", str(tmp_path / "out")]
-    long_runs.main(command)
-    kept, settings = study.kept_study(tmp_path / "out")
+    kept, settings = study.kept_study(made / "out")
     assert list(scores.arms_of(kept.scores)) == list(arms.ARMS)
     assert settings["steps"] == 1
-    assert corit_study.kept_tables(tmp_path / "out")[1]["size"] == "smoke"
-    assert not leave_one_out.kept_left_out(tmp_path / "out").empty
+    assert not leave_one_out.kept_left_out(made / "out").empty
     trained = []
     for module in (study, leave_one_out):
         monkeypatch.setattr(module, "train", lambda *a: trained.append(a))
-    long_runs.main(command)
+    monkeypatch.setattr(corit_study, "train_detector", lambda *a: trained.append(a))
+    long_run(made, monkeypatch)
     assert not trained
 
 
@@ -166,18 +186,16 @@ def test_corit_rows_follow_the_tables(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def test_corits_tables_are_kept_and_its_runs_resumed(
-    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+    made: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    bench, path = open_bench(SIZES["smoke"]), tmp_path / "corit_runs.csv"
-    runs = corit_study.all_runs(bench, path)
-    tables = corit_study.tables_of(bench, runs)
-    corit_study.keep(tables, {"size": "smoke"}, tmp_path)
-    found, settings = corit_study.kept_tables(tmp_path)
-    assert settings == {"size": "smoke"}
-    assert list(found) == list(tables)
+    found, settings = corit_study.kept_tables(made / "out")
+    assert settings["size"] == "smoke"
+    assert tuple(found) == corit_study.TABLES
     words = corit.findings_table(corit.all_findings(found).values())["falsified here"]
     assert set(words) <= {"yes", "no", "cannot tell"}
-    trained = []
+    monkeypatch.setenv("AEF_HOME", str(made / "home"))
+    bench, trained = open_bench(SIZES["smoke"]), []
     monkeypatch.setattr(corit_study, "train_detector", lambda *a: trained.append(a))
-    pd.testing.assert_frame_equal(corit_study.all_runs(bench, path), runs, rtol=1e-4)
+    runs = corit_study.all_runs(bench, made / "out" / "corit_runs.csv")
+    pd.testing.assert_frame_equal(runs, found["runs"])
     assert not trained

@@ -1,5 +1,7 @@
 """CS-DFD and what both detectors share: faces, blends, two gradients, numbers, falsifiers."""
 
+import zipfile
+from io import BytesIO
 from pathlib import Path
 
 import numpy as np
@@ -7,21 +9,24 @@ import pandas as pd
 import pytest
 import torch
 import torch.nn.functional as F
+from PIL import Image
 from torch import nn
 from torchjd.aggregation import CAGrad
 from typer.testing import CliRunner
 
 from aef_core.faces import FaceBatch, load_faces
+from aef_core.models import ATTRIBUTES
 from companion.__main__ import app
 from companion.detectors import arms, backbone, csdfd, falsifiers, scores
 from companion.detectors.blending import blend_pairs, hull_mask
-from companion.detectors.data import compose, demo_set, split_people
+from companion.detectors.data import celeba_people, compose, demo_set, split_people
 from companion.detectors.faces import FaceSet, faces_of, join
 from companion.detectors.interruption import reduce
 from companion.detectors.landmarks import place_template, template
 from companion.detectors.reading import calibration, rank
 from companion.detectors.study import compare, load_detector
 from companion.zoo.critic import RandomBackbone
+from companion.zoo.photos import HALF, SHARP, load_photos
 from tests.conftest import make_faces, tiny_zoo
 
 
@@ -90,6 +95,41 @@ def test_no_person_is_in_two_splits() -> None:
     who = [{people[p] for p in part} for part in parts]
     assert [len(w) for w in who] == [20, 20, 20]
     assert not (who[0] & who[1] or who[0] & who[2] or who[1] & who[2])
+
+
+def put_archive(path: Path, rows: range) -> None:
+    """CelebA's layout: photograph i has brightness 3 i, person 100 + i and the bits of i."""
+    names = {f"{i:06d}.png": i for i in rows}
+    bits = [[" 1" if i >> k & 1 else " -1" for k in range(len(ATTRIBUTES))] for i in rows]
+    labels = [name + "".join(own) for name, own in zip(names, bits, strict=True)]
+    table = "\n".join([str(len(rows)), " ".join(ATTRIBUTES), *labels])
+    with zipfile.ZipFile(path, "w") as archive:
+        archive.writestr("celeba/list_attr_celeba.txt", table + "\n")
+        people = "".join(f"{name} {100 + i}\n" for name, i in names.items())
+        archive.writestr("celeba/identity_CelebA.txt", people)
+        for name, i in names.items():
+            content = BytesIO()
+            Image.new("RGB", (18, 22), (3 * i,) * 3).save(content, "PNG")
+            archive.writestr(f"celeba/img_align_celeba/{name}", content.getvalue())
+
+
+def test_detectors_and_generators_read_the_same_labels_and_people(tmp_path: Path) -> None:
+    put_archive(tmp_path / SHARP, range(60))
+    put_archive(tmp_path / HALF, range(50, 70))
+
+    def rows_of(attributes: torch.Tensor, brightness: torch.Tensor) -> set[int]:
+        rows = (brightness / 3).round().int()
+        assert attributes.tolist() == [[r >> k & 1 for k in range(13)] for r in rows.tolist()]
+        return set(rows.tolist())
+
+    held_out, known = (load_photos(tmp_path, split, 8) for split in ("test", "train"))
+    mean = [photos.pixels.float().mean((1, 2, 3)) for photos in (held_out, known)]
+    assert rows_of(held_out.attributes, mean[0]) == {*range(40, 60)}
+    assert rows_of(known.attributes, mean[1]) == {*range(40), *range(60, 70)}
+    assert len(known) == 50, "what lies in both archives is read once"
+    faces, people = celeba_people(tmp_path, "val", 7, 8, seed=0)
+    rows = rows_of(faces.attributes, (faces.images.mean((1, 2, 3)) + 1) * 127.5)
+    assert rows == {int(who) - 100 for who in people} <= {*range(20, 40)}
 
 
 def cases(n: int = 200) -> list[tuple[torch.Tensor, torch.Tensor]]:

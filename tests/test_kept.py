@@ -238,7 +238,20 @@ def tiny_lab() -> study.Lab:
     return replace(lab, zoo=zoo, train=faces[:4], test=faces[4:], evaluator=judge)
 
 
-def test_tau_is_chosen_on_training_faces_that_no_run_has_seen(monkeypatch) -> None:
+@pytest.fixture(scope="module")
+def tiny_home(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Where the tiny set of `tiny_lab` has been made."""
+    home = tmp_path_factory.mktemp("tiny")
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("AEF_HOME", str(home))
+        kept.at_hand(tiny_lab())
+    return home
+
+
+def test_tau_is_chosen_on_training_faces_that_no_run_has_seen(
+    tiny_home: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("AEF_HOME", str(tiny_home))
     lab, fresh = tiny_lab(), make_faces(4, seed=3)
     runs = kept.at_hand(lab)
     unseen = temperature.fresh_faces(runs, 5)
@@ -264,7 +277,10 @@ def test_a_live_run_is_the_same_schedule_at_the_profile_s_size() -> None:
     assert list(table["method"].unique()) == ["uniform", "AEF"]
 
 
-def test_smoke_makes_a_tiny_set_once_and_other_profiles_load_the_shipped_one() -> None:
+def test_smoke_makes_a_tiny_set_once_and_other_profiles_load_the_shipped_one(
+    tiny_home: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("AEF_HOME", str(tiny_home))
     lab = tiny_lab()
     runs = kept.at_hand(lab)
     assert {label for label, _ in runs} >= set(published.SCHEDULES)

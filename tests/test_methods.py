@@ -143,6 +143,8 @@ def test_nan_stops_a_composed_method_too() -> None:
         ("max-min", {"share": 2.0}, r"share must be in \(0, 1\), got 2\.0"),
         ("dwt", {"every": 0}, "every must be 1 or more, got 0"),
         ("tsdf", {"threshold": 0.0}, r"threshold must be positive, got 0\.0"),
+        ("found", {"inner": -1}, "inner must be 0 or more, got -1"),
+        ("tsdf", {"inner": -1}, "inner must be 0 or more, got -1"),
     ],
 )
 def test_mistakes_are_named(name: str, settings: dict, message: str) -> None:

@@ -1,7 +1,7 @@
 """The notebooks come out the same twice, pictures included.
 
-`make test` runs every notebook with nbval's lax check; these two are held to the strict one. Stored
-outputs are the quick profile's, so what a strict run compares with is made here, in smoke.
+`make test` runs the others once, with nbval's lax check; these two are held to the strict one.
+Stored outputs are the quick profile's, so what a strict run compares with is made here, in smoke.
 """
 
 import os
@@ -21,18 +21,26 @@ KERNEL = {"kernelspec": {"name": "python3", "display_name": "Python 3", "languag
 DETERMINISTIC = ("00_quickstart.ipynb", "01_interruption_imbalance.ipynb")
 
 
+@pytest.fixture(scope="module")
+def homes(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Holds a home of the first runs and one of the second: either makes the kept set once."""
+    return tmp_path_factory.mktemp("homes")
+
+
 @pytest.mark.slow
 @pytest.mark.parametrize("name", DETERMINISTIC)
-def test_a_second_run_prints_and_draws_the_same(name: str, tmp_path: Path, monkeypatch) -> None:
+def test_a_second_run_prints_and_draws_the_same(
+    name: str, homes: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setenv("AEF_PROFILE", "smoke")
     monkeypatch.setenv("AEF_FIGURES", str(tmp_path / "figures"))
-    monkeypatch.setenv("AEF_HOME", str(tmp_path / "first"))
+    monkeypatch.setenv("AEF_HOME", str(homes / "first"))
     executed = tmp_path / name
     papermill.execute_notebook(REPOSITORY / "notebooks" / name, executed, progress_bar=False)
     strict = [sys.executable, "-m", "pytest", "--nbval", "--nbval-current-env", "-q"]
     again = subprocess.run(
         [*strict, "-p", "no:cacheprovider", "-c", os.devnull, str(executed)],
-        env=os.environ | {"AEF_HOME": str(tmp_path / "second")},
+        env=os.environ | {"AEF_HOME": str(homes / "second")},
         cwd=tmp_path,
         capture_output=True,
         text=True,

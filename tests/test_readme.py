@@ -5,8 +5,8 @@ those that take minutes, a network or data of one's own are only parsed, which s
 finds an option that is gone. `make` is asked for a dry run.
 """
 
-import os
 import re
+import runpy
 import shlex
 import shutil
 import subprocess
@@ -18,10 +18,10 @@ import pytest
 import typer
 from PIL import Image
 
-from aef_core.__main__ import app as library
+from aef_core import __main__ as library
 from aef_core.config import REPOSITORY
 from aef_core.faces import load_faces, to_uint8
-from companion.__main__ import app as tour
+from companion import __main__ as tour
 
 README = (REPOSITORY / "README.md").read_text()
 REFERENCE = (REPOSITORY / "docs" / "library.md").read_text()  # the commands, one page further
@@ -29,13 +29,13 @@ FENCE = re.compile(r"^```([^\n]*)\n(.*?)^```", re.MULTILINE | re.DOTALL)
 INLINE = re.compile(r"`([^`\n]+)`")
 OURS = re.compile(r"-m (aef_core|companion) (.*)")
 PLACEHOLDER = re.compile(r"[A-Z][A-Z0-9_]+")  # RUN, ZIP: the reader puts something in
-SMALLER = {"steps": 2, "n": 4}  # the most a Python block gets, whatever it asks for
-FEWER = {"optimize": ("--steps", "2", "--faces", "4"), "protect": ("--steps", "2"),
-         "evaluate": ("--faces", "4")}  # fmt: skip
-APPS = {"aef_core": library, "companion": tour}
+SMALLER = {"steps": 1, "n": 2}  # the most a Python block gets, whatever it asks for
+FEWER = {"optimize": ("--steps", "1", "--faces", "2"), "protect": ("--steps", "1"),
+         "evaluate": ("--faces", "2")}  # fmt: skip
+APPS = {"aef_core": library.app, "companion": tour.app}
+MAINS = {"aef_core": library.main, "companion": tour.main}
 LONG = {"reproduce", "bench", "methods", "faces"}  # minutes
 USAGE_ERROR = typer.BadParameter.__base__  # of an unknown option and a missing argument, too
-PATIENCE = 300  # seconds for one command, on a machine that has other things to do
 
 
 class Command(NamedTuple):
@@ -85,12 +85,12 @@ def is_run(command: Command) -> bool:
     return command.name not in LONG and not own_data
 
 
-def python(folder: Path, *arguments: str) -> subprocess.CompletedProcess:
-    small = {"AEF_PROFILE": "smoke", "MPLBACKEND": "agg"}
-    return subprocess.run(
-        [sys.executable, *arguments], cwd=folder, env=os.environ | small,
-        capture_output=True, text=True, check=False, timeout=PATIENCE,
-    )  # fmt: skip
+@pytest.fixture
+def empty(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """An empty working folder. All runs in this process: another would load torch each time."""
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("AEF_PROFILE", "smoke")
+    return tmp_path
 
 
 def put_photo(path: Path) -> None:
@@ -109,25 +109,29 @@ def test_there_is_something_to_run_and_nothing_escapes() -> None:
     assert len(found) >= len(calls), "a call lies outside blocks and code spans"
 
 
-def test_python_blocks_run(tmp_path: Path) -> None:
-    (tmp_path / "README.py").write_text(script(README))
-    done = python(tmp_path, "README.py")
-    assert done.returncode == 0, done.stderr[-2000:]
+def test_python_blocks_run(empty: Path) -> None:
+    (empty / "README.py").write_text(script(README))
+    assert runpy.run_path("README.py", run_name="__main__")
 
 
-def test_commands_run(tmp_path: Path) -> None:
+def test_commands_run(
+    empty: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture
+) -> None:
     """In the README's order: RUN is the run that the last `optimize` named."""
     run = "RUN"
     for command in filter(is_run, commands(README + REFERENCE)):
         for word in command.arguments:
             if Path(word).suffix in (".jpg", ".png"):
-                put_photo(tmp_path / word)
+                put_photo(empty / word)
         arguments = [run if a == "RUN" else a for a in command.arguments]
         arguments += FEWER.get(command.name, ())
-        done = python(tmp_path, "-m", command.package, command.name, *arguments)
-        assert done.returncode == 0, f"{command}\n{done.stdout[-500:]}{done.stderr[-1500:]}"
-        assert done.stdout, f"{command} printed nothing"
-        if made := re.search(r"evaluate (\w+)", done.stdout):
+        monkeypatch.setattr(sys, "argv", [command.package, command.name, *arguments])
+        with pytest.raises(SystemExit) as ended:
+            MAINS[command.package]()
+        assert not ended.value.code, f"{command}: {ended.value.code}"
+        printed = capsys.readouterr().out
+        assert printed, f"{command} printed nothing"
+        if made := re.search(r"evaluate (\w+)", printed):
             run = made[1]
 
 
@@ -172,12 +176,13 @@ and `python -m aef_core evaluate`
 """
 
 
-def test_a_broken_readme_fails(tmp_path: Path) -> None:
-    (tmp_path / "README.py").write_text(script(BROKEN))
-    done = python(tmp_path, "README.py")
-    assert 'README.py", line 4' in done.stderr
-    assert "no_such_thing" in done.stderr
-    assert "(steps=2, n=1)" in script(BROKEN)
+def test_a_broken_readme_fails(empty: Path) -> None:
+    (empty / "README.py").write_text(script(BROKEN))
+    with pytest.raises(AttributeError, match="no_such_thing") as error:
+        runpy.run_path("README.py", run_name="__main__")
+    last = error.traceback[-1]
+    assert (last.path.name, last.lineno + 1) == ("README.py", 4)
+    assert "(steps=1, n=1)" in script(BROKEN)
     bench, evaluate = commands(BROKEN)
     for command, message in ((bench, "no-such-option"), (evaluate, "(?i)missing")):
         with pytest.raises(USAGE_ERROR, match=message):

@@ -132,6 +132,13 @@ def encode_like(
     return file.getvalue(), suffix, tuple(filter(None, remarks))
 
 
+def jpeg_copy(picture: Image.Image, quality: int, subsampling: int = 2) -> Image.Image:
+    """What a JPEG file makes of a picture: quality 1 to 100, of 4:2:0 (2) or 4:4:4 (0)."""
+    file = io.BytesIO()
+    picture.save(file, "JPEG", quality=quality, subsampling=subsampling)
+    return open_picture(file.getvalue())
+
+
 def _exif(original: Image.Image) -> tuple[bytes, str]:
     """EXIF without its second directory, which holds the small picture; and a remark."""
     exif = original.getexif()

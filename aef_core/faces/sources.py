@@ -44,23 +44,28 @@ def _embedded(root: object, split: str, n: int | None, size: int) -> Loaded:
 
 def _celeba(root: str | Path, split: str, n: int | None, size: int) -> Loaded:
     files = FileTree(root)
+    labels = celeba_labels(files)
+    first_test = CELEBA_TEST_FROM.get(len(labels), int(0.9 * len(labels)))
+    names = (list(labels)[:first_test] if split == "train" else list(labels)[first_test:])[:n]
+    paths = {Path(p).name: p for p in files.images()}
+    images = []
+    for name in names:
+        if name not in paths:
+            raise BadInput(f"{root}: {name} has labels but no image in img_align_celeba")
+        images.append(_resized(_square(open_picture(files.read(paths[name]), paths[name])), size))
+    # the labels of *these* faces: the peers read them two rows off
+    return images, [labels[name] for name in names], names
+
+
+def celeba_labels(files: "FileTree") -> dict[str, list[int]]:
+    """Labels of every image of CelebA, 0 or 1, in the order of `ATTRIBUTES`; as `read_labels`."""
     table = files.one("list_attr_celeba.txt")
     header, rows = read_labels(files.read(table), table)
     absent = [name for name in ATTRIBUTES if name not in header]
     if absent:
         raise BadInput(f"{table} lacks the attribute {absent[0]}: get the official table")
-    first_test = CELEBA_TEST_FROM.get(len(rows), int(0.9 * len(rows)))
-    names = (list(rows)[:first_test] if split == "train" else list(rows)[first_test:])[:n]
     wanted = [header.index(name) for name in ATTRIBUTES]
-    paths = {Path(p).name: p for p in files.images()}
-    images, labels = [], []
-    for name in names:
-        if name not in paths:
-            raise BadInput(f"{root}: {name} has labels but no image in img_align_celeba")
-        images.append(_resized(_square(open_picture(files.read(paths[name]), paths[name])), size))
-        # the label of *this* face: the peers read it two rows off
-        labels.append([rows[name][i] for i in wanted])
-    return images, labels, names
+    return {name: [values[i] for i in wanted] for name, values in rows.items()}
 
 
 def _unlabelled(

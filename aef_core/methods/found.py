@@ -4,6 +4,7 @@ from dataclasses import dataclass
 from typing import ClassVar
 
 from aef_core.methods.base import Method
+from aef_core.registry import setting
 
 
 @dataclass
@@ -28,5 +29,5 @@ class FOUND(Method):
         "feature_weight": 0.0, "feature_distance": "wasserstein", "momentum": 0.8,
         "normalise": "each", "universal": True,
     }  # fmt: skip
-    inner: int = 5  # feature steps before each step
+    inner: int = setting(5, "0 or more")  # feature steps before each step
     diversity: float = 0.5  # chance of a random resize of the protected image, not its reference

@@ -34,7 +34,7 @@ class TSDF(Method):
     fixed: ClassVar = {
         "feature_weight": 0.3, "feature_distance": "mse", "momentum": 0.8, "universal": True
     }  # fmt: skip
-    inner: int = 3  # feature steps before each step
+    inner: int = setting(3, "0 or more")  # feature steps before each step
     diversity: float = 0.5  # chance of a random resize of the protected image
     threshold: float = setting(0.040, "positive")  # in [-1, 1] units at eps 0.05, scaled with eps
     decay: float = 5.0

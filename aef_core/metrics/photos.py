@@ -1,6 +1,5 @@
 """What forgers make of a person's protected photo, and of the copies of it that travel."""
 
-import io
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
@@ -12,7 +11,7 @@ from torch import Tensor
 
 from aef_core.faces import FaceBatch, from_uint8
 from aef_core.faces.photos import Box, Protected, face_squares, overlay
-from aef_core.faces.pictures import encode_like, open_picture, read_picture
+from aef_core.faces.pictures import encode_like, jpeg_copy, open_picture, read_picture
 from aef_core.metrics.evaluation import SUCCESS_THRESHOLD, Evaluator, l2_mask
 from aef_core.models.judge import predict_attributes
 from aef_core.perturbation.objective import Zoo, seeded
@@ -20,17 +19,11 @@ from aef_core.perturbation.objective import Zoo, seeded
 Copy = Callable[[Image.Image], Image.Image]
 
 
-def _jpeg(picture: Image.Image) -> Image.Image:
-    file = io.BytesIO()
-    picture.save(file, "JPEG", quality=75)
-    return open_picture(file.getvalue())
-
-
 EXACT = "same square"
 COPIES: dict[str, Copy] = {
     EXACT: lambda picture: picture,
     "found anew": lambda picture: picture,
-    "JPEG 75": _jpeg,
+    "JPEG 75": lambda picture: jpeg_copy(picture, 75),
     "half size": lambda picture: ImageOps.scale(picture, 0.5),
     "screenshot": lambda picture: ImageOps.scale(picture, 0.73, Image.Resampling.BILINEAR),
 }

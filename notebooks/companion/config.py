@@ -29,7 +29,7 @@ PROFILES = {
     p.name: p
     for p in (
         # seconds: every cell runs, no number means anything
-        Profile("smoke", 8, 4, 4, 1e-2, 0, (0, 1), (0.01, 0.1), (0.0, 0.9)),
+        Profile("smoke", 4, 4, 2, 1e-2, 0, (0, 1), (0.01, 0.1), (0.0, 0.9)),
         # minutes on two CPU cores: larger steps than the paper's, fewer of them
         Profile("quick", 32, 24, 24, 5e-3, 0, (0, 1), (0.001, 0.01, 0.1), (0.0, 0.9)),
         # the schedule of the authors' published code; for a GPU

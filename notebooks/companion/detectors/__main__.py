@@ -19,11 +19,12 @@ from aef_core.config import home
 from aef_core.models.zoo import load_zoo
 from companion.detectors.corit import bench as benches
 from companion.detectors.corit import study as corit
-from companion.detectors.data import SHARP, demo_set, lfw_set, research_set
+from companion.detectors.data import demo_set, lfw_set, research_set
 from companion.detectors.faces import FaceSet
 from companion.detectors.leave_one_out import TABLE, leave_one_out
 from companion.detectors.study import KEPT, compare
 from companion.provenance import weights
+from companion.zoo.photos import SHARP
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
@@ -67,7 +68,12 @@ def cs_dfd_left_out(args: argparse.Namespace, config: dict, work: Path) -> None:
 
 
 def corit_grid(args: argparse.Namespace, config: dict, work: Path) -> None:
-    """CoRIT's trainings and what is measured after them, on CelebA's official split."""
+    """CoRIT's trainings and what is measured after them, on CelebA's official split.
+
+    Its settings are written last.
+    """
+    if (work / "corit.json").exists():
+        return
     source = ("celeba", args.data / SHARP) if args.data else ("embedded", None)
     size = benches.SIZES[args.size]
     bench = benches.open_bench(size, *source)

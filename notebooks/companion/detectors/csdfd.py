@@ -4,7 +4,6 @@ Suppressing Gradient Conflict for Generalizable Deepfake Detection (arXiv 2507.2
 2026). Which parts are our reading: see notebook 13 and `arms`.
 """
 
-import io
 from dataclasses import dataclass, field
 from time import process_time
 
@@ -16,7 +15,7 @@ from PIL import Image
 from torch import Tensor
 
 from aef_core.errors import BadInput
-from aef_core.faces.pictures import open_picture
+from aef_core.faces.pictures import jpeg_copy
 from companion.detectors.arms import ARMS, Arm, conflict_descent, head_gradients
 from companion.detectors.backbone import Detector
 from companion.detectors.faces import FaceSet
@@ -90,11 +89,8 @@ def augment(images: Tensor, rng: np.random.Generator) -> Tensor:
             shift = rng.uniform(-20, 20, 3) + 255 * brightness
             pixels = (pixels * (1 + contrast) + shift).clip(0, 255).astype(np.uint8)
         if rng.random() < 0.5:
-            file = io.BytesIO()
-            Image.fromarray(np.ascontiguousarray(pixels)).save(
-                file, "JPEG", quality=int(rng.integers(40, 101))
-            )
-            pixels = np.asarray(open_picture(file.getvalue()))
+            picture = Image.fromarray(np.ascontiguousarray(pixels))
+            pixels = np.asarray(jpeg_copy(picture, int(rng.integers(40, 101))))
         made.append(torch.from_numpy(np.array(pixels)).permute(2, 0, 1))
     return torch.stack(made).float()
 

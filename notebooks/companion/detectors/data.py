@@ -20,14 +20,14 @@ from aef_core.config import home
 from aef_core.errors import BadInput
 from aef_core.faces import FaceBatch, load_faces, to_uint8
 from aef_core.faces.pictures import open_picture
-from aef_core.faces.sources import SIDE, FileTree
-from aef_core.models import ATTRIBUTES, DeepfakeModel
+from aef_core.faces.sources import SIDE, FileTree, celeba_labels
+from aef_core.models import DeepfakeModel
 from aef_core.models.zoo import load_zoo
 from companion.detectors.blending import blend_pairs
 from companion.detectors.faces import FAKE, REAL, FaceSet, faces_of, join
 from companion.detectors.landmarks import find_landmarks, stored_landmarks
 from companion.provenance import weights
-from companion.zoo.photos import HELD_OUT_PEOPLE, SHARP
+from companion.zoo.photos import HELD_OUT_PEOPLE, SHARP, identities
 
 VERSION = 1  # of the recipe, part of the kept demo sets' names
 SIZE = 64  # pixels both detectors see
@@ -129,14 +129,11 @@ def celeba_people(
 ) -> tuple[FaceBatch, list[str]]:
     """`n` photographs of a split's people, drawn by `seed`, or all; and who is on them."""
     files = FileTree(Path(root) / SHARP)
-    people = dict(line.split() for line in _lines(files, "identity_CelebA.txt"))
+    people, labels = identities(files), celeba_labels(files)
     names = split_people(people, split)
     if n is not None and n > len(names):
         raise BadInput(f"{SHARP}/{split} has {len(names)} photographs, {n} were asked for")
     chosen = [names[i] for i in np.random.default_rng(seed).permutation(len(names))[:n]]
-    _, header, *rows = _lines(files, "list_attr_celeba.txt")
-    columns = [header.split().index(a) for a in ATTRIBUTES]
-    labels = {name: values for name, *values in (row.split() for row in rows)}
     paths = {Path(p).name: p for p in files.images()}
     images = []
     for name in chosen:
@@ -144,14 +141,10 @@ def celeba_people(
         top = (image.height - image.width) // 2
         square = image.crop((0, top, image.width, top + image.width)).resize((size, size), 3)
         images.append(torch.from_numpy(np.array(square)).permute(2, 0, 1))
-    own = [[int(labels[name][c] == "1") for c in columns] for name in chosen]
     pixels = torch.stack(images).float() / 127.5 - 1
-    faces = FaceBatch(pixels, torch.tensor(own, dtype=torch.uint8), tuple(chosen), "celeba")
+    own = torch.tensor([labels[name] for name in chosen], dtype=torch.uint8)
+    faces = FaceBatch(pixels, own, tuple(chosen), "celeba")
     return faces, [people[name] for name in chosen]
-
-
-def _lines(files: FileTree, name: str) -> list[str]:
-    return files.read(files.one(name)).decode().strip().splitlines()
 
 
 def compose(

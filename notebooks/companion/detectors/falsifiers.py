@@ -34,15 +34,22 @@ def auc_difference(
     scores: pd.DataFrame, first: str, second: str, tests: Iterable[str] = TESTS, n: int = DRAWS
 ) -> pd.Series:
     """Mean AUC of one arm minus another's, paired on people and seeds: value, low, high."""
-    tests = list(tests)
+    tests, scores = list(tests), only(scores, first, second)
     return paired(means(metric_draws(scores, tests, n=n), tests), first, second)
+
+
+def only(scores: pd.DataFrame, *arms: str) -> pd.DataFrame:
+    """A score table without the other arms, whose metrics would be resampled for nothing."""
+    arm_of = {column: column.rpartition("|")[0] for column in scores if "|" in column}
+    for arm in arms:
+        if arm not in arm_of.values():
+            held = ", ".join(dict.fromkeys(arm_of.values()))
+            raise BadInput(f"the scores hold no arm {arm!r}; they hold {held}")
+    return scores[[c for c in scores if arm_of.get(c, arms[0]) in arms]]
 
 
 def paired(draws: pd.DataFrame, first: str, second: str) -> pd.Series:
     """Value, low, high of one column minus another of draws by arm."""
-    for arm in (first, second):
-        if arm not in draws:
-            raise BadInput(f"the scores hold no arm {arm!r}; they hold {', '.join(draws)}")
     return interval((draws[first] - draws[second]).to_frame("value")).iloc[0]
 
 
@@ -103,7 +110,7 @@ def unseen_generators(left_out: pd.DataFrame, arm: str, n: int = DRAWS) -> pd.Se
 
     Mean AUC over the generators, each left out in turn (`leave_one_out`).
     """
-    draws = left_out_draws(left_out, n=n)
+    draws = left_out_draws(only(left_out, arm, "joint"), n=n)
     return verdict(paired(means(draws, draws.columns.unique("test")), arm, "joint"))
 
 

@@ -23,11 +23,17 @@ TESTS: dict[str, tuple[tuple[str, ...], tuple[str, ...]]] = {
 }
 """What each test sets against each other: kinds of reals, kinds of fakes."""
 EACH = {name: (("real", "LFW"), (name,)) for name in GENERATORS}
+METRICS = ("acc", "auc", "eer", "ap")
 IN_DOMAIN, CROSS = ("original", "synthesised"), ("VAE", "cross blend")
 
 
-def metrics(scores: np.ndarray, labels: np.ndarray, weights: np.ndarray | None = None) -> dict:
-    """DeepfakeBench's four numbers of one set, for each row of weights.
+def metrics(
+    scores: np.ndarray,
+    labels: np.ndarray,
+    weights: np.ndarray | None = None,
+    names: Iterable[str] = METRICS,
+) -> dict:
+    """DeepfakeBench's four numbers of one set, or some of them, for each row of weights.
 
     Parameters
     ----------
@@ -36,6 +42,8 @@ def metrics(scores: np.ndarray, labels: np.ndarray, weights: np.ndarray | None =
     labels : array, shape [N], 0 real, 1 fake
     weights : array, shape [D, N], optional
         How often a resampled set holds each face; once each by default.
+    names : iterable of str
+        Of `METRICS`.
 
     Returns
     -------
@@ -59,16 +67,16 @@ def metrics(scores: np.ndarray, labels: np.ndarray, weights: np.ndarray | None =
     alarms = np.cumsum(w[:, order] * (1 - labels[order]), 1)[:, last]
     with np.errstate(invalid="ignore", divide="ignore"):
         tpr, fpr = hits / hits[:, -1:], alarms / alarms[:, -1:]
-        precision = np.nan_to_num(hits / (hits + alarms))
+        precision = np.nan_to_num(hits / (hits + alarms)) if "ap" in names else None
     tpr, fpr = (np.pad(r, ((0, 0), (1, 0))) for r in (tpr, fpr))
-    nearest = np.abs(1 - tpr - fpr).argmin(1)
     right = (scores >= 0.5) == (labels == FAKE)
-    found = {
-        "acc": (w * right).sum(1) / w.sum(1),
-        "auc": (np.diff(fpr) * (tpr[:, 1:] + tpr[:, :-1]) / 2).sum(1),
-        "eer": np.take_along_axis(fpr, nearest[:, None], 1)[:, 0],
-        "ap": (np.diff(tpr) * precision).sum(1),
+    how = {
+        "acc": lambda: (w * right).sum(1) / w.sum(1),
+        "auc": lambda: (np.diff(fpr) * (tpr[:, 1:] + tpr[:, :-1]) / 2).sum(1),
+        "eer": lambda: fpr[np.arange(len(fpr)), np.abs(1 - tpr - fpr).argmin(1)],
+        "ap": lambda: (np.diff(tpr) * precision).sum(1),
     }
+    found = {name: how[name]() for name in names}
     return {k: float(v[0]) for k, v in found.items()} if single else found
 
 
@@ -102,6 +110,13 @@ def metric_draws(
     -------
     DataFrame, rows (draw, seed), columns (arm, test).
     """
+    return _draws(table, tests, (metric,), within, n)[metric]
+
+
+def _draws(
+    table: pd.DataFrame, tests: Iterable[str], names: tuple[str, ...], within: str, n: int
+) -> dict[str, pd.DataFrame]:
+    """`metric_draws` of several metrics."""
     own = table[table["set"] == within]
     if own.empty:
         raise BadInput(
@@ -111,16 +126,21 @@ def metric_draws(
     count = people.max() + 1
     drawn = np.random.default_rng(0).multinomial(count, [1 / count] * count, size=n)
     weights = np.vstack([np.ones(count), drawn])
-    found = {}
+    found: dict[str, dict] = {name: {} for name in names}
     for test in tests:
         reals, fakes = (TESTS | EACH)[test]
         rows = own["kind"].isin((*reals, *fakes)).to_numpy()
         w = weights[:, people[rows]]
         for arm, columns in arms_of(own).items():
             for column in columns:
-                values = metrics(own.loc[rows, column], own.loc[rows, "label"], w)[metric]
-                found[arm, test, int(column.rpartition("|")[2])] = values
-    wide = pd.DataFrame(found).rename_axis("draw")
+                values = metrics(own.loc[rows, column], own.loc[rows, "label"], w, names)
+                for name in names:
+                    found[name][arm, test, int(column.rpartition("|")[2])] = values[name]
+    return {name: _by_seed(values) for name, values in found.items()}
+
+
+def _by_seed(values: dict[tuple[str, str, int], np.ndarray]) -> pd.DataFrame:
+    wide = pd.DataFrame(values).rename_axis("draw")
     wide.columns.names = ["arm", "test", "seed"]
     return wide.stack("seed", future_stack=True)
 
@@ -134,8 +154,8 @@ def means(draws: pd.DataFrame, tests: Iterable[str]) -> pd.DataFrame:
 def result_rows(table: pd.DataFrame, within: str = "test", n: int = DRAWS) -> pd.DataFrame:
     """DeepfakeBench-style rows: arm, test, acc, auc, eer, ap with the ends of AUC's and EER's."""
     parts = {}
-    for metric in ("acc", "auc", "eer", "ap"):
-        ends = interval(metric_draws(table, metric=metric, within=within, n=n), ZERO_TO_ONE)
+    for metric, draws in _draws(table, TESTS, METRICS, within, n).items():
+        ends = interval(draws, ZERO_TO_ONE)
         parts[metric] = ends["value"]
         if metric in ("auc", "eer"):
             parts |= {f"{metric} low": ends["low"], f"{metric} high": ends["high"]}

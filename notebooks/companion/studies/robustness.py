@@ -6,7 +6,6 @@ measured is what the perturbation still does behind the channel. Against the for
 untouched photo, a blur alone would count as an interruption, though nobody protected anything.
 """
 
-import io
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 
@@ -23,7 +22,7 @@ from tqdm.auto import tqdm
 
 from aef_core.errors import BadInput
 from aef_core.faces import from_uint8, to_uint8
-from aef_core.faces.pictures import open_picture
+from aef_core.faces.pictures import jpeg_copy
 from aef_core.metrics import SUCCESS_THRESHOLD, Evaluator, l2_mask
 from aef_core.perturbation.objective import seeded
 from companion.studies.differences import RANDOM, above_random
@@ -42,10 +41,8 @@ def jpeg(x: Tensor, quality: int) -> Tensor:
         raise BadInput(f"quality is out of range: {quality}, must be in 1 to 100")
     frames = []
     for pixels in to_uint8(x).permute(0, 2, 3, 1).cpu().numpy():
-        buffer = io.BytesIO()
         subsampling = 0 if quality == 100 else 2
-        Image.fromarray(pixels).save(buffer, "JPEG", quality=quality, subsampling=subsampling)
-        frames.append(np.asarray(open_picture(buffer.getvalue())))
+        frames.append(np.asarray(jpeg_copy(Image.fromarray(pixels), quality, subsampling)))
     decoded = torch.from_numpy(np.stack(frames)).permute(0, 3, 1, 2).contiguous()
     return from_uint8(decoded).to(x.device)
 

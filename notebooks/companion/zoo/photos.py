@@ -4,7 +4,7 @@ Two files of research data: 180 people with 30 sharp photographs each and known 
 first 9,000 of CelebA at half size. No photograph of either enters the repository.
 """
 
-import zipfile
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -13,9 +13,8 @@ import torch
 from PIL import Image
 from torch import Tensor
 
-from aef_core.faces.labels import read_labels
 from aef_core.faces.pictures import open_picture
-from aef_core.models.base import ATTRIBUTES
+from aef_core.faces.sources import FileTree, celeba_labels
 
 SHARP, HALF = "celeba_5400_178x218.zip", "celeba_9000_89x109.zip"
 HELD_OUT_PEOPLE = 20  # of 180, the last by identity number: 600 photographs judge, 4,800 train
@@ -63,36 +62,37 @@ def load_photos(root: Path, split: str, size: int, half: bool = True) -> Photos:
     FileNotFoundError
         An archive is missing.
     """
-    with zipfile.ZipFile(root / SHARP) as archive:
-        people = dict(line.split() for line in _text(archive, "identity_CelebA.txt"))
-        held_out = set(sorted(set(people.values()), key=int)[-HELD_OUT_PEOPLE:])
-        names = [n for n, p in people.items() if (p in held_out) == (split == "test")]
-        images, labels = _read(archive, names, size)
+    sharp = FileTree(root / SHARP)
+    people = identities(sharp)
+    held_out = set(sorted(set(people.values()), key=int)[-HELD_OUT_PEOPLE:])
+    names = [n for n, p in people.items() if (p in held_out) == (split == "test")]
+    images, labels = _read(sharp, size, names)
     if half and split == "train":
-        with zipfile.ZipFile(root / HALF) as archive:
-            # a photograph of both archives is taken from the sharp one
-            rows = [line.split()[0] for line in _text(archive, "list_attr_celeba.txt")[2:]]
-            more, more_labels = _read(archive, [n for n in rows if n not in people], size)
+        # a photograph of both archives is taken from the sharp one
+        more, more_labels = _read(FileTree(root / HALF), size, without=people)
         images, labels = images + more, labels + more_labels
     pixels = torch.from_numpy(np.stack(images)).permute(0, 3, 1, 2).contiguous()
     return Photos(pixels, torch.tensor(labels, dtype=torch.uint8))
 
 
-def _text(archive: zipfile.ZipFile, name: str) -> list[str]:
-    return archive.read(f"celeba/{name}").decode().strip().splitlines()
+def identities(files: FileTree) -> dict[str, str]:
+    """Who is on each photograph of the sharp archive, by the number CelebA gives a person."""
+    text = files.read(files.one("identity_CelebA.txt")).decode()
+    return dict(line.split() for line in text.strip().splitlines())
 
 
 def _read(
-    archive: zipfile.ZipFile, names: list[str], size: int
+    files: FileTree, size: int, names: Sequence[str] = (), without: Collection[str] = ()
 ) -> tuple[list[np.ndarray], list[list[int]]]:
-    table = "celeba/list_attr_celeba.txt"
-    header, rows = read_labels(archive.read(table), table)
-    wanted = [header.index(name) for name in ATTRIBUTES]
+    """Pictures and labels of these photographs, else of all but those `without` names."""
+    labels = celeba_labels(files)
+    names = names or [name for name in labels if name not in without]
+    paths = {Path(path).name: path for path in files.images()}
     images = []
     for name in names:
-        image = open_picture(archive.read(f"celeba/img_align_celeba/{name}"), name)
+        image = open_picture(files.read(paths[name]), name)
         side = min(image.size)
         left, top = (image.width - side) // 2, (image.height - side) // 2
         square = image.crop((left, top, left + side, top + side))
         images.append(np.asarray(square.resize((size, size), Image.Resampling.LANCZOS)))
-    return images, [[rows[name][i] for i in wanted] for name in names]
+    return images, [labels[name] for name in names]
