@@ -26,7 +26,7 @@ SETTINGS = {
 }
 
 
-def random_photos(root: Path, split: str, size: int) -> Photos:
+def random_photos(root: Path, split: str, size: int, half: bool = True) -> Photos:
     """As many as a look at a generator needs; noise of the split's own seed."""
     rng = torch.Generator().manual_seed(len(split))
     pixels = torch.randint(256, (500, 3, size, size), generator=rng, dtype=torch.uint8)
