@@ -2,6 +2,7 @@
 
 import itertools
 import json
+import shutil
 from collections import Counter
 from pathlib import Path
 
@@ -174,11 +175,11 @@ def test_the_result_of_half_the_bits_is_judged(
 
 @pytest.mark.slow
 @pytest.mark.filterwarnings("ignore")  # torch warns of its own compiler
+@pytest.mark.skipif(shutil.which("g++") is None, reason="torch.compile on a CPU needs g++")
 def test_a_compiled_step_arrives_where_an_eager_one_does() -> None:
-    """Our passes as torch.compile traces them; turning that into C++ takes a minute, untested."""
-    zoo, faces = few("StarGAN", "AttGAN"), make_faces(4)
+    zoo, faces = few("StarGAN"), make_faces()
     ends = []
-    for models in (zoo, precision.compiled(zoo, "aot_eager")):
+    for models in (zoo, precision.compiled(zoo)):
         *_, last = perturb(Problem(models, faces), make_rule("aef"), CONFIG)
         ends.append(last.delta)
     assert (ends[0] != ends[1]).float().mean() < 0.01

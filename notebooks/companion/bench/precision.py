@@ -73,14 +73,14 @@ def _processor() -> str:
     return " ".join((can.get("cpu_name", can["architecture"]), *paths))
 
 
-def compiled(zoo: Zoo, backend: str = "inductor") -> Zoo:
-    """The generators with their passes compiled by `torch.compile`; the given stay untouched."""
+def compiled(zoo: Zoo) -> Zoo:
+    """The generators with their passes compiled; the given ones stay untouched."""
     # every generator and mode of gradients counts against one limit of the shared code
     torch._dynamo.config.recompile_limit = 64
     copies = {name: copy.copy(model) for name, model in zoo.items()}
     for model in copies.values():
         for method in ("encode", "forward_with_feature"):
-            setattr(model, method, torch.compile(getattr(model, method), backend=backend))
+            setattr(model, method, torch.compile(getattr(model, method)))
     return copies
 
 
